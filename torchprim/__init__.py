@@ -1,0 +1,86 @@
+"""torchprim: vocals and accompaniment of music, learnt with no isolated recordings.
+
+Conventions: audio `(..., T)`, float32 in [-1, 1]; spectrograms and masks `(..., F, N)`, frequency then
+frames; masks in [0, 1], 1 = vocals; embeddings `(..., F, N, D)`; any leading dimensions; every random
+choice takes a `torch.Generator`.
+
+Importing the package loads torch and little else: each name below is imported where it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from torchprim.version import __version__
+
+# name -> module that defines it
+_PUBLIC = {
+    "Geometry": "torchprim.spectrum",
+    "stft": "torchprim.spectrum",
+    "istft": "torchprim.spectrum",
+    "Mixture": "torchprim.mixture",
+    "resample": "torchprim.resampling",
+    "high_pass": "torchprim.primitives.high_pass",
+    "hpss": "torchprim.primitives.hpss",
+    "HPSS": "torchprim.primitives.hpss",
+    "ft2d": "torchprim.primitives.ft2d",
+    "FT2D": "torchprim.primitives.ft2d",
+    "long_hpss": "torchprim.primitives.long_hpss",
+    "LongHPSS": "torchprim.primitives.long_hpss",
+    "melody": "torchprim.primitives.melody",
+    "Melody": "torchprim.primitives.melody",
+    "repet_sim": "torchprim.primitives.repet_sim",
+    "RepetSim": "torchprim.primitives.repet_sim",
+    "soft_assignment": "torchprim.clustering",
+    "embed": "torchprim.clustering",
+    "Preset": "torchprim.presets",
+    "PRESETS": "torchprim.presets",
+    "confidence_measure": "torchprim.confidence",
+    "silhouette": "torchprim.confidence",
+    "posterior_strength": "torchprim.confidence",
+    "PrimitiveSeparator": "torchprim.separator",
+    "Separation": "torchprim.separator",
+    "AudioError": "torchprim.audio",
+    "load": "torchprim.audio",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def _kernels_from_clone() -> None:
+    """Load the sibling folder `kernels/` as `torchprim.kernels` where nothing is installed.
+
+    The package's own folder cannot hold it (the layout puts `kernels/` at the top), and from the root of
+    a clone the clone's `torchprim/` hides an installed one.
+    """
+    if importlib.util.find_spec("torchprim.kernels") is not None:
+        return
+    folder = Path(__file__).resolve().parent.parent / "kernels"
+    spec = importlib.util.spec_from_file_location(
+        "torchprim.kernels", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    if spec is None or spec.loader is None or not (folder / "__init__.py").is_file():
+        raise ImportError(f"torchprim.kernels is neither installed nor at {folder}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["torchprim.kernels"] = module
+    spec.loader.exec_module(module)
+    globals()["kernels"] = module
+
+
+_kernels_from_clone()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'torchprim' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,73 @@
+"""Argument checks: every one raises `ValueError` with the argument's name and its value.
+
+Checks that must read a tensor's values (negative, NaN) are made for tensors on the CPU only: on a GPU
+the answer would have to be waited for, and a compiled graph would break there.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def real(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
+    """A real floating-point tensor of at least `rank` dimensions; half precision becomes float32."""
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} must be a tensor, got {type(value).__name__}: {value!r}")
+    if value.is_complex() or not value.is_floating_point():
+        raise ValueError(f"{name} must be real and floating point, got dtype {value.dtype}")
+    if value.dim() < rank:
+        raise ValueError(f"{name} must have shape {layout}, got {tuple(value.shape)}")
+    if 0 in value.shape[-rank:]:
+        raise ValueError(f"{name} must not be empty, got shape {tuple(value.shape)}")
+    return value if value.dtype in (torch.float32, torch.float64) else value.float()
+
+
+def _values_known(value: Tensor) -> bool:
+    return value.device.type == "cpu" and not torch.compiler.is_compiling() and value.numel() > 0
+
+
+def magnitude(value: Tensor, name: str = "magnitude") -> Tensor:
+    """A magnitude spectrogram `(..., F, N)`: real, finite, not negative."""
+    value = real(value, name, 2, "(..., F, N)")
+    if _values_known(value):
+        low, high = (x.item() for x in torch.aminmax(value.detach()))
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"{name} must be finite, its extremes are {low} and {high}")
+        if low < 0:
+            raise ValueError(f"{name} must not be negative, its minimum is {low}")
+    return value
+
+
+def audio(value: Tensor, name: str = "audio", rank: int = 1) -> Tensor:
+    """Audio `(..., T)` (rank 2: `(..., C, T)`): real and finite."""
+    value = real(value, name, rank, "(..., T)" if rank == 1 else "(..., C, T)")
+    if _values_known(value):
+        low, high = (x.item() for x in torch.aminmax(value.detach()))
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"{name} must be finite, its extremes are {low} and {high}")
+    return value
+
+
+def positive(value: float | Tensor, name: str) -> float | Tensor:
+    """A number above zero; a tensor (a setting that is learnt) is read only where that costs nothing."""
+    if isinstance(value, Tensor):
+        if not _values_known(value):
+            return value
+        bad = not bool((value.detach() > 0).all())
+    else:
+        bad = not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0)
+    if bad:
+        raise ValueError(f"{name} must be positive, got {value!r}")
+    return value
+
+
+def integer(value: int, name: str, low: int, high: int | None = None) -> int:
+    """A whole number in [low, high]."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        span = f"at least {low}" if high is None else f"in [{low}, {high}]"
+        raise ValueError(f"{name} must be a whole number {span}, got {value!r}")
+    return value

@@ -1,0 +1,1 @@
+"""Measures of separation quality against true sources."""

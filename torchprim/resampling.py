@@ -1,0 +1,56 @@
+"""Change of sample rate by windowed-sinc interpolation (torchaudio's), for any pair of rates."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from torch import Tensor
+
+from torchprim import checks
+
+# torchaudio's filter bank grows with the terms of the reduced ratio (44100 -> 44099 would take 8 GB).
+# Every pair of rates in use has terms below this; others are rounded, by less than 0.1 %.
+_LARGEST_TERM = 1000
+
+
+def _ratio(old: float, new: float) -> Fraction:
+    exact = Fraction(new).limit_denominator(10**6) / Fraction(old).limit_denominator(10**6)
+    largest = max(exact.numerator, exact.denominator)
+    if largest <= _LARGEST_TERM:
+        return exact
+    limit = max(1, math.floor(_LARGEST_TERM / max(1, exact)))
+    return exact.limit_denominator(limit) or Fraction(1, _LARGEST_TERM)
+
+
+def resample(audio: Tensor, old_rate: float, new_rate: float) -> Tensor:
+    """Band-limited resampling (Smith and Gossett 1984), differentiable.
+
+    Args:
+        audio: `(..., T)`.
+        old_rate: its rate in Hz.
+        new_rate: the wanted rate in Hz. Ratios with terms above 1000 are rounded by less than 0.1 %.
+
+    Returns:
+        `(..., ceil(T new_rate / old_rate))`; the input itself where the rates are equal.
+
+    Raises:
+        ValueError: for a rate that is not positive.
+        ImportError: without torchaudio, where the rates differ.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.resampling import resample
+        >>> resample(torch.randn(2, 48000), 48000, 44100).shape
+        torch.Size([2, 44100])
+    """
+    ratio = _ratio(checks.positive(old_rate, "old_rate"), checks.positive(new_rate, "new_rate"))
+    if ratio == 1:
+        return audio
+    try:
+        from torchaudio.functional import resample as sinc_resample
+    except ImportError as error:
+        raise ImportError(
+            f"resampling from {old_rate} to {new_rate} Hz needs torchaudio: pip install torchaudio"
+        ) from error
+    return sinc_resample(audio, ratio.denominator, ratio.numerator, lowpass_filter_width=16)
