@@ -44,6 +44,11 @@ _PUBLIC = {
     "posterior_strength": "torchprim.confidence",
     "PrimitiveSeparator": "torchprim.separator",
     "Separation": "torchprim.separator",
+    "sd_sdr": "torchprim.metrics.scale",
+    "si_sdr": "torchprim.metrics.scale",
+    "snr": "torchprim.metrics.scale",
+    "ideal_ratio_mask": "torchprim.metrics.baselines",
+    "null_mask": "torchprim.metrics.baselines",
     "AudioError": "torchprim.audio",
     "load": "torchprim.audio",
 }
