@@ -1,0 +1,97 @@
+"""Clustering of the primitives' masks with fixed centres: equation 1 of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from torchprim import checks
+
+
+def embed(masks: Sequence[Tensor]) -> Tensor:
+    """Stack D masks `(..., F, N)` into the primitive embedding `(..., F, N, D)` (section 2 of the paper).
+
+    Raises:
+        ValueError: for no masks, or masks of different shapes.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> tp.embed([torch.rand(2, 65, 40), torch.rand(2, 65, 40)]).shape
+        torch.Size([2, 65, 40, 2])
+    """
+    return torch.stack(checked_masks(masks), dim=-1)
+
+
+def checked_masks(masks: Sequence[Tensor] | Tensor) -> list[Tensor]:
+    """D masks of one shape, from a sequence of them or from an embedding `(..., F, N, D)`."""
+    if isinstance(masks, Tensor):
+        masks = checks.real(masks, "masks", 3, "(..., F, N, D)").unbind(-1)
+    if len(masks) == 0:
+        raise ValueError("masks must hold at least one mask, got none")
+    masks = [checks.real(mask, f"masks[{i}]", 2, "(..., F, N)") for i, mask in enumerate(masks)]
+    for i, mask in enumerate(masks):
+        if mask.shape != masks[0].shape:
+            raise ValueError(f"masks[{i}] has shape {tuple(mask.shape)}, masks[0] {tuple(masks[0].shape)}")
+    return masks
+
+
+def checked_weights(weights: Sequence[float] | Tensor | None, dimensions: int, like: Tensor) -> Tensor:
+    """Weights `(D,)`, not negative and not all zero; None is 1 each."""
+    if weights is None:
+        return torch.ones(dimensions, dtype=like.dtype, device=like.device)
+    weights = torch.as_tensor(weights, dtype=like.dtype, device=like.device)
+    if weights.shape != (dimensions,):
+        raise ValueError(f"weights must hold {dimensions} numbers, one a mask, got {weights.tolist()}")
+    if weights.device.type == "cpu" and not torch.compiler.is_compiling():
+        ok = bool(torch.isfinite(weights).all() and (weights >= 0).all() and (weights > 0).any())
+        if not ok:
+            raise ValueError(f"weights must not be negative and not all 0, got {weights.tolist()}")
+    return weights
+
+
+def root(squared_distance: Tensor) -> Tensor:
+    """Square root whose derivative at 0 is 0: the gradient of a Euclidean distance by convention."""
+    zero = squared_distance <= 0
+    return squared_distance.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
+
+
+def centre_distances(masks: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted Euclidean distances of every bin to the centres 0 and 1, without stacking the masks."""
+    to_zero = sum(w * mask.square() for w, mask in zip(weights, masks, strict=True))
+    to_one = sum(w * (1 - mask).square() for w, mask in zip(weights, masks, strict=True))
+    return root(to_zero), root(to_one)
+
+
+def soft_assignment(
+    masks: Sequence[Tensor] | Tensor,
+    weights: Sequence[float] | Tensor | None = None,
+    beta: float | Tensor = 5.0,
+) -> Tensor:
+    """One vocals mask of D masks: soft k-means with centres fixed at 0 and 1 (equation 1 of the paper).
+
+    mask = exp(-β d1) / (exp(-β d0) + exp(-β d1)) = sigmoid(β (d0 - d1)), with
+    d0 = sqrt(Σ w_i x_i²) and d1 = sqrt(Σ w_i (1 - x_i)²).
+
+    Args:
+        masks: D masks `(..., F, N)`, as a sequence or as an embedding `(..., F, N, D)`.
+        weights: `(D,)`, not negative; 1 each by default. A tensor receives a gradient.
+        beta: hardness of the decision, positive. A tensor receives a gradient.
+
+    Returns:
+        `(..., F, N)` in [0, 1].
+
+    Raises:
+        ValueError: for masks of different shapes, weights of the wrong length, or beta <= 0.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> agree, differ = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 0.0]])
+        >>> [round(x, 3) for x in tp.soft_assignment([agree, differ], beta=5.0)[0].tolist()]
+        [0.001, 0.5]
+    """
+    masks = checked_masks(masks)
+    checks.positive(beta, "beta")
+    to_zero, to_one = centre_distances(masks, checked_weights(weights, len(masks), masks[0]))
+    return torch.sigmoid(beta * (to_zero - to_one))

@@ -1,0 +1,172 @@
+"""How far to trust a separation, with no ground truth: section 3.1 of the paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchprim import checks
+from torchprim.clustering import centre_distances, checked_masks, checked_weights, root
+from torchprim.kernels.silhouette import silhouette_samples
+
+
+class Confidence(NamedTuple):
+    """The measure and its two factors, each `(...)`: one number an item of the batch."""
+
+    confidence: Tensor
+    silhouette: Tensor
+    posterior: Tensor
+
+
+def _loudest(masks: list[Tensor], magnitude: Tensor, share: float) -> Tensor:
+    """Embedding of the loudest `share` of each item's bins: `(..., P, D)`, loudest first."""
+    magnitude = checks.magnitude(magnitude)
+    if magnitude.shape != masks[0].shape:
+        raise ValueError(f"magnitude has shape {tuple(magnitude.shape)}, the masks {tuple(masks[0].shape)}")
+    if not 0 < share <= 1:
+        raise ValueError(f"share must lie in (0, 1], got {share!r}")
+    flat = magnitude.flatten(-2)
+    count = max(1, math.ceil(share * flat.shape[-1]))
+    index = flat.detach().topk(count, dim=-1).indices
+    return torch.stack([mask.flatten(-2).gather(-1, index) for mask in masks], dim=-1)
+
+
+def _mean_silhouette(points: Tensor, weights: Tensor, n_points: int | None, generator) -> Tensor:
+    if n_points is not None:
+        checks.integer(n_points, "n_points", 2)
+        # One draw for the whole batch: an item's result does not depend on its neighbours.
+        device = points.device if generator is None else generator.device
+        chosen = torch.randperm(points.shape[-2], generator=generator, device=device)[:n_points]
+        points = points.index_select(-2, chosen.to(points.device))
+    to_zero, to_one = centre_distances(points.detach().unbind(-1), weights.detach())
+    # The silhouette's distance is the clustering's: weighted.
+    scaled = points * root(weights)
+    return silhouette_samples(scaled, (to_one < to_zero).long()).mean(-1)
+
+
+def _mean_posterior(points: Tensor, weights: Tensor, beta: float | Tensor) -> Tensor:
+    checks.positive(beta, "beta")
+    to_zero, to_one = centre_distances(points.unbind(-1), weights)
+    vocals = torch.sigmoid(beta * (to_zero - to_one))
+    # (K max γ - 1) / (K - 1) with K = 2
+    return (2 * torch.maximum(vocals, 1 - vocals) - 1).mean(-1)
+
+
+def silhouette(
+    masks: Sequence[Tensor] | Tensor,
+    magnitude: Tensor,
+    weights: Sequence[float] | Tensor | None = None,
+    n_points: int | None = 1000,
+    *,
+    share: float = 0.01,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Mean silhouette of loud bins in the primitive embedding (section 3.1.1, equation 2).
+
+    Each bin belongs to the nearer of the fixed centres 0 and 1; distances are those of equation 1.
+
+    Args:
+        masks: D masks `(..., F, N)`, as a sequence or as an embedding `(..., F, N, D)`.
+        magnitude: of the mixture, `(..., F, N)`: the loudest bins are taken.
+        weights: `(D,)` of the clustering; 1 each by default.
+        n_points: bins drawn from the loudest ones, at least 2; None takes all, exactly, in tiles.
+        share: of the bins that counts as the loudest.
+        generator: for the draw.
+
+    Returns:
+        `(...)` in [-1, 1]; 0 where all bins lie in one cluster.
+
+    Raises:
+        ValueError: for shapes that do not fit, weights of the wrong length, or n_points < 2.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> g = torch.Generator().manual_seed(0)
+        >>> mask = (torch.rand(65, 400, generator=g) > 0.5).float()
+        >>> round(tp.silhouette([mask, mask], torch.rand(65, 400, generator=g), generator=g).item(), 3)
+        1.0
+    """
+    masks = checked_masks(masks)
+    points = _loudest(masks, magnitude, share)
+    return _mean_silhouette(points, checked_weights(weights, len(masks), points), n_points, generator)
+
+
+def posterior_strength(
+    masks: Sequence[Tensor] | Tensor,
+    magnitude: Tensor,
+    weights: Sequence[float] | Tensor | None = None,
+    beta: float | Tensor = 5.0,
+    *,
+    share: float = 0.01,
+) -> Tensor:
+    """Mean strength of the soft assignments of the loudest bins (section 3.1.2, equation 3).
+
+    (K max_k γ_k - 1) / (K - 1), here with K = 2: 0 for an even split, 1 for a firm decision.
+
+    Args:
+        masks: D masks `(..., F, N)`, as a sequence or as an embedding `(..., F, N, D)`.
+        magnitude: of the mixture, `(..., F, N)`.
+        weights: `(D,)` of the clustering; 1 each by default.
+        beta: of the clustering, positive.
+        share: of the bins that counts as the loudest.
+
+    Returns:
+        `(...)` in [0, 1].
+
+    Raises:
+        ValueError: for shapes that do not fit, weights of the wrong length, or beta <= 0.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> magnitude = torch.rand(65, 40)
+        >>> tp.posterior_strength([torch.full((65, 40), 0.5)], magnitude).item()
+        0.0
+    """
+    masks = checked_masks(masks)
+    points = _loudest(masks, magnitude, share)
+    return _mean_posterior(points, checked_weights(weights, len(masks), points), beta)
+
+
+def confidence_measure(
+    masks: Sequence[Tensor] | Tensor,
+    magnitude: Tensor,
+    weights: Sequence[float] | Tensor | None = None,
+    beta: float | Tensor = 5.0,
+    n_points: int | None = 1000,
+    *,
+    share: float = 0.01,
+    generator: torch.Generator | None = None,
+) -> Confidence:
+    """The paper's confidence: silhouette times posterior strength, per item of the batch.
+
+    Args:
+        masks: D masks `(..., F, N)`, as a sequence or as an embedding `(..., F, N, D)`.
+        magnitude: of the mixture, `(..., F, N)`.
+        weights: `(D,)` of the clustering; 1 each by default.
+        beta: of the clustering, positive.
+        n_points: bins drawn for the silhouette, at least 2; None takes all of the loudest.
+        share: of the bins that counts as the loudest.
+        generator: for the draw.
+
+    Returns:
+        `confidence`, `silhouette` and `posterior`, each `(...)`.
+
+    Raises:
+        ValueError: for shapes that do not fit, weights of the wrong length, beta <= 0, or n_points < 2.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> masks, magnitude = torch.rand(3, 65, 40, 4), torch.rand(3, 65, 40)
+        >>> tp.confidence_measure(masks, magnitude).confidence.shape
+        torch.Size([3])
+    """
+    masks = checked_masks(masks)
+    points = _loudest(masks, magnitude, share)
+    weights = checked_weights(weights, len(masks), points)
+    strength = _mean_posterior(points, weights, beta)
+    score = _mean_silhouette(points, weights, n_points, generator)
+    return Confidence(score * strength, score, strength)

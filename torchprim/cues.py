@@ -1,0 +1,71 @@
+"""The primitives of an ensemble, set up from a preset and fed from a `Mixture`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+from torch import Tensor, nn
+
+from torchprim.mixture import Mixture
+from torchprim.presets import Preset
+from torchprim.primitives.ft2d import FT2D, FT2DMasks
+from torchprim.primitives.hpss import HPSS
+from torchprim.primitives.long_hpss import LongHPSS
+from torchprim.primitives.melody import Melody
+from torchprim.primitives.repet_sim import RepetSim
+
+# The long window spans 0.37 s: 16384 samples at 44.1 kHz, the nearest power of two elsewhere.
+_LONG_WINDOW_SECONDS = 16384 / 44100
+
+
+class Cues(nn.Module):
+    """The named primitives with a preset's settings: a `Mixture` in, their masks by name out.
+
+    Args:
+        names: primitives, in the order of the result.
+        preset: their settings.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> from torchprim.cues import Cues
+        >>> cues = Cues(["hpss", "2dft-r"], tp.PRESETS["best"])
+        >>> masks = cues(tp.Mixture(torch.randn(2, 44100), 44100))
+        >>> list(masks), masks["hpss"].shape
+        (['hpss', '2dft-r'], torch.Size([2, 1025, 87]))
+    """
+
+    def __init__(self, names: Iterable[str], preset: Preset) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        geometry = preset.geometry
+        ft2d_cut = self._cut(preset, "2dft-r")
+        self.ft2d = FT2D(preset.neighbourhood, **ft2d_cut)
+        self.hpss = HPSS(preset.kernel_size, **self._cut(preset, "hpss"))
+        self.repet_sim = RepetSim(hop_length=geometry.hop_length, **self._cut(preset, "repet-sim"))
+        self.melody = Melody(**self._cut(preset, "melody"))
+        long_window = 2 ** round(math.log2(_LONG_WINDOW_SECONDS * geometry.sample_rate))
+        long_cut = self._cut(preset, "long-hpss")
+        del long_cut["sample_rate"]
+        self.long_hpss = LongHPSS(
+            window_length=long_window, hop_length=long_window // 4, geometry=geometry, **long_cut
+        )
+
+    @staticmethod
+    def _cut(preset: Preset, name: str) -> dict:
+        cutoff = preset.cutoff if name in preset.cut else 0.0
+        return {"cutoff": cutoff, "smooth": preset.smooth, "sample_rate": preset.geometry.sample_rate}
+
+    def _ft2d(self, mixture: Mixture) -> FT2DMasks:
+        return mixture.once("ft2d", lambda: self.ft2d(mixture.magnitude()))
+
+    def forward(self, mixture: Mixture) -> dict[str, Tensor]:
+        compute: dict[str, Callable[[], Tensor]] = {
+            "2dft-r": lambda: self._ft2d(mixture).repetition,
+            "2dft-m": lambda: self._ft2d(mixture).micro_modulation,
+            "hpss": lambda: self.hpss(mixture.magnitude()),
+            "long-hpss": lambda: self.long_hpss(mixture.audio, mixture.spectrum()),
+            "melody": lambda: self.melody(mixture.magnitude()),
+            "repet-sim": lambda: self.repet_sim(mixture.magnitude()),
+        }
+        return {name: compute[name]() for name in self.names}

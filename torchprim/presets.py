@@ -1,0 +1,109 @@
+"""Named settings of the ensemble: the paper's, its authors' later code's, and the best that was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from torchprim import checks
+from torchprim.spectrum import Geometry
+
+PRIMITIVES = ("hpss", "long-hpss", "2dft-r", "2dft-m", "melody", "repet-sim")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that fixes an ensemble: its grid, its cues with their weights, and their settings.
+
+    Args:
+        name: what results are labelled with.
+        geometry: the STFT grid of the masks.
+        weights: cue -> weight in equation 1.
+        beta: hardness in equation 1.
+        neighbourhood: scales and rates of the 2DFT's peak picking.
+        kernel_size: of the short HPSS.
+        cutoff: high-pass in Hz.
+        smooth: raised cosine in log frequency, or a step.
+        cut: the cues that the high-pass acts on.
+
+    Raises:
+        ValueError: for an unknown cue, a negative weight, no weight above 0, or beta <= 0.
+
+    Example:
+        >>> import torchprim as tp
+        >>> sorted(tp.PRESETS), tp.PRESETS["paper"].beta
+        (['best', 'companion', 'paper'], 5.0)
+    """
+
+    name: str
+    geometry: Geometry = field(default_factory=Geometry)
+    weights: Mapping[str, float] = MappingProxyType({})
+    beta: float = 2.5
+    neighbourhood: tuple[int, int] = (1, 35)
+    kernel_size: int = 17
+    cutoff: float = 220.0
+    smooth: bool = True
+    cut: tuple[str, ...] = PRIMITIVES
+
+    def __post_init__(self) -> None:
+        for cue in (*self.weights, *self.cut):
+            if cue not in PRIMITIVES:
+                raise ValueError(f"unknown primitive {cue!r}; there are {', '.join(PRIMITIVES)}")
+        if not self.weights:
+            raise ValueError("weights must name at least one primitive, got none")
+        if min(self.weights.values()) < 0 or not 0 < sum(self.weights.values()) < math.inf:
+            raise ValueError(f"weights must not be negative and not all 0, got {dict(self.weights)}")
+        checks.positive(self.beta, "beta")
+
+
+_2DFT = ("2dft-r", "2dft-m")
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "paper": Preset(
+            "paper",
+            weights=MappingProxyType({"2dft-r": 1.0, "2dft-m": 1.0, "melody": 1.0, "hpss": 1.0}),
+            beta=5.0,
+            neighbourhood=(1, 25),
+            kernel_size=31,
+            cutoff=100.0,
+            smooth=False,
+            cut=_2DFT,
+        ),
+        "companion": Preset(
+            "companion",
+            geometry=Geometry(16000, 512, 128, "sqrt_hann"),
+            weights=MappingProxyType({"2dft-r": 3.0, "2dft-m": 1.0, "melody": 2.0, "hpss": 1.0}),
+            kernel_size=31,
+            cutoff=250.0,
+            smooth=False,
+            cut=_2DFT,
+        ),
+        "best": Preset(
+            "best",
+            weights=MappingProxyType(
+                {"2dft-r": 1.0, "2dft-m": 1.0, "melody": 2.0, "hpss": 2.0, "long-hpss": 2.0}
+            ),
+        ),
+    }
+)
+
+
+def find_preset(preset: str | Preset) -> Preset:
+    """A preset by name.
+
+    Raises:
+        ValueError: for an unknown name.
+
+    Example:
+        >>> from torchprim.presets import find_preset
+        >>> find_preset("best").geometry.bins
+        1025
+    """
+    if isinstance(preset, Preset):
+        return preset
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[preset]

@@ -1,0 +1,106 @@
+"""Timbre: harmonic against percussive sound, by medians along time and along frequency."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from torchprim import checks
+from torchprim.kernels.sliding_median import LARGEST_WINDOW, sliding_median
+from torchprim.primitives.high_pass import high_pass
+
+
+def power_ratio(a: Tensor, b: Tensor, power: float | Tensor) -> Tensor:
+    """a^p / (a^p + b^p), 1/2 where both are 0; scaled by the larger so that no power over- or underflows."""
+    largest = torch.maximum(a, b).detach()
+    scale = torch.where(largest > 0, largest, 1)
+    a, b = (a / scale) ** power, (b / scale) ** power
+    both = a + b
+    return torch.where(both > 0, a / torch.where(both > 0, both, 1), 0.5)
+
+
+def harmonic_mask(magnitude: Tensor, kernel_size: int | tuple[int, int], power: float | Tensor) -> Tensor:
+    """H^p / (H^p + P^p) with H the running median over frames and P the one over bins."""
+    over_frames, over_bins = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    checks.integer(over_frames, "kernel_size", 1, LARGEST_WINDOW)
+    checks.integer(over_bins, "kernel_size", 1, LARGEST_WINDOW)
+    checks.positive(power, "power")
+    harmonic = sliding_median(magnitude, over_frames, -1)
+    percussive = sliding_median(magnitude, over_bins, -2)
+    return power_ratio(harmonic, percussive, power)
+
+
+def hpss(
+    magnitude: Tensor,
+    kernel_size: int | tuple[int, int] = 31,
+    power: float | Tensor = 2.0,
+    *,
+    cutoff: float | Tensor = 0.0,
+    smooth: bool = True,
+    sample_rate: float = 44100,
+) -> Tensor:
+    """Vocals mask of harmonic-percussive separation: the harmonic part is called vocals.
+
+    mask = H^p / (H^p + P^p), H the running median of the magnitude over `kernel_size` frames and P over
+    as many bins (FitzGerald 2010), edges mirrored; 1/2 where both are 0, 0 where the magnitude is 0.
+    Elsewhere it equals `librosa.decompose.hpss(magnitude, kernel_size=31, mask=True)[0]`.
+
+    Args:
+        magnitude: `(..., F, N)`, not negative.
+        kernel_size: samples of the medians, 1 to 1023; a pair gives (over frames, over bins).
+        power: exponent p, positive; a tensor receives a gradient.
+        cutoff: high-pass in Hz, see `high_pass`; 0 for none.
+        smooth: whether the high-pass is smooth.
+        sample_rate: in Hz; gives the bins their frequencies, for the high-pass alone.
+
+    Returns:
+        `(..., F, N)` in [0, 1].
+
+    Raises:
+        ValueError: for a magnitude that is complex, negative or not finite, a window out of range, or a
+            power that is not positive.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> magnitude = torch.zeros(64, 64)
+        >>> magnitude[20] = 1.0  # a steady tone
+        >>> magnitude[:, 40] = 1.0  # a click
+        >>> mask = tp.hpss(magnitude, kernel_size=9)
+        >>> mask[20, 10].item(), mask[50, 40].item()
+        (1.0, 0.0)
+    """
+    magnitude = checks.magnitude(magnitude)
+    mask = harmonic_mask(magnitude, kernel_size, power)
+    gain = high_pass(magnitude.shape[-2], sample_rate, cutoff, smooth, like=magnitude)
+    return torch.where(magnitude > 0, mask * gain, 0)
+
+
+class HPSS(nn.Module):
+    """`hpss` with its settings kept; the arguments are those of the function.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> tp.HPSS(kernel_size=17)(torch.rand(2, 65, 40)).shape
+        torch.Size([2, 65, 40])
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, int] = 31,
+        power: float | Tensor = 2.0,
+        *,
+        cutoff: float | Tensor = 0.0,
+        smooth: bool = True,
+        sample_rate: float = 44100,
+    ) -> None:
+        super().__init__()
+        self.settings = {
+            "kernel_size": kernel_size,
+            "power": power,
+            "cutoff": cutoff,
+            "smooth": smooth,
+            "sample_rate": sample_rate,
+        }
+
+    def forward(self, magnitude: Tensor) -> Tensor:
+        return hpss(magnitude, **self.settings)

@@ -1,0 +1,101 @@
+"""Fluctuation: with a long window a singing voice looks percussive, sustained instruments harmonic."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from torchprim import checks
+from torchprim.primitives.high_pass import high_pass
+from torchprim.primitives.hpss import harmonic_mask, power_ratio
+from torchprim.spectrum import Geometry, istft, stft
+
+
+def long_hpss(
+    audio: Tensor,
+    kernel_size: int | tuple[int, int] = 17,
+    power: float | Tensor = 2.0,
+    *,
+    window_length: int = 16384,
+    hop_length: int = 4096,
+    cutoff: float | Tensor = 0.0,
+    smooth: bool = True,
+    geometry: Geometry | None = None,
+    spectrum: Tensor | None = None,
+) -> Tensor:
+    """Vocals mask of harmonic-percussive separation with a long window: the percussive part is vocals.
+
+    With a window of a third of a second a voice moves enough within one frame to spread over bins, and
+    steady notes do not. e is the percussive part there (1 - H^p / (H^p + P^p), see `hpss`), brought back
+    to audio; E its STFT on the grid of the masks, X that of the mixture:
+    mask = |E|² / (|E|² + |X - E|²) (FitzGerald 2010; Tachibana, Ono and Sagayama 2014).
+    Drums count as vocals here, too: the cue is used beside others.
+
+    Args:
+        audio: `(..., T)`, at the sample rate of `geometry`.
+        kernel_size: samples of the medians; a pair gives (over frames, over bins).
+        power: exponent p, positive; a tensor receives a gradient.
+        window_length: of the long STFT, in samples.
+        hop_length: of the long STFT, in samples.
+        cutoff: high-pass in Hz, see `high_pass`; 0 for none.
+        smooth: whether the high-pass is smooth.
+        geometry: grid of the mask; the paper's by default.
+        spectrum: the mixture's STFT on that grid, where it is at hand.
+
+    Returns:
+        `(..., F, N)` in [0, 1].
+
+    Raises:
+        ValueError: for audio that is complex, empty or not finite, or settings out of range.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> tp.long_hpss(torch.randn(2, 44100), cutoff=220).shape
+        torch.Size([2, 1025, 87])
+    """
+    geometry = geometry or Geometry()
+    audio = checks.audio(audio)
+    spectrum = stft(audio, geometry) if spectrum is None else spectrum
+    long = Geometry(geometry.sample_rate, window_length, hop_length, geometry.window)
+    long_spectrum = stft(audio, long)
+    steady = harmonic_mask(long_spectrum.abs(), kernel_size, power)
+    moving = istft((1 - steady) * long_spectrum, long, audio.shape[-1])
+    moving_spectrum = stft(moving, geometry)
+    mask = power_ratio(moving_spectrum.abs(), (spectrum - moving_spectrum).abs(), 2.0)
+    gain = high_pass(geometry.bins, geometry.sample_rate, cutoff, smooth, like=audio)
+    return torch.where(spectrum.abs() > 0, mask * gain, 0)
+
+
+class LongHPSS(nn.Module):
+    """`long_hpss` with its settings kept; the arguments are those of the function.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> tp.LongHPSS(cutoff=220)(torch.randn(44100)).shape
+        torch.Size([1025, 87])
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, int] = 17,
+        power: float | Tensor = 2.0,
+        *,
+        window_length: int = 16384,
+        hop_length: int = 4096,
+        cutoff: float | Tensor = 0.0,
+        smooth: bool = True,
+        geometry: Geometry | None = None,
+    ) -> None:
+        super().__init__()
+        self.settings = {
+            "kernel_size": kernel_size,
+            "power": power,
+            "window_length": window_length,
+            "hop_length": hop_length,
+            "cutoff": cutoff,
+            "smooth": smooth,
+            "geometry": geometry or Geometry(),
+        }
+
+    def forward(self, audio: Tensor, spectrum: Tensor | None = None) -> Tensor:
+        return long_hpss(audio, **self.settings, spectrum=spectrum)
