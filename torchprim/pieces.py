@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 
 
+def _ramp(count: int, like: Tensor) -> Tensor:
+    """Rises from 0 to 1 over `count` samples; with its mirror image it adds up to 1."""
+    return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) / max(1, count)
+
+
 @dataclass(frozen=True)
 class Piece:
     """A piece `[start, stop)` of which `[begin, end)` is used, faded in and out over `fade` samples."""
@@ -30,12 +35,9 @@ class Piece:
         used = result[..., self.begin - self.start : self.end - self.start]
         if not self.fade_in and not self.fade_out:
             return used
-        gain = torch.ones(self.end - self.begin, dtype=result.dtype, device=result.device)
-        for count, ends in ((self.fade_in, gain), (self.fade_out, gain.flip(0))):
-            ramp = (torch.arange(count, dtype=result.dtype, device=result.device) + 0.5) / max(1, count)
-            ends[:count] *= ramp
-            if ends is not gain:
-                gain = ends.flip(0)
+        gain = torch.ones_like(used[(0,) * (used.dim() - 1)])
+        gain[: self.fade_in] *= _ramp(self.fade_in, gain)
+        gain[len(gain) - self.fade_out :] *= _ramp(self.fade_out, gain).flip(0)
         return used * gain
 
 
@@ -78,3 +80,28 @@ def cut(length: int, piece: int, overlap: int, grid: float = 1.0) -> list[Piece]
         )
         for i in range(count)
     ]
+
+
+def on_frames(pieces: list[Piece], frame: float, counts: list[int]) -> list[Piece]:
+    """The same pieces counted in frames.
+
+    Args:
+        pieces: in samples, as `cut` made them.
+        frame: samples from one frame to the next.
+        counts: frames that each piece has.
+
+    Returns:
+        Pieces whose fades add up to 1 frame by frame.
+
+    Example:
+        >>> from torchprim.pieces import cut, on_frames
+        >>> [(p.start, p.stop, p.begin, p.end) for p in on_frames(cut(500, 300, 40, 10), 10, [31, 31])]
+        [(0, 31, 0, 27), (20, 51, 23, 51)]
+    """
+    fade = round(pieces[0].fade_out / frame)
+    starts = [round(piece.start / frame) for piece in pieces]
+    begins = [round(piece.begin / frame) for piece in pieces]
+    stops = [start + count for start, count in zip(starts, counts, strict=True)]
+    ends = [*(begin + fade for begin in begins[1:]), stops[-1]]
+    fades = [(fade if i else 0, fade if i < len(pieces) - 1 else 0) for i in range(len(pieces))]
+    return [Piece(*edges, *f) for *edges, f in zip(starts, stops, begins, ends, fades, strict=True)]

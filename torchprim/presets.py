@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from torchprim import checks
@@ -19,8 +19,8 @@ class Preset:
 
     Args:
         name: what results are labelled with.
-        geometry: the STFT grid of the masks.
         weights: cue -> weight in equation 1.
+        geometry: the STFT grid of the masks.
         beta: hardness in equation 1.
         neighbourhood: scales and rates of the 2DFT's peak picking.
         kernel_size: of the short HPSS.
@@ -38,8 +38,8 @@ class Preset:
     """
 
     name: str
-    geometry: Geometry = field(default_factory=Geometry)
-    weights: Mapping[str, float] = MappingProxyType({})
+    weights: Mapping[str, float]
+    geometry: Geometry = Geometry()
     beta: float = 2.5
     neighbourhood: tuple[int, int] = (1, 35)
     kernel_size: int = 17
@@ -74,8 +74,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "companion": Preset(
             "companion",
-            geometry=Geometry(16000, 512, 128, "sqrt_hann"),
             weights=MappingProxyType({"2dft-r": 3.0, "2dft-m": 1.0, "melody": 2.0, "hpss": 1.0}),
+            geometry=Geometry(16000, 512, 128, "sqrt_hann"),
             kernel_size=31,
             cutoff=250.0,
             smooth=False,
