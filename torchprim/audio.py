@@ -1,0 +1,269 @@
+"""Files of sound to tensors: any format, at their own rate, with their own channels.
+
+Nothing outside the `audio*.py` files touches files of sound. WAV, AIFF, FLAC and Ogg Vorbis are read by
+libsndfile, everything else by the FFmpeg inside PyAV; where one of them is missing or refuses, the other
+is tried. Writing is in `audio_write.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchprim import checks
+from torchprim.audio_decode import decode, streams
+from torchprim.audio_error import AudioError, AudioWarning, shown
+from torchprim.audio_write import save, save_stems
+from torchprim.resampling import resample
+
+__all__ = [
+    "AudioError",
+    "AudioWarning",
+    "Sound",
+    "demo_song",
+    "find_audio",
+    "load",
+    "load_stems",
+    "read",
+    "save",
+    "save_stems",
+]
+
+STEMS = ("drums", "bass", "other", "vocals")  # streams 1 to 4 of a .stem.mp4; stream 0 is a mixture
+
+_SUFFIXES = (
+    *(
+        ".wav",
+        ".wave",
+        ".w64",
+        ".rf64",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".au",
+        ".caf",
+        ".flac",
+        ".ape",
+        ".wv",
+        ".tta",
+    ),
+    *(".tta", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".mp4", ".aac", ".ac3", ".wma", ".mka"),
+)
+
+
+class Sound(NamedTuple):
+    """What a file holds."""
+
+    audio: Tensor  # (C, T) float32
+    sample_rate: int
+    notes: tuple[str, ...]  # one line each: what of the file could not be decoded
+
+
+def read(path: str | os.PathLike) -> Sound:
+    """Decode a file as it is, and say what of it could not be decoded.
+
+    A `.stem.mp4` (Native Instruments Stems) gives the sum of its stems, streams 1 to 4: its stream 0 is
+    a mixture that was mastered on its own, and need not be that sum.
+
+    Args:
+        path: a file in any format that FFmpeg or libsndfile knows.
+
+    Returns:
+        audio `(C, T)` float32 in [-1, 1], its rate in Hz, and notes: empty, or for a truncated or damaged
+        file one line on what is missing.
+
+    Raises:
+        AudioError: "PATH: reason" for a file that is missing, empty, no sound, without an audio stream or
+            samples, or with NaN or infinite samples.
+
+    Example:
+        >>> from torchprim.audio import demo_song, read
+        >>> song = read(demo_song())
+        >>> song.audio.shape, song.sample_rate, song.notes
+        (torch.Size([2, 268288]), 44100, ())
+    """
+    _check_file(path)
+    if not _holds_stems(path):
+        return _tensor(decode(path))
+    stems = _stem_streams(path)
+    mixture, rate, notes = _tensor(decode(path, next(stems)))
+    for stream in stems:
+        stem, stem_rate, more = _tensor(decode(path, stream))
+        _check_alike(path, (mixture.shape[0], rate), (stem.shape[0], stem_rate))
+        length = min(mixture.shape[1], stem.shape[1])
+        mixture = mixture[:, :length].add_(stem[:, :length])
+        notes += more
+    return Sound(mixture.contiguous(), rate, tuple(dict.fromkeys(notes)))
+
+
+def load(path: str | os.PathLike, sample_rate: float | None = None) -> tuple[Tensor, float]:
+    """Decode a file of sound.
+
+    Args:
+        path: a file in any format that FFmpeg or libsndfile knows; a `.stem.mp4` gives the sum of its stems.
+        sample_rate: in Hz, to resample to; by default the file's own rate.
+
+    Returns:
+        audio `(C, T)`, float32 in [-1, 1] with the file's channels, and its rate in Hz. A truncated file
+        gives what can be decoded of it, with an `AudioWarning`.
+
+    Raises:
+        AudioError: "PATH: reason", as for `read`.
+        ValueError: for a rate that is not positive.
+
+    Example:
+        >>> import torchprim as tp
+        >>> from torchprim.audio import demo_song
+        >>> audio, rate = tp.load(demo_song())
+        >>> audio.shape, rate
+        (torch.Size([2, 268288]), 44100)
+    """
+    if sample_rate is not None:
+        checks.positive(sample_rate, "sample_rate")
+    audio, rate, notes = read(path)
+    _warn(path, notes)
+    if sample_rate is None or sample_rate == rate:
+        return audio, rate
+    return resample(audio, rate, sample_rate), sample_rate
+
+
+def load_stems(path: str | os.PathLike, sample_rate: float | None = None) -> tuple[dict[str, Tensor], float]:
+    """The four stems of a `.stem.mp4`: drums, bass, other and vocals.
+
+    Args:
+        path: a file with five audio streams, the mixture first.
+        sample_rate: in Hz, to resample to; by default the file's own rate.
+
+    Returns:
+        the stems by name, each `(C, T)` float32, all of one length, and their rate in Hz. Their sum, in
+        this order, is what `load` gives.
+
+    Raises:
+        AudioError: "PATH: reason", as for `read`, and where there are not five audio streams.
+
+    Example:
+        >>> from torchprim.audio import demo_song, load_stems
+        >>> stems, rate = load_stems(demo_song())
+        >>> list(stems), stems["vocals"].shape
+        (['drums', 'bass', 'other', 'vocals'], torch.Size([2, 268288]))
+    """
+    if sample_rate is not None:
+        checks.positive(sample_rate, "sample_rate")
+    _check_file(path)
+    sounds = [_tensor(decode(path, stream)) for stream in _stem_streams(path)]
+    for sound in sounds[1:]:
+        _check_alike(
+            path, (sounds[0].audio.shape[0], sounds[0].sample_rate), (sound.audio.shape[0], sound.sample_rate)
+        )
+    _warn(path, tuple(dict.fromkeys(note for sound in sounds for note in sound.notes)))
+    length, rate = min(sound.audio.shape[1] for sound in sounds), sounds[0].sample_rate
+    wanted = rate if sample_rate is None else sample_rate
+    stems = {
+        name: resample(sound.audio[:, :length], rate, wanted)
+        for name, sound in zip(STEMS, sounds, strict=True)
+    }
+    return stems, wanted
+
+
+def find_audio(folder: str | os.PathLike) -> list[Path]:
+    """Every file below a folder whose name is that of a file of sound, sorted.
+
+    Hidden files and folders are left out (macOS writes a `._song.mp3` beside `song.mp3`). Links to
+    folders are followed, each folder once.
+
+    Raises:
+        AudioError: where the folder, or one below it, cannot be listed.
+
+    Example:
+        >>> from torchprim.audio import demo_song, find_audio
+        >>> [path.name for path in find_audio(demo_song().parent)]
+        ['The Easton Ellises - Falcon 69.stem.mp4']
+    """
+
+    def refuse(error: OSError) -> None:
+        raise AudioError(error.filename or folder, error.strerror or str(error)) from error
+
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    for here, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        status = os.stat(here)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [
+            Path(here, name)
+            for name in files
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _SUFFIXES
+        ]
+    return sorted(found)
+
+
+def demo_song() -> Path:
+    """The song with known stems inside the `stempeg` wheel (The Easton Ellises, "Falcon 69", 6 s).
+
+    stempeg is found and not imported: importing it fails where the system has no ffmpeg.
+
+    Raises:
+        ImportError: where stempeg is not installed.
+
+    Example:
+        >>> from torchprim.audio import demo_song
+        >>> demo_song().name
+        'The Easton Ellises - Falcon 69.stem.mp4'
+    """
+    spec = find_spec("stempeg")
+    songs = sorted(Path(spec.origin).parent.glob("data/*.stem.mp4")) if spec and spec.origin else []
+    if not songs:
+        raise ImportError("the demo's song is inside the stempeg package: pip install stempeg")
+    return songs[0]
+
+
+def _check_file(path: str | os.PathLike) -> None:
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise AudioError(path, "is a folder, not a file of sound")
+        if not stat.S_ISREG(status.st_mode):
+            raise AudioError(path, "is not a regular file")
+        with open(path, "rb"):
+            if status.st_size == 0:
+                raise AudioError(path, "the file is empty")
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise AudioError(path, getattr(error, "strerror", None) or str(error)) from error
+
+
+def _holds_stems(path: str | os.PathLike) -> bool:
+    return os.fspath(path).lower().endswith((".stem.mp4", ".stem.m4a"))
+
+
+def _stem_streams(path: str | os.PathLike):
+    try:
+        count = streams(path)
+    except ImportError as error:
+        raise AudioError(path, "decoding it needs PyAV: pip install av") from error
+    if count != 1 + len(STEMS):
+        raise AudioError(path, f"a file of stems has 5 audio streams, this one has {count}")
+    return iter(range(1, 1 + len(STEMS)))
+
+
+def _check_alike(path: str | os.PathLike, first: tuple[int, int], other: tuple[int, int]) -> None:
+    if first != other:
+        raise AudioError(path, f"its stems differ in channels or rate: {first} and {other}")
+
+
+def _tensor(decoded) -> Sound:
+    return Sound(torch.from_numpy(decoded.audio), decoded.sample_rate, decoded.notes)
+
+
+def _warn(path: str | os.PathLike, notes: tuple[str, ...]) -> None:
+    for note in notes:
+        warnings.warn(f"{shown(path)}: {note}", AudioWarning, stacklevel=3)

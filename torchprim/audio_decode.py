@@ -1,0 +1,202 @@
+"""Two decoders of files of sound: FFmpeg (PyAV) for all formats, libsndfile (soundfile) for plain ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from torchprim.audio_error import AudioError
+from torchprim.audio_samples import Samples
+from torchprim.audio_truncation import missing_end
+
+# First bytes of what libsndfile reads well: WAV (RIFF, RIFX, RF64, W64), AIFF, AU, CAF, FLAC, OGG.
+_PLAIN = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS")
+# Formats whose announced length is a fact. For others FFmpeg estimates it from the bit rate.
+_TRUE_LENGTH = ("wav", "w64", "flac", "mov", "matroska", "asf", "aiff", "caf", "ape", "wv", "tta")
+# A decoder may give this much less than announced (seconds): encoders round to whole packets.
+_SLACK = 0.1
+
+
+class Decoded(NamedTuple):
+    """The samples of one stream, and what of it could not be decoded."""
+
+    audio: np.ndarray  # (C, T) float32
+    sample_rate: int
+    notes: tuple[str, ...]
+
+
+class Refused(Exception):
+    """This decoder cannot read the file, or not to its end; another one may."""
+
+    def __init__(self, reason: str, partial: Samples | None = None) -> None:
+        super().__init__(reason)
+        self.partial = partial
+
+
+def decode(path: str | os.PathLike, stream: int = 0) -> Decoded:
+    """Decode one audio stream of a file, at its own rate and with its own channels.
+
+    Args:
+        path: a file that is there.
+        stream: which of its audio streams, counted from 0.
+
+    Raises:
+        AudioError: where no decoder can read it, it has no such stream or no samples, or a sample is NaN
+            or infinite.
+    """
+    with open(path, "rb") as file:
+        plain = file.read(4) in _PLAIN
+    partial, refusal, missing = None, "", []
+    for decoder in (_soundfile, _av) if plain else (_av, _soundfile):
+        try:
+            samples, note = decoder(path, stream)
+            break
+        except ImportError:
+            missing.append("PyAV (pip install av)" if decoder is _av else "soundfile (pip install soundfile)")
+        except Refused as error:
+            partial, refusal = partial or error.partial, refusal or str(error)
+    else:
+        if partial is None:
+            hint = f"; it may need {' or '.join(missing)}" if missing else ""
+            raise AudioError(path, f"cannot be decoded as sound ({refusal or 'no decoder there'}){hint}")
+        samples, note = partial, f"damaged: only the first {_seconds(partial)} could be decoded"
+    if samples.length == 0:
+        raise AudioError(path, f"holds 0 samples ({note})" if note else "holds 0 samples")
+    note = note or missing_end(path)
+    return Decoded(samples.join(), samples.sample_rate, (note,) if note else ())
+
+
+def streams(path: str | os.PathLike) -> int:
+    """Number of audio streams in a file.
+
+    Raises:
+        AudioError: where the file cannot be opened as sound.
+        ImportError: without PyAV.
+    """
+    try:
+        with open(path, "rb") as file, _open_av(file) as container:
+            return len(container.streams.audio)
+    except Refused as error:
+        raise AudioError(path, f"cannot be decoded as sound ({error})") from None
+
+
+def _seconds(samples: Samples) -> str:
+    return f"{samples.length / samples.sample_rate:.2f} s"
+
+
+def _short(samples: Samples, announced: float) -> str:
+    """A note where fewer samples came out than the file announces."""
+    if samples.length >= announced - _SLACK * samples.sample_rate:
+        return ""
+    whole = announced / samples.sample_rate
+    return f"truncated or damaged: {_seconds(samples)} of {whole:.2f} s could be decoded"
+
+
+def _soundfile(path: str | os.PathLike, stream: int) -> tuple[Samples, str]:
+    import soundfile
+
+    try:
+        file = soundfile.SoundFile(os.fsencode(path))
+    except soundfile.SoundFileError as error:
+        raise Refused(str(getattr(error, "error_string", error))) from None
+    with file:
+        if stream or (file.subtype in ("OPUS", "MPEG_LAYER_III") and _have_av()):
+            raise Refused("FFmpeg reads it better")
+        samples = Samples(path, file.samplerate, file.channels)
+        try:
+            while len(piece := file.read(1 << 16, dtype="float32", always_2d=True)):
+                samples.add(piece.T)
+        except soundfile.SoundFileError as error:
+            raise Refused(str(getattr(error, "error_string", error)), samples) from None
+        exact = file.frames if file.frames < 1 << 62 else 0  # libsndfile's mark for an unknown length
+        return samples, _short(samples, exact)
+
+
+def _have_av() -> bool:
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _open_av(file: Any) -> Any:
+    import av
+
+    try:
+        # A file object, not its name: "a:b.mp3" would name a protocol. The white list keeps play lists
+        # that pretend to be music from fetching anything from a network.
+        return av.open(file, metadata_errors="replace", options={"protocol_whitelist": "file"})
+    except (av.error.FFmpegError, ValueError) as error:
+        raise Refused(getattr(error, "strerror", None) or str(error)) from None
+
+
+def _av(path: str | os.PathLike, stream: int) -> tuple[Samples, str]:
+    with open(path, "rb") as file, _open_av(file) as container:
+        if len(container.streams.audio) <= stream:
+            raise AudioError(path, "has no audio stream" if stream == 0 else f"has no audio stream {stream}")
+        chosen = container.streams.audio[stream]
+        if chosen.codec_context is None:
+            raise Refused("the codec of its audio is not known")
+        refused: list[float] = []
+        samples, note = None, ""
+        for frame in _frames(container, chosen, refused):
+            form = (frame.sample_rate, frame.layout.nb_channels)
+            if samples is None:
+                samples = Samples(path, *form)
+            elif form != (samples.sample_rate, samples.channels):
+                note = f"only the first {_seconds(samples)} were decoded: there rate or channels change"
+                break
+            samples.add(_real(frame))
+        if samples is None:
+            samples = Samples(path, chosen.rate or 1, max(1, chosen.channels))
+        if not note and refused:
+            note = f"truncated or damaged: {len(refused)} packet(s) skipped, the first at {refused[0]:.2f} s"
+        return samples, note or _short(samples, _announced(container, chosen, samples.sample_rate))
+
+
+def _frames(container: Any, chosen: Any, refused: list[float]) -> Iterator[Any]:
+    """Every frame that can be decoded; `refused` receives the time (s) of each packet that cannot."""
+    import av
+
+    time = 0.0
+    packets = container.demux(chosen)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.error.FFmpegError:  # the container itself breaks off here
+            refused.append(time)
+            return
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            refused.append(time)
+            continue
+        for frame in frames:
+            time += frame.samples / frame.sample_rate
+            yield frame
+
+
+def _real(frame: Any) -> np.ndarray:
+    """The samples of a frame `(C, n)`, whole numbers scaled to [-1, 1)."""
+    values = frame.to_ndarray()
+    if not frame.format.is_planar:
+        values = values.reshape(-1, frame.layout.nb_channels).T
+    if values.dtype == np.uint8:
+        return (values.astype(np.float32) - 128) / 128
+    if values.dtype.kind == "i":
+        return values * np.float32(2.0 ** (1 - 8 * values.dtype.itemsize))
+    return values
+
+
+def _announced(container: Any, chosen: Any, rate: int) -> float:
+    """The number of samples that the file says it has; 0 where that would be a guess."""
+    names = container.format.name.split(",")
+    # An MP3 counts its frames in the same header that gives the encoder's delay as the start.
+    certain = any(name in _TRUE_LENGTH for name in names) or (names == ["mp3"] and chosen.start_time)
+    return float(chosen.duration * chosen.time_base) * rate if certain and chosen.duration else 0.0

@@ -1,0 +1,65 @@
+"""The samples of one file while it is decoded: collected in blocks, joined without a second copy."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from torchprim.audio_error import AudioError
+
+# Frames in one block: 24 s at 44.1 kHz, 8 MB of stereo.
+_BLOCK = 1 << 20
+
+
+class Samples:
+    """Decoded pieces of any length, gathered into large blocks.
+
+    How long a file is becomes certain only at its end. A list of blocks grows without copying what is
+    there already, and `join` frees each block once it is copied, so that the peak is one copy of the song.
+
+    Args:
+        path: the file, for errors.
+        sample_rate: in Hz.
+        channels: number of channels.
+    """
+
+    def __init__(self, path: str | os.PathLike, sample_rate: int, channels: int) -> None:
+        self.path, self.sample_rate, self.channels = path, sample_rate, channels
+        self.length = 0
+        self._blocks: list[np.ndarray] = []
+
+    def add(self, piece: np.ndarray) -> None:
+        """Append `(C, n)` samples of any real type in [-1, 1]."""
+        done = 0
+        while done < piece.shape[1]:
+            at = self.length % _BLOCK
+            if at == 0:
+                self._blocks.append(np.empty((self.channels, _BLOCK), np.float32))
+            count = min(_BLOCK - at, piece.shape[1] - done)
+            with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which `join` reports
+                self._blocks[-1][:, at : at + count] = piece[:, done : done + count]
+            self.length += count
+            done += count
+
+    def join(self) -> np.ndarray:
+        """All samples `(C, T)`, float32, contiguous; this object is empty afterwards.
+
+        Raises:
+            AudioError: for a sample that is NaN or infinite.
+        """
+        whole = np.empty((self.channels, self.length), np.float32)
+        self._blocks.reverse()
+        start = 0
+        while self._blocks:
+            block = self._blocks.pop()[:, : self.length - start]
+            finite = np.isfinite(block)
+            if not finite.all():
+                first = int(np.argmin(finite.all(axis=0)))
+                bad = block[:, first][~finite[:, first]][0]
+                what = "NaN" if np.isnan(bad) else "infinite"
+                second = (start + first) / self.sample_rate
+                raise AudioError(self.path, f"a sample is {what} at {second:.3f} s")
+            whole[:, start : start + block.shape[1]] = block
+            start += block.shape[1]
+        return whole

@@ -1,0 +1,200 @@
+"""Tensors to files of sound: 32-bit float WAV and 24-bit FLAC, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from torchprim import checks
+from torchprim.audio_error import AudioError
+
+_FORMATS = {".wav": ("WAV", "FLOAT"), ".flac": ("FLAC", "PCM_24")}
+_BLOCK = 1 << 18  # frames converted at a time
+_WAV_LIMIT = (1 << 32) - (1 << 16)  # a WAV counts its bytes in 32 bits; longer ones are written as RF64
+
+
+def save(path: str | os.PathLike, audio: Tensor, sample_rate: float) -> float:
+    """Write one file of sound, 32-bit float WAV or 24-bit FLAC by its suffix.
+
+    The file appears under its name when it is complete and on the disk, or not at all.
+
+    Args:
+        path: ends in .wav or .flac; folders on the way are made.
+        audio: `(C, T)` or `(T,)`.
+        sample_rate: in Hz, a whole number.
+
+    Returns:
+        the gain applied: 1, but for FLAC 1 / max |audio| where a sample exceeds 1.
+
+    Raises:
+        AudioError: "PATH: reason" where it cannot be written (no right, a full disk, a rate or a number of
+            channels that the format does not have).
+        ValueError: for another suffix, or audio that is complex, empty or not finite.
+        ImportError: without soundfile.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from torchprim.audio import load, save
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gain = save(f"{folder}/x.wav", torch.full((2, 10), 1.5), 8000)
+        ...     gain, load(f"{folder}/x.wav")[0].max().item()
+        (1.0, 1.5)
+    """
+    return save_stems({path: audio}, sample_rate)
+
+
+def save_stems(stems: Mapping[str | os.PathLike, Tensor], sample_rate: float) -> float:
+    """Write several files of sound that belong together, with one gain: all of them or none.
+
+    Args:
+        stems: audio `(C, T)` or `(T,)` by the path to write it to, .wav or .flac.
+        sample_rate: in Hz, a whole number.
+
+    Returns:
+        the gain applied to all: 1, but 1 / max |audio| over all where one is a FLAC and a sample exceeds 1.
+
+    Raises:
+        AudioError, ValueError, ImportError: as for `save`.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from torchprim.audio import save_stems
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_stems({f"{folder}/a.flac": torch.ones(9), f"{folder}/b.flac": 2 * torch.ones(9)}, 8000)
+        0.5
+    """
+    _soundfile()
+    checks.positive(sample_rate, "sample_rate")
+    audios, peak, limited = {}, 0.0, False
+    for path, audio in stems.items():
+        suffix = Path(path).suffix.lower()
+        if suffix not in _FORMATS:
+            raise ValueError(f"path must end in .wav or .flac, got {os.fspath(path)!r}")
+        if isinstance(audio, Tensor) and audio.dim() > 2:
+            raise ValueError(f"audio must have shape (C, T) or (T,), got {tuple(audio.shape)}")
+        audio = checks.audio(audio).detach()
+        audios[Path(path)] = audio[None] if audio.dim() == 1 else audio
+        low, high = (x.item() for x in torch.aminmax(audio))
+        peak, limited = max(peak, -low, high), limited or suffix == ".flac"
+    gain = 1 / peak if limited and peak > 1 else 1.0
+
+    complete: dict[Path, Path] = {}
+    try:
+        for path, audio in audios.items():
+            with _named(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _remove_left_over(path)
+                complete[path] = part = path.with_name(f".{path.name}.{os.getpid()}.part")
+                with open(part, "wb") as file:
+                    _encode(path, file, audio, round(sample_rate), gain)
+                    file.flush()
+                    os.fsync(file.fileno())  # or a crash could leave the name without its data
+        for path, part in complete.items():
+            with _named(path):
+                os.replace(part, path)
+    finally:
+        for part in complete.values():
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+    return gain
+
+
+def _soundfile() -> Any:
+    try:
+        import soundfile
+    except ImportError as error:
+        raise ImportError("writing sound needs soundfile: pip install soundfile") from error
+    return soundfile
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise AudioError(path, f"cannot be written: {error.strerror or error}") from error
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove unfinished files for this path that a killed process left behind."""
+    for part in path.parent.glob(f".{_literal(path.name)}.*.part"):
+        owner = part.name.split(".")[-2]
+        if owner.isdigit() and not _running(int(owner)):
+            part.unlink(missing_ok=True)
+
+
+def _literal(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _running(process: int) -> bool:
+    if process == os.getpid():
+        return False  # of an earlier process with this number
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _encode(path: Path, file: BinaryIO, audio: Tensor, sample_rate: int, gain: float) -> None:
+    soundfile = _soundfile()
+    form, subtype = _FORMATS[path.suffix.lower()]
+    if form == "WAV" and 4 * audio.numel() > _WAV_LIMIT:
+        form = "RF64"
+    sink = _Sink(file)
+    try:
+        with soundfile.SoundFile(sink, "w", sample_rate, audio.shape[0], subtype, format=form) as sound:
+            for start in range(0, audio.shape[1], _BLOCK):
+                block = audio[:, start : start + _BLOCK].to("cpu", torch.float32)
+                if gain != 1:
+                    block = (block * gain).clamp(-1, 1)  # rounding may leave the peak just above 1
+                sound.write(block.T.contiguous().numpy())
+                sink.check()
+    except (soundfile.SoundFileError, AssertionError, ValueError) as error:
+        sink.check()
+        reason = getattr(error, "error_string", None) or str(error)
+        raise AudioError(path, f"cannot be written as {form} {subtype}: {reason}") from error
+    sink.check()
+
+
+class _Sink:
+    """The file that libsndfile writes to through callbacks, where an exception would be printed and lost.
+
+    The first one is kept, and raised from Python by `check`: so a full disk is named as what it is.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        if self.error is not None:
+            return 0
+        try:
+            return self.file.write(data)
+        except BaseException as error:
+            self.error = error
+            return 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self.file.seek(offset, whence)
+        except BaseException as error:
+            self.error = self.error or error
+            return 0
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def check(self) -> None:
+        if self.error is not None:
+            raise self.error
