@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 
-import torch
 from torch import Tensor
 
 from torchprim import checks
@@ -92,9 +91,7 @@ def mp3(audio: Tensor, sample_rate: float, bits_per_second: int = 192_000) -> by
         compression_level=level,
         bitrate_mode="CONSTANT",
     ) as file:
-        # In pieces: libsndfile encodes what it is given at once on the stack.
-        for piece in torch.split(audio, 10 * rate, dim=-1):
-            file.write(piece.T.contiguous().numpy())
+        file.write(audio.T.contiguous().numpy())
     return buffer.getvalue()
 
 

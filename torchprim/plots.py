@@ -165,13 +165,14 @@ def draw_mask(
     return _draw(axes, values, duration, start, highest, cmap="cividis", vmin=0.0, vmax=1.0)
 
 
-def colour_bar(axes: Axes, drawn: Any, label: str) -> None:
+def colour_bar(axes: Axes, drawn: Any, label: str) -> Any:
     """A slim colour bar with a label, beside the axes that `drawn` is on."""
     bar = axes.figure.colorbar(drawn, ax=axes, pad=0.015, fraction=0.06, aspect=24)
     bar.outline.set_visible(False)
     _dress(bar.ax, _ink(axes))
     bar.set_label(label, color=_ink(axes), fontsize=_TEXT)
-    bar.solids.set_rasterized(True)
+    bar.solids.set(rasterized=True, alpha=1)
+    return bar
 
 
 def draw_embedding(
@@ -219,12 +220,12 @@ def draw_embedding(
     dots.set_rasterized(True)
     counts, ticks, _ = np.histogram2d(x, y, bins=50, range=((0, 1), (0, 1)))
     grid = histogram.imshow(
-        np.ma.masked_equal(counts.T, 0),
+        np.maximum(counts.T, 0.5),  # none is the darkest colour, on light and dark pages alike
         origin="lower",
         extent=(0, 1, 0, 1),
-        interpolation="nearest",
+        interpolation="none",
         cmap="viridis",
-        norm=LogNorm(1, max(2, counts.max())),
+        norm=LogNorm(0.5, max(2, counts.max())),
     )
     for axes in (scatter, histogram):
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xlabel=names[0], ylabel=names[1])

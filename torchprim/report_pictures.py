@@ -1,0 +1,153 @@
+"""The pictures of a report: mixture, masks, and the plane of two cues."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from torchprim.page import Picture
+from torchprim.plots import colour_bar, draw_embedding, draw_mask, draw_spectrogram, new_figure
+from torchprim.presets import Preset
+from torchprim.separator import Separation
+from torchprim.svg import inline_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_LOUDEST = 0.01  # share of bins in the embedding's picture: those that confidence looks at
+TITLES = {
+    "hpss": "HPSS",
+    "long-hpss": "Long-window HPSS",
+    "2dft-r": "2DFT-R",
+    "2dft-m": "2DFT-M",
+    "melody": "Melody",
+    "repet-sim": "REPET-SIM",
+}
+_ABOUT = {
+    "hpss": "Timbre: what holds its pitch for a short time is called vocals, what clicks accompaniment.",
+    "long-hpss": "Timbre through a long window: a voice moves, sustained instruments stand still.",
+    "2dft-r": "Repetition: what does not come back periodically is called vocals.",
+    "2dft-m": "Micro-modulation: what lies off the peaks of the spectrogram's 2-D Fourier transform.",
+    "melody": "Pitch: the harmonics of the most salient pitch track.",
+    "repet-sim": "Repetition: what does not resemble the most similar frames elsewhere.",
+}
+
+
+def chosen_cues(available: Sequence[str], wanted: Sequence[str] | None = None) -> tuple[str, str]:
+    """The two cues whose plane is drawn: the wanted ones, else repetition and melody, else the first two.
+
+    Args:
+        available: names of the ensemble's primitives.
+        wanted: two of these, or None.
+
+    Returns:
+        two names.
+
+    Raises:
+        ValueError: where `wanted` is not two different names of `available`.
+
+    Example:
+        >>> from torchprim.report_pictures import chosen_cues
+        >>> chosen_cues(["2dft-r", "2dft-m", "melody", "hpss"])
+        ('2dft-r', 'melody')
+    """
+    if wanted is None:
+        usual = [name for name in ("2dft-r", "melody") if name in available]
+        rest = [name for name in available if name not in usual]
+        wanted = [*usual, *rest][:2]
+    if len(wanted) != 2 or len(set(wanted)) != 2 or not set(wanted) <= set(available):
+        raise ValueError(f"cues must be two of {', '.join(available)}, got {','.join(wanted)!r}")
+    return wanted[0], wanted[1]
+
+
+def draw_pictures(
+    magnitude: Tensor,
+    separation: Separation,
+    preset: Preset,
+    cues: Sequence[str] | None = None,
+    *,
+    start: float = 0.0,
+    highest: float | None = None,
+) -> list[Picture]:
+    """The pictures of a report: mixture, ensemble's mask, embedding, and each primitive's mask.
+
+    Args:
+        magnitude: of the mixture, `(F, N)`, on the preset's grid.
+        separation: with its masks `(F, N)`.
+        preset: of the separation.
+        cues: two primitives for the embedding; repetition and melody by default.
+        start: time of the first frame in s.
+        highest: upper end of frequency axes in Hz; by default half the grid's sample rate.
+
+    Returns:
+        pictures in the order of the page.
+
+    Raises:
+        ValueError: for a separation without masks, or unknown cues.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> from torchprim.report_pictures import draw_pictures
+        >>> audio = torch.randn(44100)
+        >>> separator = tp.PrimitiveSeparator("paper")
+        >>> magnitude = tp.Mixture(audio, 44100).magnitude()
+        >>> pictures = draw_pictures(magnitude, separator(audio, 44100), separator.preset)
+        >>> [picture.title for picture in pictures][:3]
+        ['Mixture', 'Mask of the ensemble', 'Embedding']
+    """
+    if separation.mask is None or not separation.masks:
+        raise ValueError("separation must hold its masks (keep_masks=True), got None")
+    first, second = chosen_cues(list(separation.masks), cues)
+    place = {"geometry": preset.geometry, "start": start, "highest": highest}
+
+    figure, (axes,) = new_figure(9.6, 2.6)
+    _align(axes, colour_bar(axes, draw_spectrogram(axes, magnitude, **place), "dB below the loudest"))
+    caption = "Power over time and frequency."
+    pictures = [Picture("Mixture", caption, inline_svg(figure, "mixture", f"Mixture. {caption}"), True)]
+
+    def mask_picture(title: str, name: str, mask: Tensor, caption: str, wide: bool) -> Picture:
+        figure, (axes,) = new_figure(9.6 if wide else 4.7, 2.6 if wide else 2.2)
+        _align(axes, colour_bar(axes, draw_mask(axes, mask, **place), "mask"))
+        return Picture(title, caption, inline_svg(figure, name, f"{title}. {caption}"), wide)
+
+    used = ", ".join(f"{TITLES[name]} {preset.weights[name]:g}" for name in separation.masks)
+    caption = f"0 = accompaniment, 1 = vocals. Weights: {used}; beta {preset.beta:g}."
+    pictures.append(mask_picture("Mask of the ensemble", "ensemble", separation.mask, caption, True))
+    pictures.append(_embedding(magnitude, separation, first, second))
+    for name, mask in separation.masks.items():
+        pictures.append(mask_picture(TITLES[name], name, mask, _ABOUT[name], False))
+    return pictures
+
+
+def _embedding(magnitude: Tensor, separation: Separation, first: str, second: str) -> Picture:
+    loudest = magnitude.flatten().topk(max(1, math.ceil(_LOUDEST * magnitude.numel()))).indices
+    # In the order of frequency and time, so that points left out of the scatter are spread evenly.
+    loudest = loudest.sort().values
+    x, y, chosen = (
+        mask.flatten()[loudest]
+        for mask in (separation.masks[first], separation.masks[second], separation.mask)
+    )
+    figure, both = new_figure(8.2, 3.4, columns=2)
+    names = TITLES[first], TITLES[second]
+    draw_embedding(*both, (x, y), names, chosen)
+    caption = (
+        "Each point is one of the loudest 1 % of time-frequency bins, placed by what two primitives, "
+        f"{names[0]} and {names[1]}, say of it. Left: coloured by the ensemble, blue = accompaniment, "
+        "orange = vocals. Right: how many points lie where."
+    )
+    return Picture("Embedding", caption, inline_svg(figure, "embedding", f"Embedding. {caption}"), True)
+
+
+def _align(axes: Axes, bar: Any) -> None:
+    """Fixed margins, so that time axes of pictures above one another line up."""
+    figure = axes.figure
+    width, height = figure.get_size_inches()
+    left, right, bottom, top = 0.55, 0.72, 0.42, 0.08  # inches
+    figure.set_layout_engine("none")
+    tall = 1 - (bottom + top) / height
+    axes.set_position((left / width, bottom / height, 1 - (left + right) / width, tall))
+    bar.ax.set_box_aspect(None)
+    bar.ax.set_position((1 - (right - 0.08) / width, bottom / height, 0.1 / width, tall))
