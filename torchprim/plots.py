@@ -218,7 +218,7 @@ def draw_embedding(
         x[some], y[some], c=m[some], s=5, alpha=0.6, linewidths=0, cmap=colours, vmin=0, vmax=1
     )
     dots.set_rasterized(True)
-    counts, ticks, _ = np.histogram2d(x, y, bins=50, range=((0, 1), (0, 1)))
+    counts, *_ = np.histogram2d(x, y, bins=50, range=((0, 1), (0, 1)))
     grid = histogram.imshow(
         np.maximum(counts.T, 0.5),  # none is the darkest colour, on light and dark pages alike
         origin="lower",

@@ -1,0 +1,55 @@
+"""`python -m benchmarks NAME [options]`: run one benchmark; its table goes to stdout and to a file."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from benchmarks.data import MissingData
+
+# name -> (module, what it measures); a module has `add_arguments(parser)` and `run(arguments) -> str`
+BENCHMARKS = {
+    "cpu": ("benchmarks.cpu", "seconds per second of audio on the CPU, and peak memory of a long song"),
+    "quality": ("benchmarks.quality", "SD-SDR of every primitive and preset on MUSDB18 previews"),
+}
+RESULTS = Path(__file__).parent / "results"
+
+
+def _listing() -> str:
+    width = max(map(len, BENCHMARKS))
+    return "\n".join(f"  {name:{width}}  {about}" for name, (_, about) in BENCHMARKS.items())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    usage = f"usage: python -m benchmarks NAME [--out FILE] [options]\n\nbenchmarks:\n{_listing()}"
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(usage)
+        return 0
+    if not arguments or arguments[0] not in BENCHMARKS:
+        problem = f"there is no benchmark {arguments[0]!r}" if arguments else "which benchmark?"
+        print(f"{problem}\n{usage}", file=sys.stderr)
+        return 2
+    name = arguments[0]
+    module = importlib.import_module(BENCHMARKS[name][0])
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=module.__doc__)
+    default = RESULTS / f"{name}.md"
+    parser.add_argument("--out", type=Path, default=default, help="Markdown file to write (%(default)s)")
+    module.add_arguments(parser)
+    options = parser.parse_args(arguments[1:])
+    try:
+        text = module.run(options)
+    except MissingData as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    print(text)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(text + "\n", encoding="utf-8")
+    print(f"written to {options.out}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""SD-SDR of vocals and accompaniment for every primitive and preset, on previews of MUSDB18.
+
+The mixture is the sum of the stems, channels are averaged to mono, silence below the null and the ideal
+mask above stand beside. Primitives have the settings of the preset `best`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+
+import torch
+from torch import Tensor
+
+import torchprim as tp
+from benchmarks.data import SPLITS, Song, preview_paths, read_song
+from benchmarks.markdown import device_line, table, versions
+from torchprim.presets import PRESETS, PRIMITIVES
+
+Scores = tuple[float, float]  # vocals, accompaniment, in dB
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--split", choices=SPLITS, default="odd", help="even: tuning; odd: reporting (default)")
+    parser.add_argument("--device", default="cpu", help="torch device (%(default)s)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch (%(default)s)")
+
+
+def methods() -> dict[str, tp.PrimitiveSeparator]:
+    """Every primitive with the settings of `best`, and every preset, by the name of its row."""
+    rows = {name: tp.PrimitiveSeparator("best", method=name) for name in PRIMITIVES}
+    order = sorted(PRESETS, key=lambda name: name == "best")
+    return rows | {f"ensemble `{name}`": tp.PrimitiveSeparator(name) for name in order}
+
+
+def scores(song: Song, vocals: Tensor, accompaniment: Tensor | None = None) -> Scores:
+    """SD-SDR of an estimate of the vocals and of the accompaniment (what it leaves of the mixture)."""
+    accompaniment = song.mixture - vocals if accompaniment is None else accompaniment
+    return (
+        tp.sd_sdr(song.vocals, vocals).item(),
+        tp.sd_sdr(song.accompaniment, accompaniment).item(),
+    )
+
+
+def baselines(song: Song) -> dict[str, Scores]:
+    """The mixture as both sources, the null, and the ideal ratio mask."""
+    geometry = tp.Geometry(song.sample_rate)
+    spectrum, length = tp.stft(song.mixture, geometry), song.mixture.shape[-1]
+    ideal = tp.ideal_ratio_mask(song.vocals, song.accompaniment, geometry)
+    return {
+        "mixture": scores(song, song.mixture, song.mixture),
+        "null": scores(song, tp.istft(tp.null_mask(geometry) * spectrum, geometry, length)),
+        "ideal mask": scores(song, tp.istft(ideal * spectrum, geometry, length)),
+    }
+
+
+def _row(name: str, values: list[Scores], best: list[Scores]) -> list[str]:
+    known = [pair for pair in values if not any(map(math.isnan, pair))]
+    cells = [name]
+    for column in (*zip(*known, strict=True), [sum(pair) / 2 for pair in known]):
+        cells += [f"{statistics.fmean(column):.2f}", f"{statistics.median(column):.2f}"]
+    differences = [
+        (sum(mine) - sum(other)) / 2
+        for mine, other in zip(best, values, strict=True)
+        if not any(map(math.isnan, (*mine, *other)))
+    ]
+    if name == "ensemble `best`" or len(differences) < 2:
+        return [*cells, ""]
+    error = statistics.stdev(differences) / math.sqrt(len(differences))
+    return [*cells, f"{statistics.fmean(differences):+.2f} ± {error:.2f}"]
+
+
+def measure(songs: list[Song], device: str = "cpu", progress=None) -> dict[str, list[Scores]]:
+    """Scores of every method, song by song."""
+    separators = {name: separator.to(device) for name, separator in methods().items()}
+    results: dict[str, list[Scores]] = {}
+    for number, song in enumerate(songs, 1):
+        moved = song._replace(vocals=song.vocals.to(device), accompaniment=song.accompaniment.to(device))
+        found = baselines(moved)
+        ideal = found.pop("ideal mask")
+        with torch.no_grad():
+            for name, separator in separators.items():
+                found[name] = scores(moved, separator(moved.mixture, song.sample_rate).vocals)
+        for name, pair in (found | {"ideal mask": ideal}).items():
+            results.setdefault(name, []).append(pair)
+        if progress is not None:
+            progress(number, len(songs))
+    return results
+
+
+def run(options: argparse.Namespace) -> str:
+    from tqdm import tqdm
+
+    torch.set_num_threads(options.threads)
+    paths = preview_paths(options.split)
+    songs = [read_song(path) for path in paths]
+    with tqdm(total=len(songs), desc="songs") as bar:
+        results = measure(songs, options.device, lambda done, of: bar.update())
+    undefined = [
+        song.name for song, pair in zip(songs, results["mixture"], strict=True) if any(map(math.isnan, pair))
+    ]
+    best = results["ensemble `best`"]
+    head = ["method", "vocals mean", "median", "acc. mean", "median", "both mean", "median", "`best` minus it"]
+    left_out = f" Left out, a source being silent: {', '.join(undefined)}." if undefined else ""
+    return "\n\n".join(
+        [
+            f"# Quality: SD-SDR (dB) on {len(songs)} previews of MUSDB18, split `{options.split}`",
+            "Mono, whole previews, mixture = sum of the stems; `both` is the mean of the two sources of a "
+            "song. Primitives have the settings of the preset `best`; null = 0.7 x the mixture above 250 Hz; "
+            "ideal mask = ratio of the true magnitudes. The last column is the mean of the paired "
+            f"differences of `both`, ± its standard error.{left_out}",
+            table(head, [_row(name, values, best) for name, values in results.items()]),
+            f"{versions('torchaudio')}. Device: {options.device}; {device_line()}.",
+        ]
+    )
