@@ -13,20 +13,25 @@ _BLOCK = 1 << 23
 
 
 def _similar_frames(magnitude: Tensor, apart: int, count: int) -> tuple[Tensor, Tensor]:
-    """For each frame the frames most like it that lie `apart` frames from each other: (N, K), valid.
+    """For each frame those most like it, `apart` frames from it and from each other: (N, K), valid.
 
-    Chosen are the maxima of the cosine similarity within +-(apart - 1) frames, the highest first.
+    Greedy: the frame of highest cosine similarity is taken and its surroundings ruled out, again and
+    again. The frame itself is ruled out first: it would pull the median towards the voice in it.
     """
     frames = magnitude.shape[-1]
     norm = torch.linalg.vector_norm(magnitude, dim=0, keepdim=True)
     unit = magnitude / torch.where(norm > 0, norm, 1)
     similarity = unit.T @ unit
-    reach = min(apart, frames) - 1
-    highest = torch.nn.functional.max_pool1d(similarity[:, None], 2 * reach + 1, 1, reach)[:, 0]
-    # A frame is always like itself, also where rounding or silence says otherwise.
-    candidates = similarity.masked_fill(similarity < highest, -1).fill_diagonal_(2)
-    best, index = candidates.topk(min(count, 1 + (frames - 1) // apart * 2, frames), dim=1)
-    return index, best >= 0
+    around = torch.arange(1 - apart, apart, device=magnitude.device)
+    itself = torch.arange(frames, device=magnitude.device)[:, None]
+    similarity.scatter_(1, (itself + around).clamp(0, frames - 1), -1)
+    chosen, valid = [], []
+    for _ in range(min(count, -(-frames // apart))):
+        best, index = similarity.max(1, keepdim=True)
+        chosen.append(index)
+        valid.append(best >= 0)
+        similarity.scatter_(1, (index + around).clamp(0, frames - 1), -1)
+    return torch.cat(chosen, 1), torch.cat(valid, 1)
 
 
 def _repeating(magnitude: Tensor, apart: int, count: int) -> Tensor:
@@ -41,8 +46,9 @@ def _repeating(magnitude: Tensor, apart: int, count: int) -> Tensor:
         stack = rows[chosen].transpose(1, 2)  # (n, F, K)
         stack = stack.masked_fill(~found[:, None], torch.inf).sort(-1).values
         found = found.sum(-1)[:, None, None].expand(-1, bins, 1)
-        middle = stack.gather(-1, (found - 1) // 2) + stack.gather(-1, found // 2)
-        result.append(middle[..., 0] / 2)
+        middle = stack.gather(-1, (found - 1).clamp(min=0) // 2) + stack.gather(-1, found // 2)
+        # Where no frame is similar nothing is known to repeat.
+        result.append(torch.where(found > 0, middle / 2, 0)[..., 0])
     return torch.cat(result).T
 
 
@@ -59,9 +65,9 @@ def repet_sim(
     """Vocals mask of REPET-SIM (Rafii and Pardo 2012).
 
     With c(i, j) the cosine similarity of frames i and j, the background of a frame is W = the median,
-    bin by bin, of the frames of highest similarity that lie at least `apart` seconds from each other
-    (itself among them); mask = 1 - min(W, A) / A, 0 where A is 0. The best of the classical methods in
-    SiSEC 2018.
+    bin by bin, of the frames of highest similarity that lie at least `apart` seconds from it and from each
+    other; mask = 1 - min(W, A) / A, 0 where A is 0. The best of the classical methods in
+    SiSEC 2018; it needs clips of many seconds, where much repeats.
 
     Args:
         magnitude: `(..., F, N)`, not negative.
