@@ -38,24 +38,8 @@ __all__ = [
 
 STEMS = ("drums", "bass", "other", "vocals")  # streams 1 to 4 of a .stem.mp4; stream 0 is a mixture
 
-_SUFFIXES = (
-    *(
-        ".wav",
-        ".wave",
-        ".w64",
-        ".rf64",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".au",
-        ".caf",
-        ".flac",
-        ".ape",
-        ".wv",
-        ".tta",
-    ),
-    *(".tta", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".mp4", ".aac", ".ac3", ".wma", ".mka"),
-)
+_LOSSLESS = (".wav", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".caf", ".flac", ".ape", ".wv")
+_LOSSY = (".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".mp4", ".aac", ".ac3", ".wma", ".mka")
 
 
 class Sound(NamedTuple):
@@ -202,7 +186,7 @@ def find_audio(folder: str | os.PathLike) -> list[Path]:
         found += [
             Path(here, name)
             for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _SUFFIXES
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _LOSSLESS + _LOSSY
         ]
     return sorted(found)
 

@@ -1,0 +1,72 @@
+"""`torchprim COMMAND ...`: finds the command and imports that one alone, so that help comes at once."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from torchprim.audio_error import AudioError
+from torchprim.cli import UsageError
+from torchprim.version import __version__
+
+# name -> module and one line of help
+COMMANDS = {
+    "separate": ("torchprim.cli.separate", "vocals and accompaniment of files or whole folders"),
+    "report": ("torchprim.cli.report", "one page to look at and listen to how a song was separated"),
+    "demo": ("torchprim.cli.demo", "separate a song whose stems are known, and score every method"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the arguments; by default those of the process.
+
+    Returns:
+        0, 1 where something failed, 2 for wrong usage, 130 where the user interrupted.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no text
+    parser = argparse.ArgumentParser(
+        prog="torchprim",
+        description="Separates vocals from accompaniment, learnt with no isolated recordings.",
+        epilog="`torchprim COMMAND --help` explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"torchprim {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
+    parsers = {
+        name: commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        for name, (_, text) in COMMANDS.items()
+    }
+    try:
+        chosen = next((word for word in argv if not word.startswith("-")), None)
+        if chosen in COMMANDS:
+            module = importlib.import_module(COMMANDS[chosen][0])
+            module.add_arguments(parsers[chosen])
+        args = parser.parse_args(argv)
+        return module.run(args)
+    except SystemExit as stop:  # argparse: 0 after help, 2 after wrong usage
+        return stop.code if isinstance(stop.code, int) else 2
+    except UsageError as error:
+        parsers[chosen].print_usage(sys.stderr)
+        print(f"torchprim {chosen}: error: {error}", file=sys.stderr)
+        return 2
+    except (AudioError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output (`| head`) has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
