@@ -16,6 +16,7 @@ from torch import Tensor
 import torchprim as tp
 from benchmarks.data import SPLITS, Song, preview_paths, read_song
 from benchmarks.markdown import device_line, table, versions
+from torchprim.metrics.baselines import baseline_estimates
 from torchprim.presets import PRESETS, PRIMITIVES
 
 Scores = tuple[float, float]  # vocals, accompaniment, in dB
@@ -34,25 +35,12 @@ def methods() -> dict[str, tp.PrimitiveSeparator]:
     return rows | {f"ensemble `{name}`": tp.PrimitiveSeparator(name) for name in order}
 
 
-def scores(song: Song, vocals: Tensor, accompaniment: Tensor | None = None) -> Scores:
-    """SD-SDR of an estimate of the vocals and of the accompaniment (what it leaves of the mixture)."""
-    accompaniment = song.mixture - vocals if accompaniment is None else accompaniment
+def scores(song: Song, vocals: Tensor, accompaniment: Tensor) -> Scores:
+    """SD-SDR of estimates of the vocals and of the accompaniment."""
     return (
         tp.sd_sdr(song.vocals, vocals).item(),
         tp.sd_sdr(song.accompaniment, accompaniment).item(),
     )
-
-
-def baselines(song: Song) -> dict[str, Scores]:
-    """The mixture as both sources, the null, and the ideal ratio mask."""
-    geometry = tp.Geometry(song.sample_rate)
-    spectrum, length = tp.stft(song.mixture, geometry), song.mixture.shape[-1]
-    ideal = tp.ideal_ratio_mask(song.vocals, song.accompaniment, geometry)
-    return {
-        "mixture": scores(song, song.mixture, song.mixture),
-        "null": scores(song, tp.istft(tp.null_mask(geometry) * spectrum, geometry, length)),
-        "ideal mask": scores(song, tp.istft(ideal * spectrum, geometry, length)),
-    }
 
 
 def _row(name: str, values: list[Scores], best: list[Scores]) -> list[str]:
@@ -77,13 +65,13 @@ def measure(songs: list[Song], device: str = "cpu", progress=None) -> dict[str, 
     results: dict[str, list[Scores]] = {}
     for number, song in enumerate(songs, 1):
         moved = song._replace(vocals=song.vocals.to(device), accompaniment=song.accompaniment.to(device))
-        found = baselines(moved)
-        ideal = found.pop("ideal mask")
+        estimates = baseline_estimates(moved.vocals, moved.accompaniment, song.sample_rate)
+        ideal = estimates.pop("ideal mask")
         with torch.no_grad():
             for name, separator in separators.items():
-                found[name] = scores(moved, separator(moved.mixture, song.sample_rate).vocals)
-        for name, pair in (found | {"ideal mask": ideal}).items():
-            results.setdefault(name, []).append(pair)
+                estimates[name] = separator(moved.mixture, song.sample_rate)[:2]
+        for name, stems in (estimates | {"ideal mask": ideal}).items():
+            results.setdefault(name, []).append(scores(moved, *stems))
         if progress is not None:
             progress(number, len(songs))
     return results

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.primitives.high_pass import high_pass
-from torchprim.spectrum import Geometry, stft
+from torchprim.spectrum import Geometry, istft, stft
 
 NULL_GAIN = 0.7
 NULL_CUTOFF = 250.0  # Hz
@@ -74,3 +74,41 @@ def null_mask(geometry: Geometry | None = None, *, like: Tensor | None = None) -
     geometry = geometry or Geometry()
     like = torch.empty(0) if like is None else like
     return NULL_GAIN * high_pass(geometry.bins, geometry.sample_rate, NULL_CUTOFF, smooth=False, like=like)
+
+
+def baseline_estimates(
+    vocals: Tensor, accompaniment: Tensor, sample_rate: float
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """What a table of results shows beside every method, made from the true stems on the paper's grid.
+
+    `mixture`: the mixture as the estimate of both. `null`: see `null_mask`. `ideal mask`: see
+    `ideal_ratio_mask`. The accompaniment of the last two is what they leave of the mixture.
+
+    Args:
+        vocals: `(..., T)`, the true vocals.
+        accompaniment: `(..., T)`, the true accompaniment.
+        sample_rate: in Hz.
+
+    Returns:
+        estimates of vocals and of accompaniment, each `(..., T)`, by name.
+
+    Raises:
+        ValueError: as `ideal_ratio_mask`.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> from torchprim.metrics.baselines import baseline_estimates
+        >>> vocals, accompaniment = torch.randn(2, 44100)
+        >>> estimates = baseline_estimates(vocals, accompaniment, 44100)
+        >>> [round(tp.sd_sdr(vocals, estimates[name][0]).item()) for name in ("mixture", "ideal mask")]
+        [0, 7]
+    """
+    geometry = Geometry(sample_rate)
+    mixture = vocals + accompaniment
+    spectrum = stft(mixture, geometry)
+    estimates = {"mixture": (mixture, mixture)}
+    ideal = ideal_ratio_mask(vocals, accompaniment, geometry)
+    for name, mask in (("null", null_mask(geometry, like=ideal)), ("ideal mask", ideal)):
+        estimate = istft(mask * spectrum, geometry, mixture.shape[-1])
+        estimates[name] = estimate, mixture - estimate
+    return estimates

@@ -1,0 +1,99 @@
+"""`torchprim report FILE --out DIR`: one HTML page to look at and listen to."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from torchprim.audio_error import AudioError, shown
+from torchprim.cli import UsageError
+from torchprim.cli.device import DEVICES, choose_device
+
+PRESET_NAMES = ("best", "paper", "companion")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="a file of sound in any format")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for NAME.html")
+    parser.add_argument("--preset", choices=PRESET_NAMES, default="best", help="(default: %(default)s)")
+    parser.add_argument(
+        "--cues",
+        type=lambda text: tuple(text.split(",")),
+        metavar="A,B",
+        help="two primitives for the picture of the embedding (default: 2dft-r,melody)",
+    )
+    parser.add_argument(
+        "--start",
+        type=float,
+        metavar="SECONDS",
+        help="where the pictures' 30 s begin (default: where the vocals are loudest)",
+    )
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="(default: %(default)s)")
+
+
+def title_of(path: Path) -> str:
+    """The name of a file without its extension, `.stem.mp4` being one."""
+    return path.stem.removesuffix(".stem") or path.name
+
+
+def write_page(path: Path, page: str | None) -> None:
+    """Write the page under its name when it is complete, or not at all; None only tries the folder.
+
+    Raises:
+        AudioError: "PATH: reason" where it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_text(page or "", encoding="utf-8")
+            if page is not None:
+                os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise AudioError(path, f"cannot be written: {error.strerror or error}") from error
+
+
+def run(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from torchprim.audio import read
+    from torchprim.report import make_report
+    from torchprim.report_pictures import chosen_cues
+    from torchprim.separator import PrimitiveSeparator
+
+    device = choose_device(args.device)
+    separator = PrimitiveSeparator(args.preset).to(device)
+    try:
+        chosen_cues(list(separator.preset.weights), args.cues)
+    except ValueError as error:
+        raise UsageError(error) from error
+    sound = read(args.file)
+    seconds = sound.audio.shape[-1] / sound.sample_rate
+    if args.start is not None and not 0 <= args.start < seconds:
+        raise UsageError(f"--start must lie in [0, {seconds:.2f}) s, got {args.start:g}")
+    for note in sound.notes:
+        print(f"warning: {shown(args.file)}: {note}", file=sys.stderr)
+    target = args.out / f"{title_of(args.file)}.html"
+    write_page(target, None)  # a folder that cannot be written is found before the work, not after
+    with tqdm(desc=shown(args.file.name), unit="piece", disable=None, leave=False) as bar:
+
+        def progress(done: int, pieces: int) -> None:
+            bar.total = pieces
+            bar.update(done - bar.n)
+
+        page = make_report(
+            title_of(args.file),
+            sound.audio.to(device),
+            sound.sample_rate,
+            separator,
+            cues=args.cues,
+            start=args.start,
+            progress=progress,
+        )
+    write_page(target, page)
+    print(shown(target))
+    return 0
