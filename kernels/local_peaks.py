@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -15,23 +17,45 @@ def _reflected(rows: Tensor) -> Tensor:
     return rows.flip(-1).roll(1, -1)
 
 
-def _windowed(x: Tensor, size: int, dim: int, combine) -> Tensor:
-    """`combine` over `size` successive entries by doubling: size 25 takes 5 or 6 steps, not 24.
+@dataclass(frozen=True)
+class _Local:
+    """Maximum, mean and sum of squared deviations over `count` entries around each place."""
 
-    Sums are direct sums of the window's own entries: no running total whose differences cancel.
-    """
-    length = x.shape[dim] - size + 1
+    highest: Tensor
+    mean: Tensor
+    squares: Tensor
+    count: int
+
+    def narrow(self, dim: int, start: int, length: int) -> _Local:
+        parts = (x.narrow(dim, start, length) for x in (self.highest, self.mean, self.squares))
+        return _Local(*parts, self.count)
+
+    def joined(self, other: _Local) -> _Local:
+        """Statistics of two sets together (Chan, Golub and LeVeque 1983): nothing cancels."""
+        count = self.count + other.count
+        apart = other.mean - self.mean
+        return _Local(
+            torch.maximum(self.highest, other.highest),
+            self.mean + apart * (other.count / count),
+            self.squares + other.squares + apart.square() * (self.count * other.count / count),
+            count,
+        )
+
+
+def _windowed(local: _Local, size: int, dim: int) -> _Local:
+    """Statistics over `size` successive places by doubling: size 25 takes 6 steps, not 24."""
+    length = local.mean.shape[dim] - size + 1
     result, done = None, 0
-    power, width = x, 1
+    power, width = local, 1
     while True:
         if size & width:
             part = power.narrow(dim, done, length)
-            result = part if result is None else combine(result, part)
+            result = part if result is None else result.joined(part)
             done += width
         if done == size:
             return result
-        step = power.shape[dim] - width
-        power = combine(power.narrow(dim, 0, step), power.narrow(dim, width, step))
+        step = power.mean.shape[dim] - width
+        power = power.narrow(dim, 0, step).joined(power.narrow(dim, width, step))
         width *= 2
 
 
@@ -83,22 +107,17 @@ def local_peaks(m: Tensor, bins: int, neighbourhood: tuple[int, int] = (1, 25)) 
         if size % 2 == 0:
             raise ValueError(f"neighbourhood must be odd both ways, got {neighbourhood}")
     around = _neighbourhoods(m, bins, neighbourhood)
-    count = neighbourhood[0] * neighbourhood[1]
-
-    def over(x: Tensor, combine) -> Tensor:
-        rates = _windowed(x, neighbourhood[1], -1, combine)
-        return _windowed(rates, neighbourhood[0], -2, combine)
-
-    highest = over(around.detach(), torch.maximum)
-    mean = over(around, torch.add) / count
-    variance = over(around.square(), torch.add) / count - mean.square()
+    entries = _Local(around.detach(), around, torch.zeros_like(around), 1)
+    local = _windowed(_windowed(entries, neighbourhood[1], -1), neighbourhood[0], -2)
+    variance = local.squares / local.count
     # The derivative of a square root at 0 is infinite; a flat neighbourhood is given a gradient of 0.
     flat = variance <= 0
     deviation = variance.masked_fill(flat, 1).sqrt().masked_fill(flat, 0)
-    peaks = torch.where(m == highest, (m - mean) / (deviation + _EPSILON), 0)
+    peaks = torch.where(m == local.highest, (m - local.mean) / (deviation + _EPSILON), 0)
     # Rows that are their own reflection are made symmetric to the last bit.
     own = [0] if bins % 2 or bins == 1 else [0, bins // 2]
     for row in own:
         both = torch.maximum(peaks[..., row, :], _reflected(peaks[..., row, :]))
         peaks = torch.cat([peaks[..., :row, :], both[..., None, :], peaks[..., row + 1 :, :]], dim=-2)
-    return peaks / peaks.amax((-2, -1), keepdim=True).clamp(min=torch.finfo(m.dtype).tiny)
+    highest = peaks.amax((-2, -1), keepdim=True)
+    return peaks / torch.where(highest > 0, highest, 1)

@@ -64,7 +64,9 @@ def cut(length: int, piece: int, overlap: int, grid: float = 1.0) -> list[Piece]
     """
     if length <= piece:
         return [Piece(0, length, 0, length, 0, 0)]
-    count = math.ceil((length - overlap) / (piece - overlap))
+    # A start may be rounded down by a step of the grid: that much is kept in hand.
+    advance = max(1.0, piece - overlap - grid - 1)
+    count = 1 + math.ceil((length - piece) / advance)
     spacing = (length - piece) / (count - 1)
     starts = [round(math.floor(i * spacing / grid + 1e-9) * grid) for i in range(count)]
     stops = [start + piece for start in starts[:-1]] + [length]

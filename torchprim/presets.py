@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from torchprim import checks
@@ -39,7 +39,7 @@ class Preset:
 
     name: str
     weights: Mapping[str, float]
-    geometry: Geometry = Geometry()
+    geometry: Geometry = field(default_factory=Geometry)
     beta: float = 2.5
     neighbourhood: tuple[int, int] = (1, 35)
     kernel_size: int = 17

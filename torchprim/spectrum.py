@@ -115,7 +115,9 @@ def istft(spectrum: Tensor, geometry: Geometry | None = None, length: int | None
     """
     geometry = geometry or Geometry()
     if not (isinstance(spectrum, Tensor) and spectrum.is_complex()):
-        raise ValueError(f"spectrum must be a complex tensor, got {getattr(spectrum, 'dtype', type(spectrum))}")
+        raise ValueError(
+            f"spectrum must be a complex tensor, got {getattr(spectrum, 'dtype', type(spectrum))}"
+        )
     if spectrum.dim() < 2 or spectrum.shape[-2] != geometry.bins:
         raise ValueError(f"spectrum must have shape (..., {geometry.bins}, N), got {tuple(spectrum.shape)}")
     length = (spectrum.shape[-1] - 1) * geometry.hop_length if length is None else length

@@ -38,7 +38,7 @@ def _repeating(magnitude: Tensor, apart: int, count: int) -> Tensor:
     """(F, N): for each bin the median over the similar frames."""
     with torch.no_grad():
         index, valid = _similar_frames(magnitude, apart, count)
-    bins, frames = magnitude.shape
+    bins = magnitude.shape[0]
     rows = magnitude.T  # (N, F)
     result = []
     block = max(1, _BLOCK // (bins * index.shape[1]))
@@ -95,7 +95,9 @@ def repet_sim(
     checks.integer(hop_length, "hop_length", 1)
     frames_apart = max(1, round(apart * sample_rate / hop_length))
     items = magnitude.reshape(-1, *magnitude.shape[-2:])
-    background = torch.stack([_repeating(item, frames_apart, count) for item in items]).reshape(magnitude.shape)
+    background = torch.stack([_repeating(item, frames_apart, count) for item in items]).reshape(
+        magnitude.shape
+    )
     present = magnitude > 0
     share = (background / torch.where(present, magnitude, 1)).clamp(max=1)
     gain = high_pass(magnitude.shape[-2], sample_rate, cutoff, smooth, like=magnitude)

@@ -1,0 +1,228 @@
+"""From audio to stems: the ensemble, pieces of long recordings, rates, channels, awkward input."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import torchprim as tp
+from torchprim import separator as module
+from torchprim.audio import demo_song, load_stems
+from torchprim.metrics.scale import sd_sdr
+from torchprim.pieces import cut, on_frames
+from torchprim.presets import PRIMITIVES
+
+
+@given(
+    length=st.integers(1, 4000),
+    piece=st.integers(60, 400),
+    overlap=st.integers(0, 9),
+    grid=st.sampled_from([1.0, 3.0, 7.25]),
+)
+@settings(max_examples=200, deadline=None)
+def test_pieces_cover_the_recording_and_fades_add_up(length, piece, overlap, grid):
+    pieces = cut(length, piece, overlap, grid)
+    total = torch.zeros(length, dtype=torch.float64)
+    for p in pieces:
+        assert p.start <= p.begin < p.end <= p.stop <= length
+        assert abs(p.start - round(round(p.start / grid) * grid)) == 0
+        assert p.stop - p.start < piece + grid + 1
+        assert len(pieces) == 1 or p.stop - p.start >= piece
+        total[p.begin : p.end] += p.faded(torch.ones(p.stop - p.start, dtype=torch.float64))
+    torch.testing.assert_close(total, torch.ones_like(total))
+    assert math.isclose(sum(p.weight for p in pieces), length)
+
+
+def test_pieces_in_frames_add_up():
+    pieces = cut(100_000, 30_000, 2_000, 557.28)
+    counts = [1 + (p.stop - p.start) // 557 for p in pieces]
+    total = torch.zeros(on_frames(pieces, 557.28, counts)[-1].stop)
+    for p, count in zip(on_frames(pieces, 557.28, counts), counts, strict=True):
+        total[p.begin : p.end] += p.faded(torch.ones(count))
+    torch.testing.assert_close(total, torch.ones_like(total))
+
+
+@pytest.fixture(scope="module")
+def mix(drum_loop, voice):
+    return drum_loop + voice
+
+
+def test_ensemble_beats_its_parts_and_the_mixture_on_a_real_song():
+    stems, rate = load_stems(demo_song())
+    vocals = stems.pop("vocals").mean(0)
+    accompaniment = sum(stems.values()).mean(0)
+
+    def score(method):
+        got = tp.PrimitiveSeparator("best", method)(vocals + accompaniment, rate)
+        return (sd_sdr(vocals, got.vocals) + sd_sdr(accompaniment, got.accompaniment)) / 2
+
+    best = score("pcl")
+    assert best > 4.5
+    for cue in tp.PRESETS["best"].weights:
+        assert best > score(cue) + 1
+
+
+@pytest.mark.parametrize("preset", ["best", "paper", "companion"])
+def test_what_comes_back(preset, mix):
+    separator = tp.PrimitiveSeparator(preset)
+    batch = torch.stack([mix[:60000], mix[50000:110000]])
+    stems = separator(batch, 44100)
+    geometry = separator.preset.geometry
+    grid = (2, geometry.bins, geometry.frames(math.ceil(60000 * geometry.sample_rate / 44100)))
+    assert stems.mask.shape == grid
+    assert list(stems.masks) == list(separator.preset.weights)
+    assert all(mask.shape == grid for mask in stems.masks.values())
+    assert ((stems.mask >= 0) & (stems.mask <= 1)).all()
+    torch.testing.assert_close(stems.vocals + stems.accompaniment, batch, atol=1e-5, rtol=0)
+    torch.testing.assert_close(stems.silhouette * stems.posterior, stems.confidence)
+    for i in range(2):  # batch equals loop
+        alone = separator(batch[i], 44100)
+        torch.testing.assert_close(alone.vocals, stems.vocals[i], atol=1e-4, rtol=0)
+        torch.testing.assert_close(alone.confidence, stems.confidence[i], atol=1e-3, rtol=0)
+    assert torch.equal(separator(batch, 44100).confidence, stems.confidence)  # repeats
+
+
+@pytest.mark.parametrize("method", PRIMITIVES)
+def test_one_primitive_is_its_own_mask(method, mix):
+    stems = tp.PrimitiveSeparator("best", method)(mix[:60000], 44100)
+    assert list(stems.masks) == [method]
+    assert torch.equal(stems.mask, stems.masks[method])
+    assert stems.mask.any()
+
+
+def test_channels_share_one_mask(mix):
+    stereo = torch.stack([mix[:60000], 0.5 * mix[1000:61000]])
+    stems = tp.PrimitiveSeparator()(stereo, 44100, channels=True)
+    assert stems.vocals.shape == stereo.shape
+    assert stems.confidence.shape == ()
+    middle = tp.PrimitiveSeparator()(stereo.mean(0), 44100)
+    torch.testing.assert_close(stems.mask, middle.mask, atol=1e-4, rtol=0)
+    # The mask is linear in the audio once it is fixed: the channels' mean is the mean's estimate.
+    torch.testing.assert_close(stems.vocals.mean(0), middle.vocals, atol=1e-4, rtol=0)
+
+
+def test_long_audio_goes_in_pieces(mix, monkeypatch):
+    """Pieces of 3 s instead of 30: 9 s and a bit, faded; the masks lie on the grid of the whole."""
+    monkeypatch.setattr(module, "PIECE_SECONDS", 3.0)
+    monkeypatch.setattr(module, "OVERLAP_SECONDS", 0.5)
+    song = torch.cat([mix, mix[:50001]])
+    separator, seen = tp.PrimitiveSeparator(), []
+    stems = separator(song, 44100, keep_masks=True, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(i, len(seen)) for i in range(1, len(seen) + 1)]
+    assert len(seen) == len(cut(len(song), 3 * 44100, 22050))
+    torch.testing.assert_close(stems.vocals + stems.accompaniment, song, atol=1e-5, rtol=0)
+    assert stems.mask.shape == (1025, 1 + len(song) // 512)
+    # In the middle of a piece the masks are that piece's own, and so are the stems.
+    piece = separator._pieces(len(song), 44100)[1]
+    own = separator(song[piece.start : piece.stop], 44100)
+    first = (piece.begin + 22050) // 512 + 2
+    count = (piece.end - 22050) // 512 - 2 - first
+    offset = piece.start // 512
+    torch.testing.assert_close(
+        stems.mask[:, first : first + count], own.mask[:, first - offset : first - offset + count]
+    )
+    # Joined masks, applied to the whole, are the stems but for the fades' finite slope.
+    again = tp.istft(tp.stft(song) * stems.mask, length=len(song))
+    assert sd_sdr(stems.vocals, again) > 30
+    assert separator(song, 44100).mask is None
+    assert separator(song, 44100).masks == {}
+
+
+def test_confidence_of_a_song_is_the_mean_of_its_pieces(mix, monkeypatch):
+    monkeypatch.setattr(module, "PIECE_SECONDS", 3.0)
+    monkeypatch.setattr(module, "OVERLAP_SECONDS", 0.5)
+    separator = tp.PrimitiveSeparator(n_points=None)
+    song = mix[: 5 * 44100]
+    pieces = separator._pieces(len(song), 44100)
+    parts = torch.stack([separator(song[p.start : p.stop], 44100).confidence for p in pieces])
+    weights = torch.tensor([p.weight for p in pieces])
+    wanted = (parts * weights).sum() / weights.sum()
+    torch.testing.assert_close(separator(song, 44100).confidence, wanted)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44099, 48000, 192000])
+def test_other_rates(rate, mix):
+    song = tp.resample(mix[: 2 * 44100], 44100, rate)
+    stems = tp.PrimitiveSeparator()(song, rate)
+    torch.testing.assert_close(stems.vocals + stems.accompaniment, song, atol=1e-5, rtol=0)
+    wanted = tp.resample(tp.PrimitiveSeparator()(mix[: 2 * 44100], 44100).vocals, 44100, rate)
+    count = min(len(wanted), len(song))
+    if rate >= 44099:
+        assert sd_sdr(wanted[:count], stems.vocals[:count]) > 10
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 10, 511, 512, 513, 2047, 2049])
+@pytest.mark.parametrize("preset", ["best", "paper", "companion"])
+def test_a_few_samples(samples, preset, generator):
+    stems = tp.PrimitiveSeparator(preset)(torch.randn(2, samples, generator=generator), 44100)
+    assert stems.vocals.shape == (2, samples)
+    assert torch.isfinite(stems.vocals).all()
+    assert torch.isfinite(stems.confidence).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, -1.0])
+@pytest.mark.parametrize("preset", ["best", "paper", "companion"])
+@pytest.mark.parametrize("method", ["pcl", *PRIMITIVES])
+def test_silence_and_constants(value, preset, method):
+    song = torch.full((2, 30000), value)
+    stems = tp.PrimitiveSeparator(preset, method)(song, 44100, channels=True)
+    assert not stems.mask.any()
+    assert stems.confidence == 0
+    assert not stems.vocals.any()
+    assert torch.equal(stems.accompaniment, song)
+
+
+def test_level_changes_nothing(mix):
+    loud, quiet = (tp.PrimitiveSeparator()(mix[:60000] * gain, 44100) for gain in (1.0, 2.0**-12))
+    torch.testing.assert_close(loud.mask, quiet.mask, atol=1e-4, rtol=0)
+    torch.testing.assert_close(loud.vocals, quiet.vocals * 2.0**12, atol=1e-4, rtol=0)
+
+
+def test_gradient_flows_to_the_audio(mix):
+    song = mix[:20000].clone().requires_grad_()
+    stems = tp.PrimitiveSeparator()(song, 44100)
+    (stems.vocals.square().sum() + stems.confidence).backward()
+    assert torch.isfinite(song.grad).all()
+    assert song.grad.any()
+
+
+def test_changed_presets():
+    separator = tp.PrimitiveSeparator("best", beta=3.0, weights={"hpss": 1.0, "2dft-r": 0.0})
+    assert separator.preset.beta == 3.0
+    assert separator.cues.names == ("hpss",)  # a weight of 0 is not computed
+    assert tp.PRESETS["best"].beta == 2.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"preset": "worst"}, "unknown preset 'worst'; there are paper, companion, best"),
+        ({"method": "repet"}, "unknown method 'repet'; there are pcl, hpss"),
+        ({"beta": 0.0}, "beta must be positive, got 0.0"),
+        ({"weights": {"hps": 1.0}}, "unknown primitive 'hps'"),
+        ({"weights": {"hpss": -1.0}}, "weights must not be negative"),
+        ({"weights": {}}, "weights must name at least one primitive"),
+        ({"n_points": 1}, "n_points must be a whole number at least 2, got 1"),
+        ({"betta": 1.0}, "a preset has no field 'betta'"),
+    ],
+)
+def test_bad_settings(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tp.PrimitiveSeparator(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("audio", "rate", "channels", "message"),
+    [
+        (torch.zeros(5).long(), 44100, False, "audio must be real and floating point"),
+        (torch.tensor([0.0, torch.inf]), 44100, False, "audio must be finite"),
+        (torch.zeros(2, 0), 44100, False, "audio must not be empty"),
+        (torch.zeros(5), 44100, True, r"audio must have shape \(\.\.\., C, T\), got \(5,\)"),
+        (torch.zeros(5), 0, False, "sample_rate must be positive, got 0"),
+    ],
+)
+def test_bad_audio(audio, rate, channels, message):
+    with pytest.raises(ValueError, match=message):
+        tp.PrimitiveSeparator()(audio, rate, channels)
