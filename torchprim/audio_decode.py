@@ -16,7 +16,7 @@ from torchprim.audio_truncation import missing_end
 _PLAIN = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS")
 # Formats whose announced length is a fact. For others FFmpeg estimates it from the bit rate.
 _TRUE_LENGTH = ("wav", "w64", "flac", "mov", "matroska", "asf", "aiff", "caf", "ape", "wv", "tta")
-# A decoder may give this much less than announced (seconds): encoders round to whole packets.
+# A decoder may give this much less than such a file announces (seconds): encoders round to whole packets.
 _SLACK = 0.1
 
 
@@ -49,8 +49,10 @@ def decode(path: str | os.PathLike, stream: int = 0) -> Decoded:
     """
     with open(path, "rb") as file:
         plain = file.read(4) in _PLAIN
+    # libsndfile as a last resort: with MP3 it writes to stderr by itself.
+    decoders = [_soundfile, _av] if plain else [_av] if _have_av() else [_av, _soundfile]
     partial, refusal, missing = None, "", []
-    for decoder in (_soundfile, _av) if plain else (_av, _soundfile):
+    for decoder in decoders:
         try:
             samples, note = decoder(path, stream)
             break
@@ -64,7 +66,7 @@ def decode(path: str | os.PathLike, stream: int = 0) -> Decoded:
             raise AudioError(path, f"cannot be decoded as sound ({refusal or 'no decoder there'}){hint}")
         samples, note = partial, f"damaged: only the first {_seconds(partial)} could be decoded"
     if samples.length == 0:
-        raise AudioError(path, f"holds 0 samples ({note})" if note else "holds 0 samples")
+        raise AudioError(path, "holds 0 samples that can be decoded")
     note = note or missing_end(path)
     return Decoded(samples.join(), samples.sample_rate, (note,) if note else ())
 
@@ -87,9 +89,9 @@ def _seconds(samples: Samples) -> str:
     return f"{samples.length / samples.sample_rate:.2f} s"
 
 
-def _short(samples: Samples, announced: float) -> str:
+def _short(samples: Samples, announced: float, exact: bool) -> str:
     """A note where fewer samples came out than the file announces."""
-    if samples.length >= announced - _SLACK * samples.sample_rate:
+    if samples.length >= announced - (0.5 if exact else _SLACK * samples.sample_rate):
         return ""
     whole = announced / samples.sample_rate
     return f"truncated or damaged: {_seconds(samples)} of {whole:.2f} s could be decoded"
@@ -111,8 +113,8 @@ def _soundfile(path: str | os.PathLike, stream: int) -> tuple[Samples, str]:
                 samples.add(piece.T)
         except soundfile.SoundFileError as error:
             raise Refused(str(getattr(error, "error_string", error)), samples) from None
-        exact = file.frames if file.frames < 1 << 62 else 0  # libsndfile's mark for an unknown length
-        return samples, _short(samples, exact)
+        announced = file.frames if file.frames < 1 << 62 else 0  # libsndfile's mark for an unknown length
+        return samples, _short(samples, announced, exact=not file.subtype.startswith("MPEG"))
 
 
 def _have_av() -> bool:
@@ -155,7 +157,8 @@ def _av(path: str | os.PathLike, stream: int) -> tuple[Samples, str]:
             samples = Samples(path, chosen.rate or 1, max(1, chosen.channels))
         if not note and refused:
             note = f"truncated or damaged: {len(refused)} packet(s) skipped, the first at {refused[0]:.2f} s"
-        return samples, note or _short(samples, _announced(container, chosen, samples.sample_rate))
+        announced = _announced(container, chosen, samples.sample_rate)
+        return samples, note or _short(samples, announced, exact=container.format.name == "flac")
 
 
 def _frames(container: Any, chosen: Any, refused: list[float]) -> Iterator[Any]:

@@ -58,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
             _say(f"{found.results} stems of an earlier run are not separated again")
         if found.songs:
             records.open()
+    except FileExistsError as error:
+        raise AudioError(out, "is a file, and cannot be the output folder") from error
     except OSError as error:
         raise AudioError(out, f"cannot be written: {error.strerror or error}") from error
 
@@ -200,11 +202,11 @@ def _failure(path: Path, error: Exception, device: str) -> str:
     """One line that names the file and what went wrong with it."""
     import torch
 
-    if isinstance(error, AudioError):
-        return str(error)
+    if isinstance(error, AudioError):  # of the file itself, or of one that is written for it
+        return str(error if error.path == path else AudioError(path, str(error)))
     text = " ".join(str(error).split())
     if isinstance(error, OSError):
-        return str(AudioError(error.filename or path, error.strerror or text))
+        return str(AudioError(path, text))
     if isinstance(error, torch.OutOfMemoryError):
         torch.cuda.empty_cache()
         return str(AudioError(path, f"not enough memory on the device ({device}); try --device cpu"))

@@ -1,0 +1,413 @@
+"""Files of sound: every format at its own rate and length, errors in one line, all written or nothing."""
+
+import errno
+import io
+import os
+import pickle
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import torchprim as tp
+from tests.sound_files import cut, encode, noise, silent_video, write
+from torchprim import audio_write
+from torchprim.audio import AudioError, AudioWarning, demo_song, find_audio, load, load_stems, read, save
+from torchprim.audio import save_stems as save_together
+from torchprim.audio_decode import _av, _soundfile
+
+
+def snr(reference, estimate):
+    return 10 * np.log10(np.sum(reference**2) / np.sum((reference - estimate) ** 2))
+
+
+PLAIN = [
+    ("x.wav", "PCM_U8", 44100, 2, 1 / 128),
+    ("x.wav", "PCM_16", 8000, 1, 2**-15),
+    ("x.wav", "PCM_24", 192000, 2, 2**-23),
+    ("x.wav", "PCM_32", 48000, 6, 2**-24),
+    ("x.wav", "FLOAT", 22050, 3, 0),
+    ("x.wav", "DOUBLE", 96000, 2, 0),
+    ("x.flac", "PCM_16", 44100, 1, 2**-15),
+    ("x.flac", "PCM_24", 192000, 6, 2**-23),
+    ("x.aiff", "PCM_24", 44100, 2, 2**-23),
+    ("x.caf", "FLOAT", 44100, 2, 0),
+    ("x.w64", "PCM_16", 44100, 2, 2**-15),
+    ("x.au", "PCM_16", 11025, 1, 2**-15),
+]
+
+
+@pytest.mark.parametrize(("name", "subtype", "rate", "channels", "step"), PLAIN)
+@pytest.mark.parametrize("frames", [1, 10, 4099])
+def test_plain_formats_are_read_to_the_sample_by_both_decoders(
+    tmp_path, name, subtype, rate, channels, step, frames
+):
+    audio = noise(frames, channels)
+    path = write(tmp_path / name, audio, rate, subtype)
+    got, got_rate, notes = read(path)
+    assert got_rate == rate and got.dtype == torch.float32 and got.is_contiguous()
+    assert notes == ()
+    assert got.shape == (channels, frames)
+    assert np.abs(got.numpy() - audio).max() <= step
+    for decoder in (_soundfile, _av):
+        samples, note = decoder(path, 0)
+        assert not note and samples.sample_rate == rate
+        assert np.array_equal(samples.join(), got.numpy())
+
+
+@pytest.mark.parametrize("frames", [(1 << 20) - 1, 1 << 20, (1 << 20) + 3])
+def test_blocks_join_without_a_seam(tmp_path, frames):
+    audio = np.arange(frames, dtype=np.float32)[None] / (1 << 21)
+    got, _ = load(write(tmp_path / "x.wav", audio, 44100, "FLOAT"))
+    assert np.array_equal(got.numpy(), audio)
+
+
+LOSSY = [
+    ("x.mp3", "libmp3lame", 44100, 1),
+    ("x.mp3", "libmp3lame", 44100, 2),
+    ("x.opus", "libopus", 48000, 2),
+    ("x.ogg", "libopus", 48000, 1),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "rate", "channels"), LOSSY)
+def test_lossy_formats_keep_length_and_place(tmp_path, name, codec, rate, channels):
+    audio = noise(2 * rate + 123, channels)
+    path = encode(tmp_path / name, audio, rate, codec, "mono" if channels == 1 else "stereo")
+    got, got_rate, notes = read(path)
+    assert (got_rate, notes, got.shape) == (rate, (), audio.shape)
+    assert snr(audio, got.numpy()) > 12
+    assert torch.equal(read(path).audio, got)
+
+
+def test_vorbis_is_read_alike_by_both_decoders(tmp_path):
+    audio = noise(3 * 44100 + 7)
+    path = write(tmp_path / "x.ogg", audio)
+    got, rate, notes = read(path)
+    assert (rate, notes, got.shape) == (44100, (), audio.shape)
+    assert snr(audio, got.numpy()) > 12
+    assert np.abs(_av(path, 0)[0].join() - got.numpy()).max() < 1e-5
+
+
+@pytest.mark.parametrize(("name", "codec"), [("x.m4a", "aac"), ("x.mp4", "aac"), ("x.aac", "aac")])
+def test_aac_comes_with_the_delay_that_its_decoder_gives(tmp_path, name, codec):
+    audio = noise(2 * 44100)
+    got, rate, notes = read(encode(tmp_path / name, audio, 44100, codec))
+    assert rate == 44100 and notes == ()
+    assert 0 <= got.shape[1] - audio.shape[1] <= 3 * 1024
+    assert snr(audio[:, :-1024], got.numpy()[:, 1024 : audio.shape[1]]) > 12
+
+
+def test_alac_and_six_channels(tmp_path):
+    audio = noise(5000)
+    got, _ = load(encode(tmp_path / "x.m4a", audio, 44100, "alac"))
+    assert got.shape == audio.shape and np.abs(got.numpy() - audio).max() < 2**-15
+    six = noise(48000, 6)
+    got, rate = load(encode(tmp_path / "six.m4a", six, 48000, "aac", "5.1", bit_rate=384000))
+    assert rate == 48000 and got.shape[0] == 6
+
+
+def test_load_resamples_on_request(tmp_path):
+    path = write(tmp_path / "x.wav", noise(48000), 48000)
+    audio, rate = load(path, 16000)
+    assert rate == 16000 and audio.shape == (2, 16000)
+    assert torch.equal(audio, tp.resample(load(path)[0], 48000, 16000))
+    with pytest.raises(ValueError, match=r"sample_rate must be positive, got -1"):
+        load(path, -1)
+
+
+# Stems
+
+
+def test_the_mixture_of_a_stem_file_is_the_sum_of_its_stems(tmp_path):
+    stems = [noise(30000, seed=seed) for seed in range(4)]
+    wrong = 0.4 * sum(stems)  # a mixture stream is mastered by itself
+    path = encode(tmp_path / "Song.STEM.mp4", [wrong, *stems], 44100, "aac")
+    parts, rate = load_stems(path)
+    assert list(parts) == ["drums", "bass", "other", "vocals"] and rate == 44100
+    mixture, _ = load(path)
+    assert torch.equal(mixture, parts["drums"] + parts["bass"] + parts["other"] + parts["vocals"])
+    for name, stem in zip(parts, stems, strict=True):
+        assert snr(stem[:, :-1024], parts[name].numpy()[:, 1024:30000]) > 12
+    resampled, rate = load_stems(path, 22050)
+    assert rate == 22050 and resampled["bass"].shape[1] == -(-parts["bass"].shape[1] // 2)
+
+
+def test_the_demo_song_is_found_without_importing_stempeg():
+    mixture, rate = load(demo_song())
+    stems, _ = load_stems(demo_song())
+    assert mixture.shape == (2, 268288) and rate == 44100
+    assert torch.equal(mixture, sum(stems.values()))
+    assert "stempeg" not in sys.modules
+
+
+def test_a_stem_file_with_another_number_of_streams_is_refused(tmp_path):
+    path = encode(tmp_path / "x.stem.mp4", [noise(9000)] * 3, 44100, "aac")
+    for function in (load, load_stems):
+        with pytest.raises(AudioError, match=r"x\.stem\.mp4: a file of stems has 5 .* has 3"):
+            function(path)
+
+
+# Bad files
+
+
+def bad_files(folder):
+    """name -> (path, what the error says)"""
+    broken = noise(44100)
+    broken[1, 22050] = np.nan
+    infinite = noise(44100)
+    infinite[0, -1] = -np.inf
+    huge = noise(100).astype(np.float64)
+    huge[0, 50] = 1e300
+    (folder / "folder.wav").mkdir()
+    (folder / "empty.wav").touch()
+    (folder / "text.wav").write_text("these are words\n" * 99)
+    (folder / "text.mp3").write_text("these are words\n" * 99)
+    (folder / "zeros.flac").write_bytes(bytes(5000))
+    (folder / "playlist.mp3").write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n"
+    )
+    write(folder / "whole.wav", noise(1000))
+    os.mkfifo(folder / "pipe.wav")
+    return {
+        "missing": (folder / "missing.wav", "No such file"),
+        "folder": (folder / "folder.wav", "is a folder"),
+        "empty": (folder / "empty.wav", "the file is empty"),
+        "text.wav": (folder / "text.wav", "cannot be decoded as sound"),
+        "text.mp3": (folder / "text.mp3", "cannot be decoded as sound"),
+        "zeros": (folder / "zeros.flac", "holds 0 samples"),
+        "playlist": (folder / "playlist.mp3", "cannot be decoded as sound"),
+        "video": (silent_video(folder / "video.mp4"), "has no audio stream"),
+        "0 samples": (write(folder / "nothing.wav", noise(0)), "holds 0 samples"),
+        "NaN": (write(folder / "nan.wav", broken, 44100, "FLOAT"), "a sample is NaN at 0.500 s"),
+        "infinite": (write(folder / "inf.wav", infinite, 44100, "FLOAT"), "a sample is infinite at 1.000 s"),
+        "too large": (write(folder / "huge.wav", huge, 100, "DOUBLE"), "a sample is infinite at 0.500 s"),
+        "header": (cut(folder / "whole.wav", folder / "header.wav", 0.01), "cannot be decoded as sound"),
+        "pipe": (folder / "pipe.wav", "is not a regular file"),
+        "zero byte": (Path("a\0b.wav"), "null byte"),
+    }
+
+
+def test_bad_files_are_named_in_one_line(tmp_path, capfd):
+    for case, (path, reason) in bad_files(tmp_path).items():
+        with pytest.raises(AudioError) as caught:
+            load(path)
+        text = str(caught.value)
+        assert reason in text, case
+        assert "\n" not in text and path.name.replace("\0", "\\x00") in text, case
+        assert str(pickle.loads(pickle.dumps(caught.value))) == text
+    assert capfd.readouterr() == ("", "")  # decoders write nothing by themselves
+
+
+def test_an_error_is_one_line_whatever_the_name():
+    assert str(AudioError("a\nb\t☃.wav", "two\n lines")) == "a\\nb\\t☃.wav: two lines"
+    assert str(AudioError(os.fsdecode(b"\xff.wav"), "x")) == "\\udcff.wav: x"
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "aiff", "mp3", "m4a", "opus"])
+def test_a_truncated_file_is_read_as_far_as_it_decodes(tmp_path, kind):
+    path, audio = tmp_path / f"whole.{kind}", noise(4 * 48000)
+    if kind in ("wav", "flac", "ogg", "aiff"):
+        write(path, audio, 48000)
+    else:
+        codec = {"mp3": "libmp3lame", "m4a": "aac", "opus": "libopus"}[kind]
+        encode(path, audio, 48000, codec, options={"movflags": "faststart"} if kind == "m4a" else None)
+    whole = read(path)
+    assert whole.notes == ()
+    part_path = cut(path, tmp_path / f"part.{kind}", 0.6)
+    with pytest.warns(AudioWarning, match=rf"part\.{kind}: truncated") as caught:
+        part, _ = load(part_path)
+    assert len(caught) == 1
+    length = part.shape[1]
+    assert 0.4 * 4 * 48000 < length < 0.75 * 4 * 48000
+    sound = length - 4096  # the end may fade out
+    assert torch.allclose(part[:, :sound], whole.audio[:, :sound], atol=1e-4)
+
+
+def test_a_damaged_middle_is_skipped_with_a_note(tmp_path):
+    path = write(tmp_path / "x.flac", noise(8 * 44100))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 3000] = bytes(3000)
+    path.write_bytes(content)
+    audio, _, notes = read(path)
+    assert len(notes) == 1 and "damaged" in notes[0]
+    assert 7 * 44100 < audio.shape[1] < 8 * 44100
+
+
+def test_a_wav_from_a_pipe_is_no_truncated_one(tmp_path):
+    path = write(tmp_path / "x.wav", noise(3000))
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    audio, _, notes = read(path)
+    assert audio.shape == (2, 3000) and notes == ()
+
+
+@pytest.mark.parametrize(
+    "name", [b"a:b.wav", b'it\'s "1" & 2.wav', "日本語 ☃.wav".encode(), b"\xff\xfe.wav", b"two\nlines.wav"]
+)
+@pytest.mark.parametrize("suffix", [b"", b".mp3"])
+def test_any_name_can_be_read(tmp_path, name, suffix):
+    audio = noise(3000)
+    source = write(tmp_path / "x.mp3", audio) if suffix else write(tmp_path / "x.wav", audio)
+    target = os.path.join(os.fsencode(tmp_path), name + suffix)
+    os.rename(source, target)
+    assert load(os.fsdecode(target))[0].shape == (2, 3000)
+
+
+# Libraries
+
+
+@pytest.mark.parametrize("missing", ["av", "soundfile"])
+def test_plain_files_need_only_one_library(tmp_path, monkeypatch, missing):
+    paths = [write(tmp_path / f"x.{kind}", noise(44100)) for kind in ("wav", "flac", "ogg", "mp3")]
+    monkeypatch.setitem(sys.modules, missing, None)
+    for path in paths:
+        assert load(path)[0].shape == (2, 44100)
+
+
+def test_missing_libraries_are_named(tmp_path, monkeypatch):
+    path = encode(tmp_path / "x.m4a", noise(3000), 44100, "aac")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(AudioError, match=r"x\.m4a: .*PyAV \(pip install av\)"):
+        load(path)
+    with pytest.raises(AudioError, match=r"stem\.mp4: decoding it needs PyAV: pip install av"):
+        load(demo_song())
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(AudioError, match=r"soundfile \(pip install soundfile\)"):
+        load(path)
+    with pytest.raises(ImportError, match="pip install soundfile"):
+        save(tmp_path / "y.wav", torch.zeros(2, 3), 8000)
+    monkeypatch.setattr("torchprim.audio.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pip install stempeg"):
+        demo_song()
+
+
+# Folders
+
+
+def test_find_audio_finds_files_of_sound_in_order(tmp_path):
+    for name in (
+        "b.WAV",
+        "a.mp3",
+        "sub/c.stem.mp4",
+        "sub/._c.mp3",
+        ".hidden/d.wav",
+        "cover.jpg",
+        "sub/e.opus",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "sub" / "loop").symlink_to(tmp_path)
+    found = [str(path.relative_to(tmp_path)) for path in find_audio(tmp_path)]
+    assert found == ["a.mp3", "b.WAV", "sub/c.stem.mp4", "sub/e.opus"]
+    with pytest.raises(AudioError, match=r"nowhere: No such file"):
+        find_audio(tmp_path / "nowhere")
+
+
+# Writing
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44100, 2), (192000, 6)])
+@pytest.mark.parametrize("frames", [1, 10, (1 << 18) + 1])
+def test_a_float_wav_keeps_every_bit(tmp_path, rate, channels, frames):
+    audio = torch.from_numpy(noise(frames, channels, level=3.0))
+    assert save(tmp_path / "new" / "x.wav", audio, rate) == 1
+    got, got_rate = load(tmp_path / "new" / "x.wav")
+    assert torch.equal(got, audio) and got_rate == rate
+    assert os.listdir(tmp_path / "new") == ["x.wav"]
+
+
+def test_flac_has_24_bits_and_one_gain_for_all(tmp_path):
+    audio = torch.from_numpy(noise(5000, level=0.1))
+    assert save(tmp_path / "x.flac", audio, 44100) == 1
+    assert (load(tmp_path / "x.flac")[0] - audio).abs().max() < 2**-22
+    loud = 20 * audio
+    gain = save_together({tmp_path / "a.flac": loud, tmp_path / "b.flac": -audio}, 44100)
+    assert gain == 1 / loud.abs().max().item()
+    assert (load(tmp_path / "a.flac")[0] - gain * loud).abs().max() < 2**-22
+    assert (load(tmp_path / "b.flac")[0] + gain * audio).abs().max() < 2**-22
+    assert load(tmp_path / "a.flac")[0].abs().max() <= 1
+
+
+def test_other_layouts_and_precisions_are_written(tmp_path):
+    audio = torch.randn(2, 50, 2).transpose(1, 2)[0].to(torch.float64).requires_grad_()
+    save(tmp_path / "x.wav", audio, 8000)
+    assert torch.equal(load(tmp_path / "x.wav")[0], audio.detach().float())
+    save(tmp_path / "x.wav", torch.full((7,), 0.5, dtype=torch.float16), 8000)
+    assert torch.equal(load(tmp_path / "x.wav")[0], torch.full((1, 7), 0.5))
+
+
+def test_what_cannot_be_written_is_refused(tmp_path):
+    audio = torch.zeros(2, 10)
+    with pytest.raises(ValueError, match=r"path must end in .wav or .flac, got '.*x\.mp3'"):
+        save(tmp_path / "x.mp3", audio, 8000)
+    with pytest.raises(ValueError, match="must be finite"):
+        save(tmp_path / "x.wav", audio / 0, 8000)
+    with pytest.raises(ValueError, match=r"\(C, T\)"):
+        save(tmp_path / "x.wav", audio[None], 8000)
+    with pytest.raises(ValueError, match="sample_rate must be positive, got 0"):
+        save(tmp_path / "x.wav", audio, 0)
+    with pytest.raises(AudioError, match=r"x\.flac: cannot be written as FLAC PCM_24"):
+        save(tmp_path / "x.flac", torch.zeros(9, 10), 44100)  # FLAC has at most 8 channels
+    (tmp_path / "file").touch()
+    with pytest.raises(AudioError, match=r"x\.wav: cannot be written: "):
+        save(tmp_path / "file" / "x.wav", audio, 8000)
+    assert sorted(os.listdir(tmp_path)) == ["file"]
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_named_by_the_encoder(suffix):
+    for frames in (10, 1 << 19):
+        with open("/dev/full", "wb", buffering=0) as full, pytest.raises(OSError) as caught:
+            audio_write._encode(Path(f"x.{suffix}"), full, torch.randn(2, frames) / 9, 44100, 1.0)
+        assert caught.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_broken_off_write_leaves_the_old_files(tmp_path, monkeypatch, suffix, error, capfd):
+    old, new = torch.zeros(2, 20), torch.from_numpy(noise(1 << 19))
+    paths = [tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"]
+    save_together(dict.fromkeys(paths, new), 8000)
+    room = paths[0].stat().st_size * 3 // 2
+    save_together(dict.fromkeys(paths, old), 8000)
+    before = [path.read_bytes() for path in paths]
+
+    class Full(io.FileIO):
+        def write(self, data):
+            nonlocal room
+            room -= len(data)
+            if room < 0:  # in the middle of the second file
+                raise error
+            return super().write(data)
+
+    monkeypatch.setattr(audio_write, "open", Full, raising=False)
+    with pytest.raises(AudioError if isinstance(error, OSError) else KeyboardInterrupt) as caught:
+        save_together(dict.fromkeys(paths, new), 8000)
+    if isinstance(error, OSError):
+        assert str(caught.value).endswith(f"b.{suffix}: cannot be written: No space left on device")
+    assert [path.read_bytes() for path in paths] == before
+    assert sorted(os.listdir(tmp_path)) == [path.name for path in paths]
+    assert capfd.readouterr().err == ""  # no exception was printed from inside a callback
+
+
+def test_left_overs_of_killed_processes_are_removed(tmp_path):
+    dead = tmp_path / ".x[1].wav.4194399.part"  # above the largest number a process can have
+    mine, other = tmp_path / f".x[1].wav.{os.getpid()}.part", tmp_path / f".x[1].wav.{os.getppid()}.part"
+    for path in (dead, mine, other):
+        path.touch()
+    save(tmp_path / "x[1].wav", torch.zeros(2, 3), 8000)
+    assert set(os.listdir(tmp_path)) == {"x[1].wav", other.name}
+
+
+def test_reading_warns_of_nothing_else(tmp_path):
+    path = write(tmp_path / "x.wav", noise(100))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(path)
