@@ -49,8 +49,11 @@ _PUBLIC = {
     "snr": "torchprim.metrics.scale",
     "ideal_ratio_mask": "torchprim.metrics.baselines",
     "null_mask": "torchprim.metrics.baselines",
+    "Bank": "torchprim.bank",
     "AudioError": "torchprim.audio",
     "load": "torchprim.audio",
+    "load_stems": "torchprim.audio",
+    "save": "torchprim.audio",
 }
 
 __all__ = ["__version__", *_PUBLIC]

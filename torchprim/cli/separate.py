@@ -88,10 +88,11 @@ def run(args: argparse.Namespace) -> int:
             bar.update()
     failed = len(tasks) - separated + len(found.errors)
     _say(f"{separated} separated, {len(found.songs) - len(tasks)} done before, {failed} failed")
-    try:
-        records.tidy()
-    except OSError as error:
-        raise AudioError(records.path, f"cannot be written: {error.strerror or error}") from error
+    if tasks:
+        try:
+            records.tidy()
+        except OSError as error:
+            raise AudioError(records.path, f"cannot be written: {error.strerror or error}") from error
     return 1 if failed else 0
 
 

@@ -1,0 +1,44 @@
+"""Running `torchprim separate` in tests, with a quick stand-in for the separator."""
+
+import json
+
+import torch
+
+import torchprim as tp
+from torchprim.cli.main import main
+
+
+class Halves(torch.nn.Module):
+    """Stands in for the separator where it is not what is tested; counts the songs."""
+
+    songs = 0
+
+    def forward(self, audio, sample_rate, channels=False, *, generator, keep_masks, progress):
+        Halves.songs += 1
+        assert channels and keep_masks is False and torch.is_inference_mode_enabled()
+        progress(1, 2)
+        progress(2, 2)
+        some = torch.rand((), generator=generator)
+        return tp.Separation(audio / 2, audio - audio / 2, None, some, some, some, {})
+
+
+def separate(*arguments):
+    """Run the command in this process; returns its exit status."""
+    return main(["separate", *map(str, arguments)])
+
+
+def lines(folder):
+    """The records of an output folder."""
+    return [json.loads(line) for line in (folder / "separations.jsonl").read_text().splitlines()]
+
+
+def tree(folder):
+    """Every file below a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def both(*names):
+    """What the tree of an output folder is when these songs are done."""
+    return sorted(
+        ["separations.jsonl", *(f"{n}/{s}.wav" for n in names for s in ("vocals", "accompaniment"))]
+    )

@@ -1,0 +1,107 @@
+"""Writing sound: every bit of a WAV, one gain for FLAC, all files or none of them."""
+
+import errno
+import io
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.sound_files import noise
+from torchprim import audio_write
+from torchprim.audio import AudioError, load, save, save_stems
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44100, 2), (192000, 6)])
+@pytest.mark.parametrize("frames", [1, 10, (1 << 18) + 1])
+def test_a_float_wav_keeps_every_bit(tmp_path, rate, channels, frames):
+    audio = torch.from_numpy(noise(frames, channels, level=3.0))
+    assert save(tmp_path / "new" / "x.wav", audio, rate) == 1
+    got, got_rate = load(tmp_path / "new" / "x.wav")
+    assert torch.equal(got, audio) and got_rate == rate
+    assert os.listdir(tmp_path / "new") == ["x.wav"]
+
+
+def test_flac_has_24_bits_and_one_gain_for_all(tmp_path):
+    audio = torch.from_numpy(noise(5000, level=0.1))
+    assert save(tmp_path / "x.flac", audio, 44100) == 1
+    assert (load(tmp_path / "x.flac")[0] - audio).abs().max() < 2**-22
+    loud = 20 * audio
+    gain = save_stems({tmp_path / "a.flac": loud, tmp_path / "b.flac": -audio}, 44100)
+    assert gain == 1 / loud.abs().max().item()
+    assert (load(tmp_path / "a.flac")[0] - gain * loud).abs().max() < 2**-22
+    assert (load(tmp_path / "b.flac")[0] + gain * audio).abs().max() < 2**-22
+    assert load(tmp_path / "a.flac")[0].abs().max() <= 1
+
+
+def test_other_layouts_and_precisions_are_written(tmp_path):
+    audio = torch.randn(2, 50, 2).transpose(1, 2)[0].to(torch.float64).requires_grad_()
+    save(tmp_path / "x.wav", audio, 8000)
+    assert torch.equal(load(tmp_path / "x.wav")[0], audio.detach().float())
+    save(tmp_path / "x.wav", torch.full((7,), 0.5, dtype=torch.float16), 8000)
+    assert torch.equal(load(tmp_path / "x.wav")[0], torch.full((1, 7), 0.5))
+
+
+def test_what_cannot_be_written_is_refused(tmp_path):
+    audio = torch.zeros(2, 10)
+    with pytest.raises(ValueError, match=r"path must end in .wav or .flac, got '.*x\.mp3'"):
+        save(tmp_path / "x.mp3", audio, 8000)
+    with pytest.raises(ValueError, match="must be finite"):
+        save(tmp_path / "x.wav", audio / 0, 8000)
+    with pytest.raises(ValueError, match=r"\(C, T\)"):
+        save(tmp_path / "x.wav", audio[None], 8000)
+    with pytest.raises(ValueError, match="sample_rate must be positive, got 0"):
+        save(tmp_path / "x.wav", audio, 0)
+    with pytest.raises(AudioError, match=r"x\.flac: cannot be written as FLAC PCM_24"):
+        save(tmp_path / "x.flac", torch.zeros(9, 10), 44100)  # FLAC has at most 8 channels
+    (tmp_path / "file").touch()
+    with pytest.raises(AudioError, match=r"x\.wav: cannot be written: "):
+        save(tmp_path / "file" / "x.wav", audio, 8000)
+    assert sorted(os.listdir(tmp_path)) == ["file"]
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_named_by_the_encoder(suffix):
+    for frames in (10, 1 << 19):
+        with open("/dev/full", "wb", buffering=0) as full, pytest.raises(OSError) as caught:
+            audio_write._encode(Path(f"x.{suffix}"), full, torch.randn(2, frames) / 9, 44100, 1.0)
+        assert caught.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_broken_off_write_leaves_the_old_files(tmp_path, monkeypatch, suffix, error, capfd):
+    old, new = torch.zeros(2, 20), torch.from_numpy(noise(1 << 19))
+    paths = [tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"]
+    save_stems(dict.fromkeys(paths, new), 8000)
+    room = paths[0].stat().st_size * 3 // 2
+    save_stems(dict.fromkeys(paths, old), 8000)
+    before = [path.read_bytes() for path in paths]
+
+    class Full(io.FileIO):
+        def write(self, data):
+            nonlocal room
+            room -= len(data)
+            if room < 0:  # in the middle of the second file
+                raise error
+            return super().write(data)
+
+    monkeypatch.setattr(audio_write, "open", Full, raising=False)
+    with pytest.raises(AudioError if isinstance(error, OSError) else KeyboardInterrupt) as caught:
+        save_stems(dict.fromkeys(paths, new), 8000)
+    if isinstance(error, OSError):
+        assert str(caught.value).endswith(f"b.{suffix}: cannot be written: No space left on device")
+    assert [path.read_bytes() for path in paths] == before
+    assert sorted(os.listdir(tmp_path)) == [path.name for path in paths]
+    assert capfd.readouterr().err == ""  # no exception was printed from inside a callback
+
+
+def test_left_overs_of_killed_processes_are_removed(tmp_path):
+    dead = tmp_path / ".x[1].wav.4194399.part"  # above the largest number a process can have
+    mine, other = tmp_path / f".x[1].wav.{os.getpid()}.part", tmp_path / f".x[1].wav.{os.getppid()}.part"
+    for path in (dead, mine, other):
+        path.touch()
+    save(tmp_path / "x[1].wav", torch.zeros(2, 3), 8000)
+    assert set(os.listdir(tmp_path)) == {"x[1].wav", other.name}

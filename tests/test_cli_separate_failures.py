@@ -1,0 +1,178 @@
+"""`torchprim separate` and what goes wrong: one line names the file, the others are done."""
+
+import errno
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests.separating import Halves, both, lines, separate, tree
+from tests.sound_files import cut, noise, silent_video, write
+from tests.test_audio import bad_files
+from torchprim import audio_write
+from torchprim.audio import load
+from torchprim.cli import separate as command
+
+
+@pytest.fixture
+def halves(monkeypatch):
+    monkeypatch.setattr(command, "_separator", lambda args, device: Halves())
+    monkeypatch.setattr(Halves, "songs", 0)
+    return Halves
+
+
+def test_bad_files_are_named_and_the_others_done(tmp_path, halves, capfd):
+    music = tmp_path / "bad"
+    music.mkdir()
+    cases = bad_files(music)
+    del cases["folder"], cases["zero byte"]
+    good = [write(tmp_path / "first.wav", noise(1000)), write(tmp_path / "last.wav", noise(1000))]
+    paths = [good[0], *(path for path, _ in cases.values()), good[1]]
+    assert separate(*paths, "--out", tmp_path / "out") == 1
+    output, errors = capfd.readouterr()
+    assert len(errors.splitlines()) == len(cases) and "Traceback" not in errors
+    for path, reason in cases.values():
+        (line,) = [line for line in errors.splitlines() if line.startswith(f"error: {path}: ")]
+        assert reason.lower() in line.lower()
+    assert output.splitlines()[-1] == f"2 separated, 0 done before, {len(cases)} failed"
+    assert tree(tmp_path / "out") == both("first", "last")
+
+
+def test_folders_without_sound_and_strange_names_are_named(tmp_path, halves, capfd):
+    (tmp_path / "empty").mkdir()
+    for name in (tmp_path / "empty", "", "a\0b", "x" * 5000):
+        assert separate(name, "--out", tmp_path / "out") == 1
+        (line,) = capfd.readouterr().err.splitlines()
+        assert line.startswith("error: ") and len(line) < 5100
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_truncated_file_is_separated_with_a_warning(tmp_path, halves, capsys):
+    whole = write(tmp_path / "whole.wav", noise(10000))
+    part = cut(whole, tmp_path / "part.wav")
+    assert separate(whole, part, "--out", tmp_path / "out") == 0
+    assert capsys.readouterr().err.startswith(f"warning: {part}: truncated: ")
+    assert load(tmp_path / "out" / "part" / "vocals.wav")[0].shape == load_quietly(part).shape
+    assert [len(record["notes"]) for record in lines(tmp_path / "out")] == [0, 1]
+
+
+def load_quietly(path):
+    with pytest.warns(UserWarning):
+        return load(path)[0]
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(tmp_path, halves, capfd):
+    path = write(tmp_path / "a.wav", noise(100))
+    for out in (path, path / "below"):
+        assert separate(path, tmp_path / "missing.wav", "--out", out) == 1
+        errors = capfd.readouterr().err.splitlines()
+        assert len(errors) == 2 and errors[0].startswith(f"error: {tmp_path / 'missing.wav'}: ")
+        assert errors[1].startswith(f"error: {out}: ")
+    assert halves.songs == 0
+
+
+@pytest.mark.parametrize("name", ["vocals", "accompaniment"])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, halves, capfd, monkeypatch, name):
+    paths = [write(tmp_path / name, noise(1000)) for name in ("a.wav", "b.wav")]
+    encode = audio_write._encode
+
+    def full(path, file, *rest):
+        if path.parent.name == "a" and path.stem == name:
+            file.write(b"some of it")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        encode(path, file, *rest)
+
+    monkeypatch.setattr(audio_write, "_encode", full)
+    assert separate(*paths, "--out", tmp_path / "out") == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"error: {paths[0]}: ") and line.endswith("No space left on device")
+    assert tree(tmp_path / "out") == both("b")
+    assert [record["output"] for record in lines(tmp_path / "out")] == ["b"]
+
+
+def test_what_cannot_fit_on_the_disk_is_not_begun(tmp_path, halves, capfd, monkeypatch):
+    path = write(tmp_path / "a.wav", noise(1000))
+    monkeypatch.setattr(command.shutil, "disk_usage", lambda folder: SimpleNamespace(free=15_999))
+    assert separate(path, "--out", tmp_path / "out") == 1
+    assert capfd.readouterr().err.startswith(f"error: {path}: ") and halves.songs == 0
+
+
+def test_a_full_disk_under_the_records_tears_no_line(tmp_path, halves, capfd, monkeypatch):
+    paths = [write(tmp_path / name, noise(100)) for name in ("a.wav", "b.wav")]
+    assert separate(paths[0], "--out", tmp_path / "out") == 0
+    monkeypatch.setattr("torchprim.cli.records.os.fsync", refuse_fsync)
+    assert separate(*paths, "--out", tmp_path / "out") == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"error: {paths[1]}: ") and "No space left on device" in line
+    assert [record["output"] for record in lines(tmp_path / "out")] == ["a"]
+
+
+def refuse_fsync(descriptor):
+    if "separations" in os.readlink(f"/proc/self/fd/{descriptor}"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried\nto allocate"), "not enough memory on the device"),
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+        (ValueError("audio must be\nfinite"), "audio must be finite"),
+        (RuntimeError("a surprise"), "RuntimeError: a surprise"),
+    ],
+)
+def test_a_failing_separation_is_named_and_the_rest_done(tmp_path, halves, capfd, monkeypatch, error, text):
+    paths = [write(tmp_path / name, noise(100)) for name in ("a.wav", "b.wav")]
+    forward = Halves.forward
+
+    def failing(self, *args, **options):
+        if Halves.songs == 0:
+            Halves.songs += 1
+            raise error
+        return forward(self, *args, **options)
+
+    monkeypatch.setattr(Halves, "forward", failing)
+    assert separate(*paths, "--out", tmp_path / "out") == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"error: {paths[0]}: {text}")
+    assert tree(tmp_path / "out") == both("b")
+
+
+def test_samples_beyond_the_range_of_floats_are_refused_or_separated(tmp_path, capfd):
+    path = write(tmp_path / "a.wav", noise(5000) * 1e37, 44100, "FLOAT")
+    status = separate(path, "--out", tmp_path / "out")
+    errors = capfd.readouterr().err
+    if status == 0:
+        assert torch.isfinite(load(tmp_path / "out" / "a" / "vocals.wav")[0]).all()
+    else:
+        assert status == 1 and errors.startswith(f"error: {path}: ") and len(errors.splitlines()) == 1
+
+
+def test_an_interrupted_run_ends_with_one_line(tmp_path, halves, capfd, monkeypatch):
+    paths = [write(tmp_path / name, noise(100)) for name in ("a.wav", "b.wav")]
+    forward = Halves.forward
+
+    def interrupted(self, *args, **options):
+        if Halves.songs == 1:
+            raise KeyboardInterrupt
+        return forward(self, *args, **options)
+
+    monkeypatch.setattr(Halves, "forward", interrupted)
+    assert separate(*paths, "--out", tmp_path / "out") == 130
+    assert capfd.readouterr().err.split() == ["interrupted"]
+    assert tree(tmp_path / "out") == both("a")
+
+
+def test_a_film_without_sound_is_no_song(tmp_path, capfd):
+    assert separate(silent_video(tmp_path / "film.mp4"), "--out", tmp_path / "out") == 1
+    assert capfd.readouterr().err == f"error: {tmp_path / 'film.mp4'}: has no audio stream\n"
+
+
+def test_a_missing_library_is_named_once(tmp_path, halves, capfd, monkeypatch):
+    paths = [write(tmp_path / name, noise(100)) for name in ("a.wav", "b.wav")]
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    assert separate(*paths, "--out", tmp_path / "out") == 1
+    assert capfd.readouterr().err == "error: writing sound needs soundfile: pip install soundfile\n"
