@@ -1,0 +1,93 @@
+"""Decoded songs on disk: one file a song, keyed by what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_FORMAT = 1
+_FULL_SCALE = 32767
+
+
+@dataclass(frozen=True)
+class Song:
+    """What is known of a cached song; its samples stay on disk until they are asked for."""
+
+    name: str
+    length: int  # samples
+    scale: float  # audio = samples * scale / 32767; above 1 only where the decoded song is
+    powers: Tensor  # (blocks,) float32, see loudness.block_powers
+    sample_rate: int
+    file: Path
+
+    def samples(self) -> Tensor:
+        """Mono audio as (T,) int16."""
+        with np.load(self.file, allow_pickle=False) as held:
+            return torch.from_numpy(held["samples"])
+
+
+def to_int16(audio: Tensor) -> tuple[Tensor, float]:
+    """Mono audio (T,) -> int16 samples and their scale."""
+    scale = max(1.0, audio.abs().max().item())
+    return (audio * (_FULL_SCALE / scale)).round().to(torch.int16), scale
+
+
+def to_float(samples: Tensor, scale: Tensor | float) -> Tensor:
+    """int16 samples -> audio."""
+    return samples.float() * (scale / _FULL_SCALE)
+
+
+def default_folder() -> Path:
+    """`$XDG_CACHE_HOME/torchprim/bank`, or the same under `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torchprim" / "bank"
+
+
+def key(path: Path, sample_rate: int) -> str:
+    """Name of the cache file of a song: changes with the file's path, size, time, and the rate."""
+    status = path.stat()
+    facts = [_FORMAT, str(path.resolve()), status.st_size, status.st_mtime_ns, sample_rate]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def write(folder: Path, name: str, title: str, mono: Tensor, powers: Tensor, sample_rate: int) -> None:
+    """Keep a song `(T,)`: whole or not at all, under a temporary name, then renamed."""
+    samples, scale = to_int16(mono)
+    temporary = folder / f".{name}.{os.getpid()}.part"
+    try:
+        with temporary.open("wb") as file:
+            np.savez(
+                file,
+                name=np.array(title),
+                samples=samples.numpy(),
+                length=np.array(len(samples)),
+                scale=np.array(scale),
+                powers=powers.numpy(),
+                sample_rate=np.array(sample_rate),
+            )
+        os.replace(temporary, folder / f"{name}.npz")
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: Path) -> Song | None:
+    """What a cache file holds; None where there is none, or it is damaged (it is then made anew)."""
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            return Song(
+                str(held["name"]),
+                int(held["length"]),
+                float(held["scale"]),
+                torch.from_numpy(held["powers"]),
+                int(held["sample_rate"]),
+                path,
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

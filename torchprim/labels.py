@@ -1,0 +1,119 @@
+"""How far each segment of a bank can be trusted: the teacher's confidence, kept line by line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchprim import json_lines
+from torchprim.bank import Bank
+
+
+class Labels(NamedTuple):
+    """One number a segment of the bank, on the CPU."""
+
+    confidence: Tensor
+    silhouette: Tensor
+    posterior: Tensor
+
+    def trusted(self, low: float = 0.25, high: float = 1.0) -> list[int]:
+        """Segments whose confidence lies between two quantiles, in order of the bank.
+
+        The default drops the least confident quarter (section 5 of the paper); (0, 0.25), (0.25, 0.5)
+        and so on are the quartiles of its figure 3.
+
+        Raises:
+            ValueError: for quantiles that are not 0 <= low < high <= 1.
+
+        Example:
+            >>> import torch
+            >>> from torchprim.labels import Labels
+            >>> confidence = torch.tensor([0.4, 0.1, 0.3, 0.2])
+            >>> Labels(confidence, confidence, confidence).trusted(0.25)
+            [0, 2, 3]
+        """
+        if not 0 <= low < high <= 1:
+            raise ValueError(f"quantiles must satisfy 0 <= low < high <= 1, got {low} and {high}")
+        order = self.confidence.argsort(stable=True).tolist()
+        return sorted(order[round(low * len(order)) : round(high * len(order))])
+
+
+def _key(record: dict) -> tuple:
+    return tuple(record.get(field) for field in ("song", "start", "seconds", "teacher"))
+
+
+def label(
+    bank: Bank,
+    teacher: torch.nn.Module,
+    path: str | os.PathLike | None = None,
+    *,
+    batch_size: int = 4,
+    rank: int = 0,
+    world: int = 1,
+    progress: bool = True,
+) -> Labels:
+    """Run the teacher on every segment, and keep its confidence in a file of JSON lines.
+
+    What the file holds already is not computed again, so a killed run goes on where it was. With several
+    ranks each does its part of the work and appends to the same file; then the labels of the other
+    ranks' segments that are not there yet are NaN.
+
+    Args:
+        bank: the segments.
+        teacher: gives a `Separation`, as `PrimitiveSeparator` and `tp.load` do.
+        path: the file, or None to keep nothing. A line has song, start and seconds (in seconds),
+            loudness (LUFS), confidence, silhouette, posterior and the teacher's identity.
+        batch_size: segments at a time.
+        rank: of this process.
+        world: number of processes.
+        progress: whether a bar is shown.
+
+    Returns:
+        `Labels`, in the order of `bank.segments`.
+
+    Raises:
+        OSError: where the file cannot be written.
+    """
+    from tqdm import tqdm
+
+    wanted = [_record(bank, i, teacher.identity) for i in range(len(bank.segments))]
+    known = {_key(record): record for record in json_lines.read(path)} if path is not None else {}
+    missing = [i for i, record in enumerate(wanted) if _key(record) not in known]
+    batches = list(bank.batches(batch_size, missing[rank::world]))
+    with tqdm(
+        total=sum(map(len, batches)), desc="label", unit="segment", disable=not progress, file=sys.stderr
+    ) as bar:
+        for batch in batches:
+            with torch.inference_mode():
+                got = teacher(bank.audio(batch), bank.sample_rate)
+            measures = torch.stack([got.confidence, got.silhouette, got.posterior], -1).tolist()
+            done = []
+            for i, (confidence, silhouette, posterior) in zip(batch, measures, strict=True):
+                values = {"confidence": confidence, "silhouette": silhouette, "posterior": posterior}
+                done.append(wanted[i] | values)
+            if path is not None:
+                json_lines.append(path, done)
+            known |= {_key(record): record for record in done}
+            bar.update(len(batch))
+    return _collect([known.get(_key(record), {}) for record in wanted])
+
+
+def _record(bank: Bank, index: int, identity: str) -> dict:
+    segment = bank.segments[index]
+    return {
+        "song": bank.names[segment.song],
+        "start": segment.start / bank.sample_rate,
+        "seconds": segment.length / bank.sample_rate,
+        "loudness": round(segment.loudness, 2),
+        "teacher": identity,
+    }
+
+
+def _collect(records: Sequence[dict]) -> Labels:
+    nan = float("nan")
+    return Labels(*(torch.tensor([float(r.get(field, nan)) for r in records]) for field in Labels._fields))

@@ -1,0 +1,101 @@
+"""Source estimates of whole segments, kept on the device and renewed in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_FULL_SCALE = 32767
+
+
+class Estimate(NamedTuple):
+    """Vocals and accompaniment of a segment as the store holds them."""
+
+    segment: int
+    audio: Tensor  # (2, T) int16: vocals, accompaniment
+    scale: Tensor  # (): audio = int16 * scale / 32767
+    strength: Tensor | None  # (F, N) uint8: 255 times the posterior strength of each bin
+
+    def crop(self, source: int, start: int, length: int) -> Tensor:
+        """`length` samples of vocals (0) or accompaniment (1)."""
+        return self.audio[source, start : start + length].float() * (self.scale / _FULL_SCALE)
+
+
+def pack(segment: int, vocals: Tensor, accompaniment: Tensor, mask: Tensor | None = None) -> Estimate:
+    """An estimate from two stems `(T,)`, and optionally the mask whose posterior strength is kept."""
+    audio = torch.stack([vocals, accompaniment])
+    # The larger of the loudest sample and 1, without asking the device for it.
+    scale = audio.abs().amax().clamp(min=1.0)
+    strength = None if mask is None else (255 * (2 * mask - 1).abs()).round().to(torch.uint8)
+    return Estimate(segment, (audio * (_FULL_SCALE / scale)).round().to(torch.int16), scale, strength)
+
+
+class RemixStore:
+    """Slots of estimates whose content at any step is a function of (seed, rank, step).
+
+    The trusted segments are walked in one shuffled order after another. The first `slots` of that walk
+    fill the store; then, every `every` steps, the next one replaces the oldest. A store with room for
+    all segments is filled once and stays.
+
+    Args:
+        segments: trusted segments, of this rank.
+        slots: size of the store.
+        every: steps from one renewal to the next.
+        seed: of the walk; ranks get different ones.
+        estimate: gives the estimates of several segments.
+    """
+
+    def __init__(
+        self,
+        segments: Sequence[int],
+        slots: int,
+        every: int,
+        seed: tuple[int, ...],
+        estimate: Callable[[list[int]], list[Estimate]],
+    ) -> None:
+        self.segments = list(segments)
+        self.slots = min(slots, len(self.segments))
+        self.every = every
+        self.seed = seed
+        self.estimate = estimate
+        self._position: list[int] = [-1] * self.slots
+        self._held: list[Estimate | None] = [None] * self.slots
+        self._orders: dict[int, list[int]] = {}
+
+    def _segment_at(self, position: int) -> int:
+        """The segment at a position of the walk."""
+        if self.slots == len(self.segments):
+            return self.segments[position]
+        lap, place = divmod(position, len(self.segments))
+        if lap not in self._orders:
+            generator = torch.Generator().manual_seed(mixed_seed(*self.seed, lap))
+            self._orders = {lap: torch.randperm(len(self.segments), generator=generator).tolist()} | (
+                {lap - 1: self._orders[lap - 1]} if lap - 1 in self._orders else {}
+            )
+        return self.segments[self._orders[lap][place]]
+
+    def at(self, step: int) -> list[Estimate]:
+        """The estimates of all slots at a step; what is not there yet is computed."""
+        renewals = 0 if self.slots == len(self.segments) else step // self.every
+        latest = self.slots + renewals  # positions walked so far
+        wanted = [latest - 1 - (latest - 1 - slot) % self.slots for slot in range(self.slots)]
+        stale = [slot for slot in range(self.slots) if self._position[slot] != wanted[slot]]
+        if stale:
+            estimates = self.estimate([self._segment_at(wanted[slot]) for slot in stale])
+            for slot, made in zip(stale, estimates, strict=True):
+                self._position[slot], self._held[slot] = wanted[slot], made
+        return self._held
+
+
+def mixed_seed(*numbers: int) -> int:
+    """One seed from several numbers: neighbours give unrelated ones (splitmix64, Steele et al. 2014)."""
+    state = 0
+    for number in numbers:
+        state = (state ^ (number & (2**64 - 1))) + 0x9E3779B97F4A7C15 & (2**64 - 1)
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & (2**64 - 1)
+        state ^= state >> 31
+    return state & (2**63 - 1)
