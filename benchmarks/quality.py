@@ -23,7 +23,9 @@ Scores = tuple[float, float]  # vocals, accompaniment, in dB
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--split", choices=SPLITS, default="odd", help="even: tuning; odd: reporting (default)")
+    parser.add_argument(
+        "--split", choices=SPLITS, default="odd", help="even: tuning; odd: reporting (default)"
+    )
     parser.add_argument("--device", default="cpu", help="torch device (%(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch (%(default)s)")
 
@@ -89,7 +91,16 @@ def run(options: argparse.Namespace) -> str:
         song.name for song, pair in zip(songs, results["mixture"], strict=True) if any(map(math.isnan, pair))
     ]
     best = results["ensemble `best`"]
-    head = ["method", "vocals mean", "median", "acc. mean", "median", "both mean", "median", "`best` minus it"]
+    head = [
+        "method",
+        "vocals mean",
+        "median",
+        "acc. mean",
+        "median",
+        "both mean",
+        "median",
+        "`best` minus it",
+    ]
     left_out = f" Left out, a source being silent: {', '.join(undefined)}." if undefined else ""
     return "\n\n".join(
         [

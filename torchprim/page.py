@@ -180,7 +180,7 @@ def render_page(
 {trust}
 </div></section>
 {_table(table) if table else ""}
-<section><h2>Look</h2><p>{_text(note)}</p><div class="pictures">
+<section><h2>Look</h2>{f"<p>{_text(note)}</p>" if note else ""}<div class="pictures">
 {look}
 </div></section>
 <footer>Made by torchprim {__version__}, with no isolated recordings. This page holds everything it shows.

@@ -130,7 +130,7 @@ def make_report(
             separation = separator(audio, sample_rate, channels=True, progress=progress)
         shown, excerpt, first = separation, audio, 0.0
         if separation.mask is None or start is not None:
-            first = loudest_start(separation.vocals, sample_rate) if start is None else start
+            first = loudest_start(separation.vocals, sample_rate, EXCERPT) if start is None else start
             begin = round(first * sample_rate)
             excerpt = audio[..., begin : begin + round(EXCERPT * sample_rate)]
             shown = separator(excerpt, sample_rate, channels=True, keep_masks=True)

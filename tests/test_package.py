@@ -1,0 +1,153 @@
+"""What `import torchprim` does and does not do, from a clone and from elsewhere; the public names."""
+
+import importlib
+import inspect
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import torchprim as tp
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = (
+    "av",
+    "soundfile",
+    "matplotlib",
+    "torchaudio",
+    "torchcrepe",
+    "scipy",
+    "librosa",
+    "sklearn",
+    "museval",
+    "tqdm",
+)
+
+
+def python(code, cwd=ROOT, **environment):
+    """Run code in a fresh interpreter that sees no other torchprim than the one of `environment`."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONSAFEPATH")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env=kept | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_is_light():
+    code = f"""
+import torch, sys
+before = set(sys.modules)
+import torchprim
+new = set(sys.modules) - before
+print(sorted(name for name in new if name.split(".")[0] in {HEAVY!r}))
+print(sorted(name for name in new if name.startswith("torchprim")))
+"""
+    heavy, own = python(code).splitlines()
+    assert heavy == "[]"
+    assert own == "['torchprim', 'torchprim.kernels', 'torchprim.version']"
+
+
+def test_help_does_not_wait_for_torch():
+    code = """
+import sys
+from torchprim.cli.main import COMMANDS, main
+print([main([name, "--help"]) for name in COMMANDS], main(["--help"]), "torch" in sys.modules)
+"""
+    assert python(code).splitlines()[-1] == "[0, 0, 0] 0 False"
+
+
+# None in sys.modules: importing it raises, and asking whether it is there says no.
+BLOCK = f"import sys; sys.modules.update(dict.fromkeys({(*HEAVY, 'triton')!r}))\n"
+
+
+def test_core_needs_torch_and_numpy_alone():
+    code = """
+import torch, torchprim as tp
+audio = torch.randn(2, 22050)
+for preset in ("best", "paper"):
+    stems = tp.PrimitiveSeparator(preset)(audio, 44100)
+    assert stems.vocals.shape == audio.shape and stems.confidence.shape == (2,)
+magnitude = tp.stft(audio).abs()
+assert tp.repet_sim(magnitude).shape == magnitude.shape
+assert tp.sd_sdr(audio, stems.vocals).shape == (2,)
+"""
+    code = f"{BLOCK}{code}print([name for name in {HEAVY!r} if sys.modules[name] is not None])"
+    assert python(code) == "[]"
+
+
+@pytest.mark.parametrize(
+    "code, package",
+    [
+        ("tp.PrimitiveSeparator('companion')(torch.randn(4410), 44100)", "torchaudio"),
+        ("from torchprim.plots import new_figure; new_figure(1, 1)", "matplotlib"),
+        ("from torchprim.players import mp3; mp3(torch.zeros(1, 9), 44100)", "soundfile"),
+    ],
+)
+def test_missing_package_is_named(code, package):
+    wrapped = (
+        BLOCK
+        + f"""
+import torch, torchprim as tp
+try:
+    {code}
+except ImportError as error:
+    print(error)
+"""
+    )
+    said = python(wrapped)
+    assert f"pip install {package}" in said, said
+
+
+def test_kernels_from_the_root_of_a_clone():
+    assert python("import torchprim.kernels as k; print(k.__file__)") == str(ROOT / "kernels" / "__init__.py")
+
+
+def test_kernels_from_elsewhere(tmp_path):
+    code = "import torchprim, torchprim.kernels.sliding_median as m; print(m.__name__, torchprim.kernels)"
+    said = python(code, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert said.startswith("torchprim.kernels.sliding_median <module 'torchprim.kernels'")
+
+
+def test_no_top_level_package_named_kernels(tmp_path):
+    """The name belongs to a package on PyPI."""
+    code = """
+import sys, torchprim
+print("kernels" in sys.modules)
+"""
+    assert python(code, cwd=tmp_path, PYTHONPATH=str(ROOT)) == "False"
+    setup = (ROOT / "setup.py").read_text()
+    listed = {f"torchprim.{m.name}" for m in pkgutil.iter_modules([str(ROOT / "torchprim")]) if m.ispkg}
+    for package in {"torchprim", "torchprim.kernels", *listed}:
+        assert f'"{package}"' in setup, f"setup.py does not install {package}"
+
+
+@pytest.mark.parametrize("name", [n for n in tp.__all__ if n != "__version__"])
+def test_public_name(name):
+    thing = getattr(tp, name)
+    if not callable(thing):
+        return
+    doc = inspect.getdoc(thing) or ""
+    assert doc, f"tp.{name} has no docstring"
+    if inspect.isclass(thing) and issubclass(thing, tuple):
+        return  # the result of a function, whose example shows it
+    assert "Example:" in doc and ">>>" in doc, f"tp.{name} has no example"
+
+
+def test_no_public_name_hides_a_module():
+    modules = {m.name for m in pkgutil.iter_modules(tp.__path__)} | {"kernels"}
+    assert not modules & set(tp.__all__)
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = tp.nonsense
+    assert set(tp.__all__) <= set(dir(tp))
+
+
+def test_public_modules_are_importable():
+    for module in set(tp._PUBLIC.values()):
+        importlib.import_module(module)
