@@ -303,6 +303,9 @@ def test_find_audio_finds_files_of_sound_in_order(tmp_path):
     assert found == ["a.mp3", "b.WAV", "sub/c.stem.mp4", "sub/e.opus"]
     with pytest.raises(AudioError, match=r"nowhere: No such file"):
         find_audio(tmp_path / "nowhere")
+    problems = []
+    assert find_audio(tmp_path / "nowhere", problems.append) == []
+    assert [str(problem) for problem in problems] == [f"{tmp_path / 'nowhere'}: No such file or directory"]
 
 
 def test_reading_warns_of_nothing_else(tmp_path):

@@ -49,6 +49,24 @@ def test_folders_without_sound_and_strange_names_are_named(tmp_path, halves, cap
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_cannot_be_listed_is_named_and_the_others_done(tmp_path, halves, capfd, monkeypatch):
+    for name in ("music/a.wav", "music/closed/b.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path / name, noise(100))
+    scandir = os.scandir
+
+    def refusing(path):  # permissions do not bind root
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert separate(tmp_path / "music", "--out", tmp_path / "out") == 1
+    monkeypatch.undo()
+    assert capfd.readouterr().err == f"error: {tmp_path / 'music' / 'closed'}: Permission denied\n"
+    assert tree(tmp_path / "out") == both("a")
+
+
 def test_a_truncated_file_is_separated_with_a_warning(tmp_path, halves, capsys):
     whole = write(tmp_path / "whole.wav", noise(10000))
     part = cut(whole, tmp_path / "part.wav")
@@ -162,7 +180,7 @@ def test_an_interrupted_run_ends_with_one_line(tmp_path, halves, capfd, monkeypa
 
     monkeypatch.setattr(Halves, "forward", interrupted)
     assert separate(*paths, "--out", tmp_path / "out") == 130
-    assert capfd.readouterr().err.split() == ["interrupted"]
+    assert capfd.readouterr().err == "interrupted\n"
     assert tree(tmp_path / "out") == both("a")
 
 

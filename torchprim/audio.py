@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -156,11 +157,15 @@ def load_stems(path: str | os.PathLike, sample_rate: float | None = None) -> tup
     return stems, wanted
 
 
-def find_audio(folder: str | os.PathLike) -> list[Path]:
+def find_audio(folder: str | os.PathLike, on_error: Callable[[AudioError], None] | None = None) -> list[Path]:
     """Every file below a folder whose name is that of a file of sound, sorted.
 
     Hidden files and folders are left out (macOS writes a `._song.mp3` beside `song.mp3`). Links to
     folders are followed, each folder once.
+
+    Args:
+        folder: where to look.
+        on_error: called for each folder that cannot be listed; by default that raises.
 
     Raises:
         AudioError: where the folder, or one below it, cannot be listed.
@@ -172,7 +177,10 @@ def find_audio(folder: str | os.PathLike) -> list[Path]:
     """
 
     def refuse(error: OSError) -> None:
-        raise AudioError(error.filename or folder, error.strerror or str(error)) from error
+        problem = AudioError(error.filename or folder, error.strerror or str(error))
+        if on_error is None:
+            raise problem from error
+        on_error(problem)
 
     found: list[Path] = []
     seen: set[tuple[int, int]] = set()

@@ -78,7 +78,8 @@ def save_stems(stems: Mapping[str | os.PathLike, Tensor], sample_rate: float) ->
             raise ValueError(f"path must end in .wav or .flac, got {os.fspath(path)!r}")
         if isinstance(audio, Tensor) and audio.dim() > 2:
             raise ValueError(f"audio must have shape (C, T) or (T,), got {tuple(audio.shape)}")
-        audio = checks.audio(audio).detach()
+        # On the CPU, where it is also checked for NaN.
+        audio = checks.audio(audio.detach().cpu() if isinstance(audio, Tensor) else audio)
         audios[Path(path)] = audio[None] if audio.dim() == 1 else audio
         low, high = (x.item() for x in torch.aminmax(audio))
         peak, limited = max(peak, -low, high), limited or suffix == ".flac"
@@ -154,7 +155,7 @@ def _encode(path: Path, file: BinaryIO, audio: Tensor, sample_rate: int, gain: f
     try:
         with soundfile.SoundFile(sink, "w", sample_rate, audio.shape[0], subtype, format=form) as sound:
             for start in range(0, audio.shape[1], _BLOCK):
-                block = audio[:, start : start + _BLOCK].to("cpu", torch.float32)
+                block = audio[:, start : start + _BLOCK].float()
                 if gain != 1:
                     block = (block * gain).clamp(-1, 1)  # rounding may leave the peak just above 1
                 sound.write(block.T.contiguous().numpy())

@@ -55,12 +55,12 @@ def gather(given: Iterable[str], out: Path, known: Mapping[str, Any]) -> Gathere
     results = 0
     roots: dict[Path, bool] = {}
     for name in given:
-        path = Path(name)
+        path, before = Path(name), len(errors)
         try:
             if not name or not path.exists():
                 raise AudioError(name or "''", "no such file or folder")
             folder = path if path.is_dir() else None
-            files = find_audio(folder) if folder else [path]
+            files = find_audio(folder, errors.append) if folder else [path]
         except (OSError, ValueError) as error:
             errors.append(AudioError(name, getattr(error, "strerror", None) or str(error)))
             continue
@@ -74,7 +74,7 @@ def gather(given: Iterable[str], out: Path, known: Mapping[str, Any]) -> Gathere
                 results += 1
             else:
                 new.append(song)
-        if folder and not new:
+        if folder and not new and len(errors) == before:
             errors.append(AudioError(name, "no file of sound in this folder"))
         for song in new:
             songs.setdefault(song.key, song)
