@@ -12,7 +12,16 @@ import torch
 
 import torchprim as tp
 from tests.sound_files import cut, encode, noise, silent_video, write
-from torchprim.audio import AudioError, AudioWarning, demo_song, find_audio, load, load_stems, read, save
+from torchprim.audio import (
+    AudioError,
+    AudioWarning,
+    demo_song,
+    find_audio,
+    load_audio,
+    load_stems,
+    read,
+    save,
+)
 from torchprim.audio_decode import _av, _soundfile
 
 
@@ -57,7 +66,7 @@ def test_plain_formats_are_read_to_the_sample_by_both_decoders(
 @pytest.mark.parametrize("frames", [(1 << 20) - 1, 1 << 20, (1 << 20) + 3])
 def test_blocks_join_without_a_seam(tmp_path, frames):
     audio = np.arange(frames, dtype=np.float32)[None] / (1 << 21)
-    got, _ = load(write(tmp_path / "x.wav", audio, 44100, "FLOAT"))
+    got, _ = load_audio(write(tmp_path / "x.wav", audio, 44100, "FLOAT"))
     assert np.array_equal(got.numpy(), audio)
 
 
@@ -99,20 +108,20 @@ def test_aac_comes_with_the_delay_that_its_decoder_gives(tmp_path, name, codec):
 
 def test_alac_and_six_channels(tmp_path):
     audio = noise(5000)
-    got, _ = load(encode(tmp_path / "x.m4a", audio, 44100, "alac"))
+    got, _ = load_audio(encode(tmp_path / "x.m4a", audio, 44100, "alac"))
     assert got.shape == audio.shape and np.abs(got.numpy() - audio).max() < 2**-15
     six = noise(48000, 6)
-    got, rate = load(encode(tmp_path / "six.m4a", six, 48000, "aac", "5.1", bit_rate=384000))
+    got, rate = load_audio(encode(tmp_path / "six.m4a", six, 48000, "aac", "5.1", bit_rate=384000))
     assert rate == 48000 and got.shape[0] == 6
 
 
 def test_load_resamples_on_request(tmp_path):
     path = write(tmp_path / "x.wav", noise(48000), 48000)
-    audio, rate = load(path, 16000)
+    audio, rate = load_audio(path, 16000)
     assert rate == 16000 and audio.shape == (2, 16000)
-    assert torch.equal(audio, tp.resample(load(path)[0], 48000, 16000))
+    assert torch.equal(audio, tp.resample(load_audio(path)[0], 48000, 16000))
     with pytest.raises(ValueError, match=r"sample_rate must be positive, got -1"):
-        load(path, -1)
+        load_audio(path, -1)
 
 
 # Stems
@@ -124,7 +133,7 @@ def test_the_mixture_of_a_stem_file_is_the_sum_of_its_stems(tmp_path):
     path = encode(tmp_path / "Song.STEM.mp4", [wrong, *stems], 44100, "aac")
     parts, rate = load_stems(path)
     assert list(parts) == ["drums", "bass", "other", "vocals"] and rate == 44100
-    mixture, _ = load(path)
+    mixture, _ = load_audio(path)
     assert torch.equal(mixture, parts["drums"] + parts["bass"] + parts["other"] + parts["vocals"])
     for name, stem in zip(parts, stems, strict=True):
         assert snr(stem[:, :-1024], parts[name].numpy()[:, 1024:30000]) > 12
@@ -133,7 +142,7 @@ def test_the_mixture_of_a_stem_file_is_the_sum_of_its_stems(tmp_path):
 
 
 def test_the_demo_song_is_found_without_importing_stempeg():
-    mixture, rate = load(demo_song())
+    mixture, rate = load_audio(demo_song())
     stems, _ = load_stems(demo_song())
     assert mixture.shape == (2, 268288) and rate == 44100
     assert torch.equal(mixture, sum(stems.values()))
@@ -190,7 +199,7 @@ def bad_files(folder):
 def test_bad_files_are_named_in_one_line(tmp_path, capfd):
     for case, (path, reason) in bad_files(tmp_path).items():
         with pytest.raises(AudioError) as caught:
-            load(path)
+            load_audio(path)
         text = str(caught.value)
         assert reason in text, case
         assert "\n" not in text and path.name.replace("\0", "\\x00") in text, case
@@ -215,7 +224,7 @@ def test_a_truncated_file_is_read_as_far_as_it_decodes(tmp_path, kind):
     assert whole.notes == ()
     part_path = cut(path, tmp_path / f"part.{kind}", 0.6)
     with pytest.warns(AudioWarning, match=rf"part\.{kind}: truncated") as caught:
-        part, _ = load(part_path)
+        part, _ = load_audio(part_path)
     assert len(caught) == 1
     length = part.shape[1]
     assert 0.4 * 4 * 48000 < length < 0.75 * 4 * 48000
@@ -251,7 +260,7 @@ def test_any_name_can_be_read(tmp_path, name, suffix):
     source = write(tmp_path / "x.mp3", audio) if suffix else write(tmp_path / "x.wav", audio)
     target = os.path.join(os.fsencode(tmp_path), name + suffix)
     os.rename(source, target)
-    assert load(os.fsdecode(target))[0].shape == (2, 3000)
+    assert load_audio(os.fsdecode(target))[0].shape == (2, 3000)
 
 
 # Libraries
@@ -262,19 +271,19 @@ def test_plain_files_need_only_one_library(tmp_path, monkeypatch, missing):
     paths = [write(tmp_path / f"x.{kind}", noise(44100)) for kind in ("wav", "flac", "ogg", "mp3")]
     monkeypatch.setitem(sys.modules, missing, None)
     for path in paths:
-        assert load(path)[0].shape == (2, 44100)
+        assert load_audio(path)[0].shape == (2, 44100)
 
 
 def test_missing_libraries_are_named(tmp_path, monkeypatch):
     path = encode(tmp_path / "x.m4a", noise(3000), 44100, "aac")
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(AudioError, match=r"x\.m4a: .*PyAV \(pip install av\)"):
-        load(path)
+        load_audio(path)
     with pytest.raises(AudioError, match=r"stem\.mp4: decoding it needs PyAV: pip install av"):
-        load(demo_song())
+        load_audio(demo_song())
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(AudioError, match=r"soundfile \(pip install soundfile\)"):
-        load(path)
+        load_audio(path)
     with pytest.raises(ImportError, match="pip install soundfile"):
         save(tmp_path / "y.wav", torch.zeros(2, 3), 8000)
     monkeypatch.setattr("torchprim.audio.find_spec", lambda name: None)
@@ -312,4 +321,4 @@ def test_reading_warns_of_nothing_else(tmp_path):
     path = write(tmp_path / "x.wav", noise(100))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load(path)
+        load_audio(path)

@@ -10,7 +10,7 @@ import torch
 
 from tests.sound_files import noise
 from torchprim import audio_write
-from torchprim.audio import AudioError, load, save, save_stems
+from torchprim.audio import AudioError, load_audio, save, save_stems
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44100, 2), (192000, 6)])
@@ -18,7 +18,7 @@ from torchprim.audio import AudioError, load, save, save_stems
 def test_a_float_wav_keeps_every_bit(tmp_path, rate, channels, frames):
     audio = torch.from_numpy(noise(frames, channels, level=3.0))
     assert save(tmp_path / "new" / "x.wav", audio, rate) == 1
-    got, got_rate = load(tmp_path / "new" / "x.wav")
+    got, got_rate = load_audio(tmp_path / "new" / "x.wav")
     assert torch.equal(got, audio) and got_rate == rate
     assert os.listdir(tmp_path / "new") == ["x.wav"]
 
@@ -26,21 +26,21 @@ def test_a_float_wav_keeps_every_bit(tmp_path, rate, channels, frames):
 def test_flac_has_24_bits_and_one_gain_for_all(tmp_path):
     audio = torch.from_numpy(noise(5000, level=0.1))
     assert save(tmp_path / "x.flac", audio, 44100) == 1
-    assert (load(tmp_path / "x.flac")[0] - audio).abs().max() < 2**-22
+    assert (load_audio(tmp_path / "x.flac")[0] - audio).abs().max() < 2**-22
     loud = 20 * audio
     gain = save_stems({tmp_path / "a.flac": loud, tmp_path / "b.flac": -audio}, 44100)
     assert gain == 1 / loud.abs().max().item()
-    assert (load(tmp_path / "a.flac")[0] - gain * loud).abs().max() < 2**-22
-    assert (load(tmp_path / "b.flac")[0] + gain * audio).abs().max() < 2**-22
-    assert load(tmp_path / "a.flac")[0].abs().max() <= 1
+    assert (load_audio(tmp_path / "a.flac")[0] - gain * loud).abs().max() < 2**-22
+    assert (load_audio(tmp_path / "b.flac")[0] + gain * audio).abs().max() < 2**-22
+    assert load_audio(tmp_path / "a.flac")[0].abs().max() <= 1
 
 
 def test_other_layouts_and_precisions_are_written(tmp_path):
     audio = torch.randn(2, 50, 2).transpose(1, 2)[0].to(torch.float64).requires_grad_()
     save(tmp_path / "x.wav", audio, 8000)
-    assert torch.equal(load(tmp_path / "x.wav")[0], audio.detach().float())
+    assert torch.equal(load_audio(tmp_path / "x.wav")[0], audio.detach().float())
     save(tmp_path / "x.wav", torch.full((7,), 0.5, dtype=torch.float16), 8000)
-    assert torch.equal(load(tmp_path / "x.wav")[0], torch.full((1, 7), 0.5))
+    assert torch.equal(load_audio(tmp_path / "x.wav")[0], torch.full((1, 7), 0.5))
 
 
 def test_what_cannot_be_written_is_refused(tmp_path):

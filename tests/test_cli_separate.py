@@ -12,7 +12,7 @@ import torch
 import torchprim as tp
 from tests.separating import Halves, both, lines, separate, tree
 from tests.sound_files import encode, noise, write
-from torchprim.audio import load
+from torchprim.audio import load_audio
 from torchprim.cli import separate as command
 from torchprim.cli.inputs import Song, name_folders
 from torchprim.cli.main import COMMANDS, main
@@ -94,8 +94,8 @@ def test_wrong_usage_has_status_2(arguments, capsys, monkeypatch, tmp_path):
 def test_stems_are_like_their_input_and_add_up_to_it(tmp_path, rate, channels, frames, subtype):
     path = write(tmp_path / "song.wav", noise(frames, channels), rate, subtype)
     assert separate(path, "--out", tmp_path / "out", "--device", "cpu") == 0
-    mixture, _ = load(path)
-    stems = [load(tmp_path / "out" / "song" / f"{name}.wav") for name in ("vocals", "accompaniment")]
+    mixture, _ = load_audio(path)
+    stems = [load_audio(tmp_path / "out" / "song" / f"{name}.wav") for name in ("vocals", "accompaniment")]
     for stem, stem_rate in stems:
         assert stem_rate == rate and stem.shape == mixture.shape
     assert (stems[0][0] + stems[1][0] - mixture).abs().max() < 1e-5
@@ -110,7 +110,7 @@ def test_silence_and_constants_are_separated_with_confidence_0(tmp_path, value):
     path = write(tmp_path / "flat.wav", torch.full((2, 44100), value))
     assert separate(path, "--out", tmp_path / "out") == 0
     assert lines(tmp_path / "out")[0]["confidence"] == 0
-    stems = [load(tmp_path / "out" / "flat" / f"{name}.wav")[0] for name in ("vocals", "accompaniment")]
+    stems = [load_audio(tmp_path / "out" / "flat" / f"{name}.wav")[0] for name in ("vocals", "accompaniment")]
     assert torch.allclose(stems[0] + stems[1], torch.full((2, 44100), value), atol=1e-5)
 
 
@@ -120,8 +120,8 @@ def test_settings_reach_the_separator_and_results_repeat(tmp_path):
         assert separate(path, "--out", tmp_path / out, "--preset", "paper", "--method", "hpss") == 0
     (first,), (second,) = lines(tmp_path / "a"), lines(tmp_path / "b")
     assert first == second and (first["preset"], first["method"]) == ("paper", "hpss")
-    vocals = [load(tmp_path / out / "song" / "vocals.wav")[0] for out in ("a", "b")]
-    expected = tp.PrimitiveSeparator("paper", "hpss")(*load(path), channels=True)
+    vocals = [load_audio(tmp_path / out / "song" / "vocals.wav")[0] for out in ("a", "b")]
+    expected = tp.PrimitiveSeparator("paper", "hpss")(*load_audio(path), channels=True)
     assert torch.equal(vocals[0], vocals[1]) and torch.allclose(vocals[0], expected.vocals, atol=1e-6)
     assert first["confidence"] == pytest.approx(expected.confidence.item(), rel=1e-5)
 
@@ -134,11 +134,11 @@ def test_flac_has_one_gain_for_both_stems(tmp_path, halves, capsys):
     records = lines(tmp_path / "out")
     assert records[0]["gain"] == 1 and "on both stems" not in output[0]
     gain = records[1]["gain"]
-    assert gain == 1 / (load(loud)[0].abs().max().item() / 2) < 1
+    assert gain == 1 / (load_audio(loud)[0].abs().max().item() / 2) < 1
     assert f"gain {gain:.4f} on both stems" in output[1]
     for name in ("vocals", "accompaniment"):
-        stem, _ = load(tmp_path / "out" / "loud" / f"{name}.flac")
-        assert (stem - gain * load(loud)[0] / 2).abs().max() < 2**-22
+        stem, _ = load_audio(tmp_path / "out" / "loud" / f"{name}.flac")
+        assert (stem - gain * load_audio(loud)[0] / 2).abs().max() < 2**-22
 
 
 def test_every_format_and_name_is_taken(tmp_path, halves):
@@ -276,7 +276,7 @@ def test_a_killed_run_leaves_nothing_half_written_and_is_resumed(tmp_path, room)
     assert any(name.endswith(".part") for name in tree(out))
     for name in tree(out):
         if name.endswith(".wav"):
-            assert load(out / name)[0].shape == (2, 5000)
+            assert load_audio(out / name)[0].shape == (2, 5000)
     before = [record["output"] for record in lines(out)]
     assert len(before) == room // 80_000
     with open(out / "separations.jsonl", "a") as file:

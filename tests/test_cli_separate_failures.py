@@ -12,7 +12,7 @@ from tests.separating import Halves, both, lines, separate, tree
 from tests.sound_files import cut, noise, silent_video, write
 from tests.test_audio import bad_files
 from torchprim import audio_write
-from torchprim.audio import load
+from torchprim.audio import load_audio
 from torchprim.cli import separate as command
 
 
@@ -72,13 +72,13 @@ def test_a_truncated_file_is_separated_with_a_warning(tmp_path, halves, capsys):
     part = cut(whole, tmp_path / "part.wav")
     assert separate(whole, part, "--out", tmp_path / "out") == 0
     assert capsys.readouterr().err.startswith(f"warning: {part}: truncated: ")
-    assert load(tmp_path / "out" / "part" / "vocals.wav")[0].shape == load_quietly(part).shape
+    assert load_audio(tmp_path / "out" / "part" / "vocals.wav")[0].shape == load_quietly(part).shape
     assert [len(record["notes"]) for record in lines(tmp_path / "out")] == [0, 1]
 
 
 def load_quietly(path):
     with pytest.warns(UserWarning):
-        return load(path)[0]
+        return load_audio(path)[0]
 
 
 def test_an_output_folder_that_cannot_be_written_is_named(tmp_path, halves, capfd):
@@ -164,7 +164,7 @@ def test_samples_beyond_the_range_of_floats_are_refused_or_separated(tmp_path, c
     status = separate(path, "--out", tmp_path / "out")
     errors = capfd.readouterr().err
     if status == 0:
-        assert torch.isfinite(load(tmp_path / "out" / "a" / "vocals.wav")[0]).all()
+        assert torch.isfinite(load_audio(tmp_path / "out" / "a" / "vocals.wav")[0]).all()
     else:
         assert status == 1 and errors.startswith(f"error: {path}: ") and len(errors.splitlines()) == 1
 

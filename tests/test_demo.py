@@ -64,8 +64,8 @@ def test_best_beats_its_parts_and_the_baselines(scores):
 
 def test_stems_are_written_and_sum_to_the_mixture(demo):
     folder, _ = demo
-    stems = {name: audio.load(folder / f"{name}.wav") for name in ("mixture", "vocals", "accompaniment")}
-    song, rate = audio.load(audio.demo_song())
+    stems = {name: audio.load_audio(folder / f"{name}.wav") for name in ("mixture", "vocals", "accompaniment")}
+    song, rate = audio.load_audio(audio.demo_song())
     assert {r for _, r in stems.values()} == {rate}
     torch.testing.assert_close(stems["mixture"][0], song, atol=1e-6, rtol=0)
     total = stems["vocals"][0] + stems["accompaniment"][0]
@@ -74,7 +74,7 @@ def test_stems_are_written_and_sum_to_the_mixture(demo):
 
 def test_printed_scores_are_those_of_the_files(demo, scores):
     sources, _ = audio.load_stems(audio.demo_song())
-    vocals, _ = audio.load(demo[0] / "vocals.wav")
+    vocals, _ = audio.load_audio(demo[0] / "vocals.wav")
     value = tp.sd_sdr(sources["vocals"].mean(0), vocals.mean(0)).item()
     assert value == pytest.approx(scores["ensemble, best"][0], abs=0.006)
 

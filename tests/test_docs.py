@@ -48,7 +48,7 @@ def python_blocks():
 
 def test_readme_blocks_run(tmp_path, monkeypatch):
     """In their order, as one session, in a folder with a `song.mp3` and a `song.wav`."""
-    song, rate = audio.load(audio.demo_song())
+    song, rate = audio.load_audio(audio.demo_song())
     (tmp_path / "song.mp3").write_bytes(players.mp3(song, rate))
     audio.save(tmp_path / "song.wav", song, rate)
     monkeypatch.chdir(tmp_path)

@@ -55,7 +55,7 @@ _PUBLIC = {
     "RemixStream": "torchprim.remix",
     "RemixBatch": "torchprim.remix",
     "AudioError": "torchprim.audio",
-    "load": "torchprim.audio",
+    "load_audio": "torchprim.audio",
     "load_stems": "torchprim.audio",
     "save": "torchprim.audio",
 }

@@ -30,7 +30,7 @@ __all__ = [
     "Sound",
     "demo_song",
     "find_audio",
-    "load",
+    "load_audio",
     "load_stems",
     "read",
     "save",
@@ -88,7 +88,7 @@ def read(path: str | os.PathLike) -> Sound:
     return Sound(mixture.contiguous(), rate, tuple(dict.fromkeys(notes)))
 
 
-def load(path: str | os.PathLike, sample_rate: float | None = None) -> tuple[Tensor, float]:
+def load_audio(path: str | os.PathLike, sample_rate: float | None = None) -> tuple[Tensor, float]:
     """Decode a file of sound.
 
     Args:
@@ -106,7 +106,7 @@ def load(path: str | os.PathLike, sample_rate: float | None = None) -> tuple[Ten
     Example:
         >>> import torchprim as tp
         >>> from torchprim.audio import demo_song
-        >>> audio, rate = tp.load(demo_song())
+        >>> audio, rate = tp.load_audio(demo_song())
         >>> audio.shape, rate
         (torch.Size([2, 268288]), 44100)
     """
@@ -128,7 +128,7 @@ def load_stems(path: str | os.PathLike, sample_rate: float | None = None) -> tup
 
     Returns:
         the stems by name, each `(C, T)` float32, all of one length, and their rate in Hz. Their sum, in
-        this order, is what `load` gives.
+        this order, is what `load_audio` gives.
 
     Raises:
         AudioError: "PATH: reason", as for `read`, and where there are not five audio streams.

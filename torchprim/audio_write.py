@@ -40,10 +40,10 @@ def save(path: str | os.PathLike, audio: Tensor, sample_rate: float) -> float:
 
     Example:
         >>> import tempfile, torch
-        >>> from torchprim.audio import load, save
+        >>> from torchprim.audio import load_audio, save
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     gain = save(f"{folder}/x.wav", torch.full((2, 10), 1.5), 8000)
-        ...     gain, load(f"{folder}/x.wav")[0].max().item()
+        ...     gain, load_audio(f"{folder}/x.wav")[0].max().item()
         (1.0, 1.5)
     """
     return save_stems({path: audio}, sample_rate)
