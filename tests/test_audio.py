@@ -151,7 +151,7 @@ def test_the_demo_song_is_found_without_importing_stempeg():
 
 def test_a_stem_file_with_another_number_of_streams_is_refused(tmp_path):
     path = encode(tmp_path / "x.stem.mp4", [noise(9000)] * 3, 44100, "aac")
-    for function in (load, load_stems):
+    for function in (load_audio, load_stems):
         with pytest.raises(AudioError, match=r"x\.stem\.mp4: a file of stems has 5 .* has 3"):
             function(path)
 

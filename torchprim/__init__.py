@@ -50,6 +50,7 @@ _PUBLIC = {
     "ideal_ratio_mask": "torchprim.metrics.baselines",
     "null_mask": "torchprim.metrics.baselines",
     "Bank": "torchprim.bank",
+    "StemBank": "torchprim.stems",
     "Labels": "torchprim.labels",
     "label": "torchprim.labels",
     "RemixStream": "torchprim.remix",

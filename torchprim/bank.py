@@ -69,6 +69,10 @@ class Bank:
         ([(0, 0, 268288)], torch.Size([1, 268288]))
     """
 
+    # What a song is kept as: one track, the mixture. `StemBank` has two.
+    kind = "mixture"
+    tracks = 1
+
     def __init__(
         self,
         folders: Sequence[str | os.PathLike],
@@ -92,11 +96,11 @@ class Bank:
         self.device = torch.device(device)
         self.skipped: list[str] = []
         cache = bank_cache.default_folder() if cache is None else Path(cache)
-        songs = list(self._decoded(_files(folders), cache, threads or os.cpu_count() or 1, progress))
+        songs = list(self._decoded(self._find(folders), cache, threads or os.cpu_count() or 1, progress))
         if not songs:
             given = ", ".join(str(folder) for folder in folders)
             why = f"; the first problem: {self.skipped[0]}" if self.skipped else ""
-            raise AudioError(f"{given}: no song that can be used{why}")
+            raise AudioError(given, f"no song that can be used{why}")
         self._settle(songs, segment_seconds, hop_seconds, quietest, residence)
 
     @classmethod
@@ -111,44 +115,67 @@ class Bank:
             AudioError: for a folder without cached songs, or songs of another sample rate.
         """
         paths = sorted(Path(cache).glob("*.npz"))
-        songs = [song for song in map(bank_cache.read, paths) if song is not None]
+        songs = [song for song in map(bank_cache.read, paths) if song is not None and song.kind == cls.kind]
         if not songs:
-            raise AudioError(f"{cache}: no cached songs")
+            raise AudioError(cache, "no cached songs")
         bank = cls.__new__(cls)
         bank.sample_rate = settings.pop("sample_rate", 44100)
         bank.device = torch.device(settings.pop("device", "cpu"))
         bank.skipped = []
         other = {song.sample_rate for song in songs} - {bank.sample_rate}
         if other:
-            raise AudioError(f"{cache}: songs cached at {sorted(other)[0]} Hz, not {bank.sample_rate}")
+            raise AudioError(cache, f"songs cached at {sorted(other)[0]} Hz, not {bank.sample_rate}")
         defaults = {"segment_seconds": 30.0, "hop_seconds": 15.0, "quietest": -40.0, "residence": "auto"}
         bank._settle(sorted(songs, key=lambda song: song.name), **(defaults | settings))
         return bank
 
-    def _decoded(self, files: list[Path], cache: Path, threads: int, progress: bool) -> Iterator[Song]:
-        from tqdm import tqdm
+    def _find(self, folders: Sequence[str | os.PathLike]) -> list[Path]:
+        """What can be decoded: one path a song."""
+        from torchprim.audio import find_audio
 
-        def one(path: Path) -> Song | str:
-            try:
-                name = bank_cache.key(path, self.sample_rate)
-                file = cache / f"{name}.npz"
+        files: list[Path] = []
+        for folder in map(Path, folders):
+            if not folder.exists():
+                raise AudioError(folder, "no such file or folder")
+            files += find_audio(folder) if folder.is_dir() else [folder]
+        return list(dict.fromkeys(files))
+
+    def _decode(self, path: Path) -> tuple[Tensor, float]:
+        """The tracks `(tracks, T)` of a song, and their rate."""
+        from torchprim.audio import read
+
+        audio, rate, _ = read(path)
+        return audio.mean(0, keepdim=True), rate
+
+    def _song(self, path: Path, cache: Path) -> Song | str:
+        """A song from the cache, or decoded into it; a line on why not."""
+        try:
+            files = [path] if path.is_file() else sorted(x for x in path.iterdir() if x.is_file())
+            name = bank_cache.key(files, self.kind, self.sample_rate)
+            file = cache / f"{name}.npz"
+            song = bank_cache.read(file)
+            if song is None:
+                tracks, rate = self._decode(path)
+                tracks = resample(tracks, rate, self.sample_rate)
+                powers = block_powers(tracks.sum(0), self.sample_rate)
+                bank_cache.write(cache, name, str(path), self.kind, tracks, powers, self.sample_rate)
                 song = bank_cache.read(file)
-                if song is None:
-                    mono = _decode(path, self.sample_rate)
-                    powers = block_powers(mono, self.sample_rate)
-                    bank_cache.write(cache, name, str(path), mono, powers, self.sample_rate)
-                    song = bank_cache.read(file)
-                return song or f"{path}: its cache file {file} cannot be read"
-            except (AudioError, OSError, ImportError) as error:
-                return str(error) if isinstance(error, AudioError) else f"{path}: {error}"
+            return song or f"{path}: its cache file {file} cannot be read"
+        except AudioError as error:
+            return str(error)
+        except (OSError, ImportError, ValueError) as error:
+            return f"{path}: {error}"
+
+    def _decoded(self, paths: list[Path], cache: Path, threads: int, progress: bool) -> Iterator[Song]:
+        from tqdm import tqdm
 
         try:
             cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise AudioError(f"{cache}: cannot be used as the bank's cache: {error.strerror}") from error
+            raise AudioError(cache, f"cannot be used as the bank's cache: {error.strerror}") from error
         with ThreadPoolExecutor(threads) as pool:
-            results = pool.map(one, files)
-            bar = tqdm(results, "bank", len(files), unit="song", disable=not progress, file=sys.stderr)
+            results = pool.map(lambda path: self._song(path, cache), paths)
+            bar = tqdm(results, "bank", len(paths), unit="song", disable=not progress, file=sys.stderr)
             for song in bar:
                 if isinstance(song, str):
                     self.skipped.append(song)
@@ -174,11 +201,12 @@ class Bank:
         self._offsets = [0]
         for song in songs:
             self._offsets.append(self._offsets[-1] + song.length)
-        self.pinned = _is_pinned(residence, self.device, 2 * self._offsets[-1])
+        shape = (self.tracks, self._offsets[-1])
+        self.pinned = _is_pinned(residence, self.device, 2 * self.tracks * self._offsets[-1])
         place = torch.device("cpu") if self.pinned else self.device
-        self._samples = torch.empty(self._offsets[-1], dtype=torch.int16, device=place, pin_memory=self.pinned)
+        self._samples = torch.empty(shape, dtype=torch.int16, device=place, pin_memory=self.pinned)
         for offset, song in zip(self._offsets, songs, strict=False):
-            self._samples[offset : offset + song.length] = song.samples()
+            self._samples[:, offset : offset + song.length] = song.samples()
 
     @property
     def seconds(self) -> float:
@@ -186,22 +214,25 @@ class Bank:
         return self._offsets[-1] / self.sample_rate
 
     def audio(self, indices: Sequence[int]) -> Tensor:
-        """Audio `(B, T)` of segments of one length, float32, on the bank's device.
+        """Mixtures `(B, T)` of segments of one length, float32, on the bank's device.
 
         Raises:
             ValueError: for no indices, or segments of different lengths.
         """
+        return self._tracks(indices).sum(1)
+
+    def _tracks(self, indices: Sequence[int]) -> Tensor:
+        """`(B, tracks, T)`"""
         segments = [self.segments[i] for i in indices]
         lengths = {segment.length for segment in segments}
         if len(lengths) != 1:
             raise ValueError(f"indices must name segments of one length, got lengths {sorted(lengths)}")
-        return torch.stack([self.excerpt(s.song, s.start, s.length) for s in segments])
-
-    def excerpt(self, song: int, start: int, length: int) -> Tensor:
-        """Audio `(length,)` of one song from sample `start` on."""
-        first = self._offsets[song] + start
-        part = self._samples[first : first + length].to(self.device, non_blocking=True)
-        return bank_cache.to_float(part, self._scales[song])
+        parts = []
+        for song, start, length, _ in segments:
+            first = self._offsets[song] + start
+            part = self._samples[:, first : first + length].to(self.device, non_blocking=True)
+            parts.append(bank_cache.to_float(part, self._scales[song]))
+        return torch.stack(parts)
 
     def batches(self, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[list[int]]:
         """Segments, in order, in batches of at most `batch_size` that hold one length only."""
@@ -212,24 +243,6 @@ class Bank:
         for group in by_length.values():
             for first in range(0, len(group), batch_size):
                 yield group[first : first + batch_size]
-
-
-def _files(folders: Sequence[str | os.PathLike]) -> list[Path]:
-    from torchprim.audio import find_audio
-
-    files: list[Path] = []
-    for folder in map(Path, folders):
-        if not folder.exists():
-            raise AudioError(f"{folder}: no such file or folder")
-        files += find_audio(folder) if folder.is_dir() else [folder]
-    return list(dict.fromkeys(files))
-
-
-def _decode(path: Path, sample_rate: int) -> Tensor:
-    from torchprim.audio import read
-
-    audio, rate, _ = read(path)
-    return resample(audio.mean(0), rate, sample_rate)
 
 
 def _segments(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class Song:
     """What is known of a cached song; its samples stay on disk until they are asked for."""
 
     name: str
+    kind: str  # what its tracks are
     length: int  # samples
     scale: float  # audio = samples * scale / 32767; above 1 only where the decoded song is
     powers: Tensor  # (blocks,) float32, see loudness.block_powers
@@ -29,13 +31,13 @@ class Song:
     file: Path
 
     def samples(self) -> Tensor:
-        """Mono audio as (T,) int16."""
+        """Its tracks as (tracks, T) int16."""
         with np.load(self.file, allow_pickle=False) as held:
             return torch.from_numpy(held["samples"])
 
 
 def to_int16(audio: Tensor) -> tuple[Tensor, float]:
-    """Mono audio (T,) -> int16 samples and their scale."""
+    """Audio -> int16 samples and their scale."""
     scale = max(1.0, audio.abs().max().item())
     return (audio * (_FULL_SCALE / scale)).round().to(torch.int16), scale
 
@@ -50,24 +52,29 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torchprim" / "bank"
 
 
-def key(path: Path, sample_rate: int) -> str:
-    """Name of the cache file of a song: changes with the file's path, size, time, and the rate."""
-    status = path.stat()
-    facts = [_FORMAT, str(path.resolve()), status.st_size, status.st_mtime_ns, sample_rate]
+def key(paths: Sequence[Path], kind: str, sample_rate: int) -> str:
+    """Name of a song's cache file: changes with the paths, sizes and times of its files, and the rate."""
+    facts: list = [_FORMAT, kind, sample_rate]
+    for path in paths:
+        status = path.stat()
+        facts += [str(path.resolve()), status.st_size, status.st_mtime_ns]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
-def write(folder: Path, name: str, title: str, mono: Tensor, powers: Tensor, sample_rate: int) -> None:
-    """Keep a song `(T,)`: whole or not at all, under a temporary name, then renamed."""
-    samples, scale = to_int16(mono)
+def write(
+    folder: Path, name: str, title: str, kind: str, tracks: Tensor, powers: Tensor, sample_rate: int
+) -> None:
+    """Keep a song's tracks `(tracks, T)`: whole or not at all, under a temporary name, then renamed."""
+    samples, scale = to_int16(tracks)
     temporary = folder / f".{name}.{os.getpid()}.part"
     try:
         with temporary.open("wb") as file:
             np.savez(
                 file,
                 name=np.array(title),
+                kind=np.array(kind),
                 samples=samples.numpy(),
-                length=np.array(len(samples)),
+                length=np.array(samples.shape[-1]),
                 scale=np.array(scale),
                 powers=powers.numpy(),
                 sample_rate=np.array(sample_rate),
@@ -83,6 +90,7 @@ def read(path: Path) -> Song | None:
         with np.load(path, allow_pickle=False) as held:
             return Song(
                 str(held["name"]),
+                str(held["kind"]),
                 int(held["length"]),
                 float(held["scale"]),
                 torch.from_numpy(held["powers"]),

@@ -1,4 +1,4 @@
-"""Loudness of music as broadcasters measure it (ITU-R BS.1770-4), kept by blocks so that any part is quick."""
+"""Loudness as broadcasters measure it (ITU-R BS.1770-4), kept by blocks so that any part is quick."""
 
 from __future__ import annotations
 

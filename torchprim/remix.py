@@ -44,6 +44,12 @@ class _Draw(NamedTuple):
     ratio: float  # dB
     coherent: bool
 
+    def place(self, source: int) -> tuple[int, int]:
+        """Slot and first sample of the vocals (0) or the accompaniment (1)."""
+        if source == 0:
+            return self.vocals, self.start_vocals
+        return self.accompaniment, self.start_accompaniment
+
 
 class RemixStream:
     """Endless training batches from estimates of trusted segments (sections 3.2 and 4.1 of the paper).
@@ -149,12 +155,17 @@ class RemixStream:
         room = len(trusted) if pool is not None else slots
         self.store = RemixStore(trusted, room, every, (seed, rank, 1), self._estimates)
 
-    def _trusted(self, labels: Labels | None, quantiles: tuple[float, float], rank: int, world: int) -> list[int]:
+    def _trusted(
+        self, labels: Labels | None, quantiles: tuple[float, float], rank: int, world: int
+    ) -> list[int]:
+        """Segments that this rank mixes."""
         segments = self.bank.segments
         chosen = labels.trusted(*quantiles) if labels is not None else list(range(len(segments)))
         chosen = [i for i in chosen if not math.isnan(self.confidence[i])][rank::world]
         if not chosen:
-            raise ValueError(f"no segment of {len(segments)} lies between the quantiles {quantiles} of confidence")
+            raise ValueError(
+                f"none of {len(segments)} segments lies between quantiles {quantiles} of confidence"
+            )
         long = [i for i in chosen if segments[i].length >= self._longest]
         if not long:
             seconds = self._longest / self.bank.sample_rate
@@ -224,15 +235,18 @@ class RemixStream:
             vocals, accompaniment, begin, begin if coherent else start(accompaniment), ratio, coherent
         )
 
-    def _crops(self, held: list[Estimate], draws: list[_Draw], source: int, common: torch.Generator) -> Tensor:
+    def _crops(
+        self, held: list[Estimate], draws: list[_Draw], source: int, common: torch.Generator
+    ) -> Tensor:
         """Excerpts `(B, T)` of one source, with its change of speed and colour."""
         per_mille = 0
         if self.speed:
             span = round(1000 * self.speed)
             per_mille = int(torch.randint(-span, span + 1, (), generator=common))
         length = math.ceil(max(1, self.length) * (1000 + per_mille) / 1000)
-        slots = [(d.vocals, d.start_vocals) if source == 0 else (d.accompaniment, d.start_accompaniment) for d in draws]
-        crops = torch.stack([held[slot].crop(source, start, length) for slot, start in slots])
+        crops = torch.stack(
+            [held[slot].crop(source, start, length) for slot, start in (d.place(source) for d in draws)]
+        )
         if per_mille:
             crops = resample(crops, 1000 + per_mille, 1000)[:, : max(1, self.length)]
         return self._coloured(crops, common) if self.eq else crops
@@ -250,7 +264,7 @@ class RemixStream:
         return torch.fft.irfft(spectrum * 10 ** (gain / 20), n=audio.shape[-1])
 
     def _levelled(self, sources: Tensor, draws: list[_Draw]) -> tuple[Tensor, Tensor]:
-        """Vocals and accompaniment at the drawn ratio; coherent pairs keep theirs but for the drawn change."""
+        """Vocals and accompaniment at the drawn ratio; to a coherent pair's own one it is added."""
         vocals, accompaniment = sources
         wanted = torch.tensor([10 ** (d.ratio / 20) for d in draws]).to(vocals.device, non_blocking=True)
         if not self.natural:
@@ -271,8 +285,8 @@ class RemixStream:
         if self.bin_confidence:
             weights = weights * torch.where(
                 labels,
-                self._strength(held, [(d.vocals, d.start_vocals) for d in draws]),
-                self._strength(held, [(d.accompaniment, d.start_accompaniment) for d in draws]),
+                self._strength(held, [d.place(0) for d in draws]),
+                self._strength(held, [d.place(1) for d in draws]),
             )
         lowest = [
             min(self.confidence[held[d.vocals].segment], self.confidence[held[d.accompaniment].segment])
@@ -280,9 +294,7 @@ class RemixStream:
         ]
         confidence = torch.stack(lowest).to(vocals.device, non_blocking=True)
         mixture = vocals + accompaniment
-        return RemixBatch(
-            mixture, vocals, accompaniment, magnitude, sources, labels, weights, confidence
-        )
+        return RemixBatch(mixture, vocals, accompaniment, magnitude, sources, labels, weights, confidence)
 
     def _strength(self, held: list[Estimate], places: list[tuple[int, int]]) -> Tensor:
         """The teacher's posterior strength (B, F, N) of the bins of excerpts."""
