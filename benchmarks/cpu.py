@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -131,8 +130,9 @@ def memory_of_a_song(minutes: float) -> Usage:
         minute = torch.stack([left, 0.7 * left + 0.3 * right])
         save(song, minute.repeat(1, math.ceil(minutes))[:, : round(minutes * 60 * RATE)], RATE)
         root = str(Path(__file__).resolve().parent.parent)
-        command = [sys.executable, "-m", "torchprim.cli.main", "separate", str(song), "--out", folder]
-        return run_child([*command, "--device", "cpu"], PYTHONPATH=root)
+        arguments = ["separate", str(song), "--out", folder, "--device", "cpu"]
+        code = f"from torchprim.cli.main import main\nif main({arguments!r}): raise SystemExit(1)"
+        return run_child(code, PYTHONPATH=root)
 
 
 def run(options: argparse.Namespace) -> str:

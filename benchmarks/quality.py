@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ import torchprim as tp
 from benchmarks.data import SPLITS, Song, preview_paths, read_song
 from benchmarks.markdown import device_line, table, versions
 from torchprim.metrics.baselines import baseline_estimates
+from torchprim.plots import draw_boxes, new_figure
 from torchprim.presets import PRESETS, PRIMITIVES
 
 Scores = tuple[float, float]  # vocals, accompaniment, in dB
@@ -48,10 +50,10 @@ def scores(song: Song, vocals: Tensor, accompaniment: Tensor) -> Scores:
 def _row(name: str, values: list[Scores], best: list[Scores]) -> list[str]:
     known = [pair for pair in values if not any(map(math.isnan, pair))]
     cells = [name]
-    for column in (*zip(*known, strict=True), [sum(pair) / 2 for pair in known]):
+    for column in (*zip(*known, strict=True), [_mean(pair) for pair in known]):
         cells += [f"{statistics.fmean(column):.2f}", f"{statistics.median(column):.2f}"]
     differences = [
-        (sum(mine) - sum(other)) / 2
+        _mean(mine) - _mean(other)
         for mine, other in zip(best, values, strict=True)
         if not any(map(math.isnan, (*mine, *other)))
     ]
@@ -79,6 +81,30 @@ def measure(songs: list[Song], device: str = "cpu", progress=None) -> dict[str, 
     return results
 
 
+def write_boxes(results: dict[str, list[Scores]], path: Path) -> None:
+    """A picture of every method's songs: SD-SDR of vocals, of accompaniment, and their mean."""
+    from matplotlib.ticker import MultipleLocator
+
+    figure, panels = new_figure(10, 0.28 * len(results) + 0.6, columns=3)
+    parts = {"Vocals": lambda pair: pair[0], "Accompaniment": lambda pair: pair[1], "Mean of both": _mean}
+    for axes, (title, part) in zip(panels, parts.items(), strict=True):
+        names = {name.replace("`", ""): values for name, values in results.items()}
+        finite = {
+            name: [part(v) for v in values if math.isfinite(_mean(v))] for name, values in names.items()
+        }
+        draw_boxes(axes, finite, "SD-SDR (dB)")
+        axes.set_title(title, fontsize=9)
+        axes.xaxis.set_major_locator(MultipleLocator(5))
+        if axes is not panels[0]:
+            axes.set_yticklabels([])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=160, facecolor="white")
+
+
+def _mean(pair: Scores) -> float:
+    return sum(pair) / 2
+
+
 def run(options: argparse.Namespace) -> str:
     from tqdm import tqdm
 
@@ -101,6 +127,8 @@ def run(options: argparse.Namespace) -> str:
         "median",
         "`best` minus it",
     ]
+    picture = options.out.with_suffix(".png")
+    write_boxes(results, picture)
     left_out = f" Left out, a source being silent: {', '.join(undefined)}." if undefined else ""
     return "\n\n".join(
         [
@@ -110,6 +138,8 @@ def run(options: argparse.Namespace) -> str:
             "ideal mask = ratio of the true magnitudes. The last column is the mean of the paired "
             f"differences of `both`, ± its standard error.{left_out}",
             table(head, [_row(name, values, best) for name, values in results.items()]),
+            f"![Box plots of SD-SDR, one box a method]({picture.name})",
+            "Boxes: quartiles over songs; orange: median; blue: mean; whiskers: up to 1.5 times the box.",
             f"{versions('torchaudio')}. Device: {options.device}; {device_line()}.",
         ]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -43,20 +44,33 @@ class Usage(NamedTuple):
     peak_bytes: int
 
 
-def run_child(command: Sequence[str], **environment: str) -> Usage:
-    """Run a command to its end; its wall time and the most memory that it held (resident).
+# A new process inherits its parent's peak in getrusage, so that a small child of a big parent looks big;
+# Linux's VmHWM starts afresh with the program.
+_PEAK = """
+def peak():
+    try:
+        lines = open("/proc/self/status").read().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        import resource
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return used if sys.platform == "darwin" else 1024 * used
+"""
+
+
+def run_child(code: str, **environment: str) -> Usage:
+    """Run Python code in a process of its own: its wall time, and the most memory that it held (resident).
 
     Raises:
-        RuntimeError: where it fails, with what it wrote.
+        RuntimeError: where it fails, with the end of what it wrote.
     """
+    script = f"import sys\n{_PEAK}\n{code}\nprint(peak(), file=sys.__stdout__)"
     start = time.perf_counter()
-    child = subprocess.Popen(
-        command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    child = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | environment, capture_output=True, text=True
     )
-    with child.stdout as pipe:
-        output = pipe.read()
-    _, status, usage = os.wait4(child.pid, 0)  # the usage of this child alone
-    child.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - start
     if child.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed ({child.returncode}): {output.strip()[-500:]}")
-    return Usage(time.perf_counter() - start, usage.ru_maxrss * 1024)
+        said = (child.stdout + child.stderr).strip()
+        raise RuntimeError(f"the child process failed ({child.returncode}): {said[-500:]}")
+    return Usage(seconds, int(child.stdout.split()[-1]))

@@ -64,7 +64,9 @@ def test_best_beats_its_parts_and_the_baselines(scores):
 
 def test_stems_are_written_and_sum_to_the_mixture(demo):
     folder, _ = demo
-    stems = {name: audio.load_audio(folder / f"{name}.wav") for name in ("mixture", "vocals", "accompaniment")}
+    stems = {
+        name: audio.load_audio(folder / f"{name}.wav") for name in ("mixture", "vocals", "accompaniment")
+    }
     song, rate = audio.load_audio(audio.demo_song())
     assert {r for _, r in stems.values()} == {rate}
     torch.testing.assert_close(stems["mixture"][0], song, atol=1e-6, rtol=0)

@@ -381,6 +381,19 @@ def test_command_errors_are_one_line(song_file, tmp_path, capsys):
     assert status == 1 and len(lines) == 1 and str(empty) in lines[0]
 
 
+def test_command_survives_what_nobody_expected(song_file, tmp_path, capsys, monkeypatch):
+    (tmp_path / f"{song_file.stem}.html").write_text("an earlier report")
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("torchprim.report.make_report", fail)
+    status, lines = failure([song_file, "--out", tmp_path], capsys)
+    assert status == 1 and lines == [f"error: {song_file}: not enough memory"]
+    (left,) = tmp_path.iterdir()
+    assert left.read_text() == "an earlier report"
+
+
 def test_command_usage(song_file, tmp_path, capsys):
     out = ["--out", tmp_path]
     for wrong in (

@@ -11,7 +11,7 @@ def choose_device(name: str) -> str:
     """`cuda` where it is there and wanted, else `cpu`.
 
     Raises:
-        UsageError: where `cuda` is asked for and torch sees no such device.
+        UsageError: where `cuda` is asked for and torch finds no such device.
 
     Example:
         >>> from torchprim.cli.device import choose_device
@@ -22,5 +22,5 @@ def choose_device(name: str) -> str:
 
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise UsageError("--device cuda: torch sees no CUDA device here")
+        raise UsageError("argument --device: cuda was asked for, but torch finds no CUDA device here")
     return "cuda" if name == "cuda" or (name == "auto" and available) else "cpu"

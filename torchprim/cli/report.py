@@ -10,14 +10,14 @@ from pathlib import Path
 from torchprim.audio_error import AudioError, shown
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
-
-PRESET_NAMES = ("best", "paper", "companion")
+from torchprim.cli.failure import one_line
+from torchprim.cli.separate import PRESETS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="a file of sound in any format")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for NAME.html")
-    parser.add_argument("--preset", choices=PRESET_NAMES, default="best", help="(default: %(default)s)")
+    parser.add_argument("--preset", choices=PRESETS, default="best", help="(default: %(default)s)")
     parser.add_argument(
         "--cues",
         type=lambda text: tuple(text.split(",")),
@@ -85,15 +85,21 @@ def run(args: argparse.Namespace) -> int:
             bar.total = pieces
             bar.update(done - bar.n)
 
-        page = make_report(
-            title_of(args.file),
-            sound.audio.to(device),
-            sound.sample_rate,
-            separator,
-            cues=args.cues,
-            start=args.start,
-            progress=progress,
-        )
+        try:
+            page = make_report(
+                title_of(args.file),
+                sound.audio.to(device),
+                sound.sample_rate,
+                separator,
+                cues=args.cues,
+                start=args.start,
+                progress=progress,
+            )
+        except ImportError:  # says itself what to install
+            raise
+        except Exception as error:
+            print(f"error: {one_line(args.file, error, device)}", file=sys.stderr)
+            return 1
     write_page(target, page)
     print(shown(target))
     return 0

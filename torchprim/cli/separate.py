@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from torchprim.audio_error import AudioError, shown
 from torchprim.cli import UsageError
+from torchprim.cli.device import DEVICES, choose_device
+from torchprim.cli.failure import one_line
 from torchprim.cli.records import Records
 from torchprim.version import __version__
 
@@ -29,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="where DIR/<name>/vocals.wav will be")
     parser.add_argument("--preset", choices=PRESETS, default="best", help="settings of the ensemble (best)")
     parser.add_argument("--method", choices=METHODS, default="pcl", help="the ensemble, or one cue (pcl)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(auto)")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="(auto)")
     parser.add_argument(
         "--format",
         choices=("wav", "flac"),
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.out:
         raise UsageError("argument --out: must name a folder, got ''")
     out = Path(args.out)
-    device = _device(args.device)
+    device = choose_device(args.device)
     try:
         records = Records(out)
         found = gather(args.inputs, out, records.by_path)
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
             except ImportError:  # would be the same for every file
                 raise
             except Exception as error:
-                _say(f"error: {_failure(song.path, error, device)}", sys.stderr)
+                _say(f"error: {one_line(song.path, error, device)}", sys.stderr)
             else:
                 separated += 1
                 for note in notes:
@@ -100,15 +102,6 @@ def _say(text: str, stream: Any = None) -> None:
     from tqdm import tqdm
 
     tqdm.write(text, file=stream or sys.stdout)  # keeps clear of the bars
-
-
-def _device(name: str) -> str:
-    import torch
-
-    present = torch.cuda.is_available()
-    if name == "cuda" and not present:
-        raise UsageError("argument --device: cuda was asked for, but torch finds no CUDA device here")
-    return ("cuda" if present else "cpu") if name == "auto" else name
 
 
 def _separator(args: argparse.Namespace, device: str) -> Any:
@@ -197,25 +190,6 @@ def _check_space(out: Path, needed: int) -> None:
         raise AudioError(
             out, f"the disk is full: {needed / 1e6:.1f} MB are needed, {free / 1e6:.1f} are free"
         )
-
-
-def _failure(path: Path, error: Exception, device: str) -> str:
-    """One line that names the file and what went wrong with it."""
-    import torch
-
-    if isinstance(error, AudioError):  # of the file itself, or of one that is written for it
-        return str(error if error.path == path else AudioError(path, str(error)))
-    text = " ".join(str(error).split())
-    if isinstance(error, OSError):
-        return str(AudioError(path, text))
-    if isinstance(error, torch.OutOfMemoryError):
-        torch.cuda.empty_cache()
-        return str(AudioError(path, f"not enough memory on the device ({device}); try --device cpu"))
-    if isinstance(error, MemoryError) or "can't allocate memory" in text:
-        return str(AudioError(path, "not enough memory"))
-    if isinstance(error, ValueError):
-        return str(AudioError(path, text))
-    return str(AudioError(path, f"{type(error).__name__}: {text}"))
 
 
 def _summary(path: Path, target: Path, record: dict[str, Any]) -> str:
