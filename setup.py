@@ -21,6 +21,7 @@ setup(
         "torchprim.cli",
         "torchprim.kernels",
         "torchprim.metrics",
+        "torchprim.networks",
         "torchprim.primitives",
     ],
     package_dir={"torchprim": "torchprim", "torchprim.kernels": "kernels"},

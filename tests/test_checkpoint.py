@@ -1,0 +1,106 @@
+"""Checkpoints: what is written is read, nothing is half written, every misfit is one line."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import torchprim as tp
+from torchprim.checkpoint import FORMAT, CheckpointError, read_checkpoint, save_checkpoint
+
+TINY = tp.NetworkConfig("tiny", geometry=tp.Geometry(8000, 64, 16), layers=1, hidden=5, dimensions=3)
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return tp.build_network(TINY).eval()
+
+
+@pytest.fixture
+def path(tmp_path, network):
+    save_checkpoint(tmp_path / "best.pt", network, torch.eye(2, 3), {"step": 7, "losses": [1.5, 0.5]})
+    return tmp_path / "best.pt"
+
+
+def test_round_trip(path, network):
+    torch.manual_seed(3)
+    state = torch.random.get_rng_state()
+    read = read_checkpoint(path)
+    assert torch.equal(torch.random.get_rng_state(), state)  # nothing was drawn
+    assert read.config == TINY and read.version == tp.__version__
+    assert read.training == {"step": 7, "losses": [1.5, 0.5]}
+    assert torch.equal(read.anchors, torch.eye(2, 3))
+    assert not read.network.training
+    magnitude = torch.rand(2, 33, 6)
+    assert torch.equal(read.network(magnitude).embedding, network(magnitude).embedding)
+    content = torch.load(path, weights_only=True)
+    assert set(content) == {"format", "version", "config", "network", "anchors", "training"}
+
+
+def test_without_anchors_and_training(tmp_path, network):
+    save_checkpoint(tmp_path / "a.pt", network)
+    read = read_checkpoint(tmp_path / "a.pt")
+    assert read.anchors is None and read.training == {}
+
+
+def test_failed_write_leaves_the_last_one(path, network, monkeypatch):
+    before = path.read_bytes()
+
+    def fail(content, file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(path, network)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_anchors_of_another_size_are_not_written(tmp_path, network):
+    with pytest.raises(ValueError, match=r"anchors must have shape \(2, 3\), got \(2, 4\)"):
+        save_checkpoint(tmp_path / "a.pt", network, torch.zeros(2, 4))
+    assert not list(tmp_path.iterdir())
+
+
+def rewrite(path, **changes):
+    content = torch.load(path, weights_only=True)
+    content.update(changes)
+    torch.save({key: value for key, value in content.items() if value is not Ellipsis}, path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda p: p.unlink(), "there is no such file"),
+        (lambda p: p.write_text("RIFF"), "is not a checkpoint, or is damaged"),
+        (lambda p: p.write_bytes(b""), "is not a checkpoint, or is damaged"),
+        (lambda p: p.write_bytes(p.read_bytes()[:2000]), "is not a checkpoint, or is damaged"),
+        (lambda p: torch.save(torch.zeros(3), p), "is not a checkpoint of torchprim"),
+        (lambda p: torch.save({"weights": 1}, p), "is not a checkpoint of torchprim"),
+        (lambda p: torch.save({"network": print}, p), "is not a checkpoint, or is damaged"),
+        (lambda p: rewrite(p, format=FORMAT + 1), "a checkpoint of format 2, from torchprim"),
+        (lambda p: rewrite(p, format=...), "a checkpoint of format None"),
+        (lambda p: rewrite(p, config={"hidden": 3}), "settings have other fields"),
+        (lambda p: rewrite(p, config=...), "settings have other fields"),
+        (
+            lambda p: rewrite(p, config=dataclasses.replace(TINY, hidden=6).to_dict()),
+            r"its weights do not fit its settings \(tiny, blstm\)",
+        ),
+        (lambda p: rewrite(p, network=3), "its weights do not fit its settings"),
+        (lambda p: rewrite(p, anchors=torch.zeros(2, 9)), r"its anchors are not of shape \(2, 3\)"),
+    ],
+)
+def test_misfits_are_one_line(path, spoil, reason):
+    spoil(path)
+    with pytest.raises(CheckpointError, match=reason) as caught:
+        read_checkpoint(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+    assert caught.value.path == path
+
+
+def test_a_folder_is_not_a_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match="directory"):
+        read_checkpoint(tmp_path)

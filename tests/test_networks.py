@@ -1,0 +1,203 @@
+"""Networks: shapes at any size, level and batch change nothing, reduced precision ends inside."""
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import torchprim as tp
+from torchprim.networks.features import log_features, mel_filter_bank, root_mean_square
+
+GRID = tp.Geometry(8000, 64, 16)  # 33 bins
+BOTH = ("embedding", "mask")
+TINY = {
+    "blstm": tp.NetworkConfig("tiny", geometry=GRID, layers=2, hidden=6, dimensions=4, heads=BOTH),
+    "mel": tp.NetworkConfig("tiny", geometry=GRID, layers=1, hidden=6, dimensions=4, heads=BOTH, mel=20),
+    "projected": tp.NetworkConfig(
+        "tiny", geometry=GRID, layers=1, hidden=6, dimensions=4, heads=BOTH, projection=9
+    ),
+    "unet": tp.NetworkConfig("tiny", "unet", geometry=GRID, layers=3, channels=4, dimensions=4, heads=BOTH),
+}
+
+
+def network(kind, seed=0):
+    torch.manual_seed(seed)
+    return tp.build_network(TINY[kind]).eval()
+
+
+def spectrogram(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) ** 3
+
+
+@pytest.mark.parametrize("kind", TINY)
+@given(frames=st.integers(1, 40), batch=st.integers(1, 3))
+@settings(max_examples=12, deadline=None)
+def test_any_number_of_frames(kind, frames, batch):
+    with torch.inference_mode():
+        embedding, mask = network(kind)(spectrogram(batch, 33, frames))
+    assert embedding.shape == (batch, 33, frames, 4)
+    assert mask.shape == (batch, 33, frames)
+    assert ((mask > 0) & (mask < 1)).all()
+    assert (embedding > 0).all()
+    torch.testing.assert_close(embedding.norm(dim=-1), torch.ones(batch, 33, frames))
+
+
+@pytest.mark.parametrize("kind", TINY)
+def test_batch_equals_loop_and_level_changes_nothing(kind):
+    net, batch = network(kind), spectrogram(3, 33, 21)
+    with torch.inference_mode():
+        together = net(batch)
+        for i, gain in enumerate((1.0, 2.0**-20, 1000.0)):
+            alone = net(batch[i : i + 1] * gain)
+            for one, all_of_them in zip(alone, together, strict=True):
+                torch.testing.assert_close(one[0], all_of_them[i], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", TINY)
+def test_silence_is_finite(kind):
+    quiet = torch.zeros(2, 33, 5, requires_grad=True)
+    net = network(kind)
+    output = net(quiet)
+    sum(x.sum() for x in output).backward()
+    for value in (*output, quiet.grad, *(p.grad for p in net.parameters())):
+        assert torch.isfinite(value).all()
+
+
+@pytest.mark.parametrize("kind", TINY)
+def test_chosen_frames_are_those_of_all(kind):
+    net, batch = network(kind), spectrogram(2, 33, 21)
+    frames = torch.tensor([0, 3, 20])
+    with torch.inference_mode():
+        some, whole = net(batch, frames), net(batch)
+    torch.testing.assert_close(some.embedding, whole.embedding[:, :, frames])
+    torch.testing.assert_close(some.mask, whole.mask)
+
+
+@pytest.mark.parametrize("kind", TINY)
+def test_float32_outside_autocast_float64_kept(kind):
+    net, batch = network(kind), spectrogram(2, 33, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = net(batch)
+    full = net(batch)
+    for low, high in zip(reduced, full, strict=True):
+        assert low.dtype == torch.float32
+        torch.testing.assert_close(low, high, atol=0.05, rtol=0)
+    # Unit norm is exact, not that of bfloat16.
+    torch.testing.assert_close(reduced.embedding.norm(dim=-1), torch.ones(2, 33, 9))
+    assert all(x.dtype == torch.float64 for x in network(kind).double()(batch.double()))
+
+
+@pytest.mark.parametrize("kind", TINY)
+def test_every_parameter_learns(kind):
+    net = network(kind).train()
+    embedding, mask = net(spectrogram(2, 33, 16))
+    (embedding[..., 0].sum() + mask.square().sum()).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None and parameter.grad.any(), name
+
+
+def test_one_head_has_no_other():
+    for head in BOTH:
+        for kind in ("blstm", "unet"):
+            net = tp.build_network(dataclasses.replace(TINY[kind], heads=(head,)))
+            output = net(spectrogram(1, 33, 4))
+            assert (output.embedding is None) == (head == "mask")
+            assert (output.mask is None) == (head == "embedding")
+            assert not any(
+                name.startswith({"mask": "embedding", "embedding": "mask"}[head])
+                for name, _ in net.named_parameters()
+            )
+
+
+def test_named_settings_are_the_papers():
+    paper = tp.NETWORKS["paper"]
+    assert (paper.kind, paper.layers, paper.dropout, paper.dimensions, paper.heads) == (
+        "blstm", 4, 0.3, 20, ("embedding",),
+    )  # fmt: skip
+    assert paper.geometry == tp.Geometry(44100, 2048, 512)
+    net = tp.build_network(dataclasses.replace(paper, hidden=8))
+    assert net.recurrent.num_layers == 4 and net.recurrent.bidirectional and net.recurrent.dropout == 0.3
+    assert net.dropout.p == 0.3  # after the last layer, too
+    assert tp.NETWORKS["chimera"].mel == 300 and tp.NETWORKS["chimera"].heads == BOTH
+    assert tp.NETWORKS["unet"].kind == "unet" and "mask" in tp.NETWORKS["unet"].heads
+
+
+@pytest.mark.parametrize("name", tp.NETWORKS)
+def test_settings_survive_a_round_trip(name):
+    import json
+
+    config = tp.NETWORKS[name]
+    assert config.name == name
+    plain = json.loads(json.dumps(config.to_dict()))
+    assert tp.NetworkConfig.from_dict(plain) == config
+    with pytest.raises(ValueError, match=r"other fields: hidden$"):
+        tp.NetworkConfig.from_dict({k: v for k, v in plain.items() if k != "hidden"})
+    with pytest.raises(ValueError, match=r"other fields: depth$"):
+        tp.NetworkConfig.from_dict({**plain, "depth": 3})
+    with pytest.raises(ValueError, match="cannot be read"):
+        tp.NetworkConfig.from_dict({**plain, "geometry": {"rate": 3}})
+    with pytest.raises(ValueError, match="other fields"):
+        tp.NetworkConfig.from_dict(None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "gru"}, "kind must be one of blstm, unet, got 'gru'"),
+        ({"heads": ()}, "heads must be one or both"),
+        ({"heads": ("masks",)}, "heads must be one or both"),
+        ({"heads": "mask"}, "heads must be one or both"),
+        ({"layers": 0}, "layers must be a whole number at least 1, got 0"),
+        ({"hidden": 2.5}, "hidden must be a whole number"),
+        ({"dimensions": 1}, "dimensions must be a whole number at least 2, got 1"),
+        ({"dropout": 1.0}, r"dropout must lie in \[0, 1\), got 1.0"),
+        ({"mel": -1}, "mel must be a whole number at least 0"),
+        ({"beta": 0.0}, "beta must be positive"),
+    ],
+)
+def test_bad_settings(change, message):
+    with pytest.raises(ValueError, match=message):
+        tp.NetworkConfig(**change)
+
+
+def test_unknown_network():
+    with pytest.raises(ValueError, match="unknown network 'big'; there are paper, small, chimera, unet"):
+        tp.build_network("big")
+
+
+def test_features_are_standard_for_real_music():
+    from torchprim.audio import demo_song, load_audio
+
+    song, rate = load_audio(demo_song())
+    x = log_features(tp.stft(song.mean(0)).abs())
+    assert rate == 44100 and abs(x.mean()) < 0.7 and 0.7 < x.std() < 1.4
+
+
+def test_root_mean_square_of_faint_and_of_loud():
+    for gain in (1e-30, 1.0, 1e25):  # squares would leave float32's range
+        a = spectrogram(33, 8) * gain
+        torch.testing.assert_close(
+            root_mean_square(a).double(), a.double().square().mean().sqrt().reshape(1, 1), rtol=1e-5, atol=0
+        )
+
+
+@pytest.mark.parametrize(("bands", "bins", "rate"), [(300, 1025, 44100), (20, 33, 8000), (64, 257, 16000)])
+def test_mel_filter_bank(bands, bins, rate):
+    bank = mel_filter_bank(bands, bins, rate)
+    torch.testing.assert_close(bank.sum(1), torch.ones(bands))
+    assert (bank >= 0).all()
+    heard = bank.sum(0)[1:-1] > 0  # 0 Hz and half the rate lie on the edges
+    assert heard.all()
+    places = bank @ torch.arange(bins, dtype=torch.float32)
+    assert (places.diff() > -1e-4).all()
+
+
+def test_mel_filter_bank_is_the_usual_one_where_bands_are_wide():
+    """torchaudio's HTK filters, which are not normalised."""
+    functional = pytest.importorskip("torchaudio.functional")
+    wanted = functional.melscale_fbanks(1025, 0.0, 22050.0, 64, 44100, norm=None, mel_scale="htk").T
+    got = mel_filter_bank(64, 1025, 44100)
+    wanted = wanted / wanted.sum(1, keepdim=True)
+    torch.testing.assert_close(got[20:], wanted[20:], atol=1e-4, rtol=0)

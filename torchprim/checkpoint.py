@@ -1,0 +1,155 @@
+"""A trained network as a file: written whole or not at all, read with one clear line where it cannot be.
+
+The format, a dict of plain values and tensors, which `torch.load(weights_only=True)` accepts:
+
+| key | value |
+|---|---|
+| `format` | 1 |
+| `version` | of torchprim |
+| `config` | `NetworkConfig.to_dict()` |
+| `network` | the network's `state_dict()` |
+| `anchors` | `(2, D)`, mean embeddings in training: row 0 accompaniment, row 1 vocals; or None |
+| `training` | what a resumed training needs; left out of what is given away, and not looked at here |
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from torchprim.networks.build import build_network
+from torchprim.networks.config import NetworkConfig
+from torchprim.version import __version__
+
+FORMAT = 1
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be used, in one line: the file and the reason."""
+
+    def __init__(self, path: str | os.PathLike, reason: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds, with the network built and its weights in place."""
+
+    network: nn.Module
+    config: NetworkConfig
+    anchors: Tensor | None  # (2, D): accompaniment, vocals
+    version: str
+    training: dict[str, Any]
+
+
+def save_checkpoint(
+    path: str | os.PathLike,
+    network: nn.Module,
+    anchors: Tensor | None = None,
+    training: dict[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint under another name, then rename: a killed run leaves the last one whole.
+
+    Args:
+        path: of the file; its folder must exist.
+        network: from `build_network`, not wrapped.
+        anchors: `(2, D)`, mean embedding of accompaniment and of vocals.
+        training: plain values and tensors that a resumed training needs.
+
+    Raises:
+        ValueError: for anchors of another shape than the network's embedding.
+        OSError: where the file cannot be written.
+    """
+    config: NetworkConfig = network.config
+    if anchors is not None and anchors.shape != (2, config.dimensions):
+        raise ValueError(f"anchors must have shape (2, {config.dimensions}), got {tuple(anchors.shape)}")
+    content = {
+        "format": FORMAT,
+        "version": __version__,
+        "config": config.to_dict(),
+        "network": network.state_dict(),
+        "anchors": None if anchors is None else anchors.detach().cpu(),
+    }
+    if training is not None:
+        content["training"] = training
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the new name without its content
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: str | os.PathLike, device: str | torch.device = "cpu") -> Checkpoint:
+    """Read a checkpoint and build its network, in evaluation mode.
+
+    Args:
+        path: of a file that `save_checkpoint` or `train.py` wrote.
+        device: where weights and anchors go.
+
+    Returns:
+        A `Checkpoint`.
+
+    Raises:
+        CheckpointError: one line that names the file: missing, not a checkpoint, of another format, with
+            settings or weights that do not fit.
+
+    Example:
+        >>> import tempfile
+        >>> from torchprim.checkpoint import read_checkpoint, save_checkpoint
+        >>> from torchprim.networks.build import build_network
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     save_checkpoint(file.name, build_network("unet"))
+        ...     read_checkpoint(file.name).config.name
+        'unet'
+    """
+    content = _content(path)
+    found = content.get("format")
+    if found != FORMAT:
+        by = content.get("version", "another version")
+        raise CheckpointError(
+            path, f"a checkpoint of format {found!r}, from torchprim {by}; this reads {FORMAT}"
+        )
+    try:
+        config = NetworkConfig.from_dict(content.get("config"))
+    except ValueError as error:
+        raise CheckpointError(path, f"{error} (written by torchprim {content.get('version')})") from error
+    with torch.random.fork_rng(devices=[]):  # reading a file leaves the program's draws alone
+        network = build_network(config)
+    try:
+        network.load_state_dict(content["network"])
+    except (KeyError, RuntimeError, TypeError, AttributeError) as error:
+        reason = f"its weights do not fit its settings ({config.name}, {config.kind})"
+        raise CheckpointError(path, reason) from error
+    anchors = content.get("anchors")
+    if anchors is not None:
+        if not isinstance(anchors, Tensor) or anchors.shape != (2, config.dimensions):
+            raise CheckpointError(path, f"its anchors are not of shape (2, {config.dimensions})")
+        anchors = anchors.to(device)
+    return Checkpoint(
+        network.to(device).eval(), config, anchors, str(content.get("version")), content.get("training") or {}
+    )
+
+
+def _content(path: str | os.PathLike) -> dict[str, Any]:
+    try:
+        # Onto the CPU: a checkpoint from a GPU opens everywhere, and moves as a module.
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(path, "there is no such file") from error
+    except OSError as error:
+        raise CheckpointError(path, error.strerror or str(error)) from error
+    except Exception as error:  # bytes that mean something else fail in many ways
+        raise CheckpointError(path, "is not a checkpoint, or is damaged") from error
+    if not isinstance(content, dict) or "network" not in content:
+        raise CheckpointError(path, "is not a checkpoint of torchprim")
+    return content

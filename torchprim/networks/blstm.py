@@ -1,0 +1,88 @@
+"""The paper's network: bidirectional LSTM layers, and an embedding of every bin (Hershey et al. 2016)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from torchprim.networks.config import NetworkConfig
+from torchprim.networks.features import log_features, mel_filter_bank, root_mean_square
+from torchprim.networks.heads import NetworkOutput, unit_embedding, unit_mask
+
+
+class Blstm(nn.Module):
+    """Bidirectional LSTM over frames; linear heads give every bin an embedding, a mask, or both.
+
+    Log magnitude (of linear bins, or of mel bands as in the authors' later code) goes through a gain and
+    an offset learnt for each band, through a linear layer where `projection` asks for one, and through
+    the recurrent layers; heads predict at linear frequency.
+
+    Args:
+        config: with `kind="blstm"`.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.networks.blstm import Blstm
+        >>> from torchprim.networks.config import NetworkConfig
+        >>> network = Blstm(NetworkConfig(layers=1, hidden=8, heads=("embedding", "mask")))
+        >>> output = network(torch.rand(2, 1025, 7))
+        >>> output.embedding.shape, output.mask.shape
+        (torch.Size([2, 1025, 7, 20]), torch.Size([2, 1025, 7]))
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        bins = config.geometry.bins
+        bands = config.mel or bins
+        if config.mel:
+            bank = mel_filter_bank(config.mel, bins, config.geometry.sample_rate)
+            # Made anew from the settings, so it is no part of a checkpoint.
+            self.register_buffer("mel_bank", bank, persistent=False)
+        self.gain = nn.Parameter(torch.ones(bands))
+        self.offset = nn.Parameter(torch.zeros(bands))
+        self.projection = nn.Linear(bands, config.projection) if config.projection else nn.Identity()
+        self.recurrent = nn.LSTM(
+            config.projection or bands,
+            config.hidden,
+            config.layers,
+            batch_first=True,
+            bidirectional=True,
+            dropout=config.dropout if config.layers > 1 else 0.0,
+        )
+        self.dropout = nn.Dropout(config.dropout)  # nn.LSTM has none after its last layer
+        if "embedding" in config.heads:
+            self.embedding_head = nn.Linear(2 * config.hidden, bins * config.dimensions)
+        if "mask" in config.heads:
+            self.mask_head = nn.Linear(2 * config.hidden, bins)
+
+    def features(self, magnitude: Tensor) -> Tensor:
+        """What the recurrent layers see, `(B, N, bands)`."""
+        level = root_mean_square(magnitude)
+        if self.config.mel:
+            with torch.autocast(magnitude.device.type, enabled=False):
+                magnitude = self.mel_bank.to(magnitude.dtype) @ magnitude
+        return log_features(magnitude, level).transpose(-2, -1) * self.gain + self.offset
+
+    def forward(self, magnitude: Tensor, frames: Tensor | None = None) -> NetworkOutput:
+        """Embedding and mask of each bin.
+
+        Args:
+            magnitude: `(B, F, N)` of mixtures, at any level; any N.
+            frames: `(K,)`, whole numbers: the frames that are embedded; by default all. The clustering
+                loss needs few of them, and the embedding is the dearest layer.
+
+        Returns:
+            A `NetworkOutput`, float32 also under autocast.
+        """
+        hidden, _ = self.recurrent(self.projection(self.features(magnitude)))
+        hidden = self.dropout(hidden)  # (B, N, 2 H)
+        embedding = mask = None
+        if "embedding" in self.config.heads:
+            chosen = hidden if frames is None else hidden.index_select(1, frames)
+            logits = self.embedding_head(chosen)
+            logits = logits.unflatten(-1, (magnitude.shape[-2], self.config.dimensions))  # (B, K, F, D)
+            embedding = unit_embedding(logits).transpose(1, 2)
+        if "mask" in self.config.heads:
+            mask = unit_mask(self.mask_head(hidden)).transpose(1, 2)
+        return NetworkOutput(embedding, mask)

@@ -1,0 +1,130 @@
+"""Everything that fixes a network, as one frozen value of plain numbers and words; and named settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from torchprim import checks
+from torchprim.spectrum import Geometry
+
+KINDS = ("blstm", "unet")
+HEADS = ("embedding", "mask")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Settings of a network, and of the clustering of its embeddings.
+
+    Args:
+        name: what results are labelled with.
+        kind: `blstm` or `unet`.
+        heads: `embedding`, `mask` (mask inference), or both (a chimera; Luo et al. 2017).
+        geometry: the STFT grid that the network sees.
+        layers: bidirectional LSTM layers, or halvings of the U-Net; at least 1.
+        hidden: cells of an LSTM layer in each direction.
+        channels: of the U-Net after its first halving; they double at each up to four times as many.
+        dimensions: D of the embedding.
+        dropout: after each LSTM layer, or at the bottom of the U-Net; in [0, 1).
+        mel: bands of a fixed mel filter bank in front of the LSTM; 0 for none.
+        projection: size of a learnt linear layer in front of the LSTM; 0 for none.
+        beta: hardness of the soft assignment to the embedding's centres (equation 1). Sigmoid and unit
+            norm keep embeddings in one orthant, where centres lie close together: the primitives' 2.5
+            to 5 is too soft there.
+
+    Raises:
+        ValueError: for an unknown kind or head, or a number out of range.
+
+    Example:
+        >>> from torchprim.networks.config import NetworkConfig
+        >>> config = NetworkConfig("mine", layers=2, hidden=64, heads=("embedding", "mask"))
+        >>> NetworkConfig.from_dict(config.to_dict()) == config
+        True
+    """
+
+    name: str = "paper"
+    kind: str = "blstm"
+    heads: tuple[str, ...] = ("embedding",)
+    geometry: Geometry = field(default_factory=Geometry)
+    layers: int = 4
+    hidden: int = 300
+    channels: int = 16
+    dimensions: int = 20
+    dropout: float = 0.3
+    mel: int = 0
+    projection: int = 0
+    beta: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        heads = tuple(head for head in HEADS if head in self.heads)  # one order
+        if not heads or set(self.heads) - set(HEADS) or isinstance(self.heads, str):
+            raise ValueError(f"heads must be one or both of {', '.join(HEADS)}, got {self.heads!r}")
+        object.__setattr__(self, "heads", heads)
+        for name in ("layers", "hidden", "channels"):
+            checks.integer(getattr(self, name), name, 1)
+        checks.integer(self.dimensions, "dimensions", 2)
+        checks.integer(self.mel, "mel", 0)
+        checks.integer(self.projection, "projection", 0)
+        if not (isinstance(self.dropout, (int, float)) and 0 <= self.dropout < 1):
+            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout!r}")
+        checks.positive(self.beta, "beta")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain words, numbers, lists and dicts, as a checkpoint or a JSON file holds them."""
+        plain = dataclasses.asdict(self)
+        plain["heads"] = list(self.heads)
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> NetworkConfig:
+        """The settings that `to_dict` wrote.
+
+        Raises:
+            ValueError: for a field that is unknown or missing, or a value out of range.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        if not isinstance(plain, Mapping) or set(plain) != known:
+            keys = set(plain) if isinstance(plain, Mapping) else set()
+            raise ValueError(f"a network's settings have other fields: {', '.join(sorted(keys ^ known))}")
+        try:
+            geometry = Geometry(**plain["geometry"])
+            heads = tuple(plain["heads"])
+        except TypeError as error:
+            raise ValueError(f"a network's settings cannot be read: {error}") from error
+        return cls(**{**plain, "geometry": geometry, "heads": heads})
+
+
+NETWORKS: Mapping[str, NetworkConfig] = MappingProxyType(
+    {
+        # The paper gives no hidden size; its authors' configurations use 300 and 600.
+        "paper": NetworkConfig("paper", hidden=600),
+        "small": NetworkConfig(
+            "small", heads=("embedding", "mask"), layers=2, hidden=256, projection=300, dropout=0.1
+        ),
+        "chimera": NetworkConfig("chimera", heads=("embedding", "mask"), hidden=300, mel=300),
+        "unet": NetworkConfig("unet", kind="unet", heads=("mask",), layers=5, channels=16, dropout=0.1),
+    }
+)
+
+
+def find_network(config: str | NetworkConfig) -> NetworkConfig:
+    """Settings by name.
+
+    Raises:
+        ValueError: for an unknown name.
+
+    Example:
+        >>> from torchprim.networks.config import find_network
+        >>> find_network("paper").layers, find_network("paper").dropout
+        (4, 0.3)
+    """
+    if isinstance(config, NetworkConfig):
+        return config
+    if config not in NETWORKS:
+        raise ValueError(f"unknown network {config!r}; there are {', '.join(NETWORKS)}")
+    return NETWORKS[config]

@@ -1,0 +1,100 @@
+"""What a network sees of a spectrogram: log magnitude, the same at every level; and a mel filter bank."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from torchprim import checks
+
+# Mean and spread of the log magnitude of music against its RMS: about -5 and 3 nepers at 44.1 kHz.
+_CENTRE, _SPREAD = -5.0, 3.0
+# 80 dB below the RMS: what lies deeper is dither and the coder's.
+_FLOOR = 1e-4
+
+
+def log_features(magnitude: Tensor, level: Tensor | None = None) -> Tensor:
+    """Log magnitude against the item's own level: (ln(A / rms + 1e-4) + 5) / 3.
+
+    The root mean square is over all bins and frames of one item, so that neither the level of a
+    recording nor its neighbours in a batch change what the network sees. Silence is the floor.
+
+    Args:
+        magnitude: `(..., F, N)`.
+        level: `(..., 1, 1)`, instead of the RMS of `magnitude` itself.
+
+    Returns:
+        `(..., F, N)`, about zero mean and unit variance for music; float32 or float64.
+
+    Raises:
+        ValueError: for a magnitude that is complex or of too few dimensions.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.networks.features import log_features
+        >>> a = torch.rand(2, 65, 40)
+        >>> torch.equal(log_features(a), log_features(a / 1024))
+        True
+    """
+    magnitude = checks.real(magnitude, "magnitude", 2, "(..., F, N)")
+    level = root_mean_square(magnitude) if level is None else level
+    return (torch.log(magnitude / level + _FLOOR) - _CENTRE) / _SPREAD
+
+
+def root_mean_square(magnitude: Tensor) -> Tensor:
+    """RMS of each item, `(..., 1, 1)`; 1 for silence, which may then be divided by it.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.networks.features import root_mean_square
+        >>> root_mean_square(torch.tensor([[[3.0, 4.0]], [[0.0, 0.0]]])).flatten() ** 2
+        tensor([12.5000,  1.0000])
+    """
+    peak = magnitude.detach().amax((-2, -1), keepdim=True)
+    # Squares of a quiet recording would underflow: the peak is taken out first.
+    peak = torch.where(peak > 0, peak, 1)
+    square = (magnitude / peak).square().mean((-2, -1), keepdim=True)
+    return peak * torch.where(square > 0, square, 1).sqrt()
+
+
+def mel_filter_bank(bands: int, bins: int, sample_rate: float, *, like: Tensor | None = None) -> Tensor:
+    """Triangles equally spaced in mel (O'Shaughnessy 1987: 2595 log10(1 + f / 700)), each of sum 1.
+
+    A triangle narrower than a bin is widened to it, so that no band is empty: with 300 bands at 44.1 kHz
+    the lowest lie closer together than the bins.
+
+    Args:
+        bands: number of filters.
+        bins: F, from 0 Hz to half the sample rate.
+        sample_rate: in Hz.
+        like: gives precision and device.
+
+    Returns:
+        `(bands, F)`.
+
+    Raises:
+        ValueError: for fewer than one band or two bins.
+
+    Example:
+        >>> from torchprim.networks.features import mel_filter_bank
+        >>> bank = mel_filter_bank(300, 1025, 44100)
+        >>> bank.shape, bool((bank.sum(1) - 1).abs().max() < 1e-5)
+        (torch.Size([300, 1025]), True)
+    """
+    checks.integer(bands, "bands", 1)
+    checks.integer(bins, "bins", 2)
+    checks.positive(sample_rate, "sample_rate")
+    like = torch.empty(0) if like is None else like
+    nyquist = sample_rate / 2
+    top = 2595 * math.log10(1 + nyquist / 700)
+    edges = 700 * (10 ** (torch.linspace(0, top, bands + 2, dtype=torch.float64) / 2595) - 1)
+    frequency = torch.linspace(0, nyquist, bins, dtype=torch.float64)
+    width = nyquist / (bins - 1)
+    centre = edges[1:-1, None]
+    rise = (centre - edges[:-2, None]).clamp(min=width)
+    fall = (edges[2:, None] - centre).clamp(min=width)
+    away = frequency - centre  # (bands, F)
+    bank = (1 - torch.where(away < 0, -away / rise, away / fall)).clamp(min=0)
+    return (bank / bank.sum(1, keepdim=True)).to(dtype=like.dtype, device=like.device)

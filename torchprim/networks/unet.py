@@ -1,0 +1,98 @@
+"""A small two-dimensional U-Net (Ronneberger et al. 2015; for singing voices Jansson et al. 2017)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from torchprim.networks.config import NetworkConfig
+from torchprim.networks.features import log_features
+from torchprim.networks.heads import NetworkOutput, unit_embedding, unit_mask
+
+
+class UNet(nn.Module):
+    """Strided convolutions down, transposed ones up, and what was seen on the way down added.
+
+    Every halving of frequency and frames is a convolution of stride 2; adding rather than stacking the
+    skipped maps halves the work on the way up. Group normalisation with one group knows nothing of the
+    batch, so that training on several devices equals training on one. The last step goes from the first
+    halving straight to the heads. A gain and an offset of each bin, before and behind, tell frequencies
+    apart, which convolutions alone cannot.
+
+    Args:
+        config: with `kind="unet"`.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.networks.config import NetworkConfig
+        >>> from torchprim.networks.unet import UNet
+        >>> network = UNet(NetworkConfig(kind="unet", layers=3, channels=4, heads=("mask",)))
+        >>> network(torch.rand(2, 1025, 7)).mask.shape
+        torch.Size([2, 1025, 7])
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        bins = config.geometry.bins
+        widths = [config.channels * min(2**i, 4) for i in range(config.layers)]
+        sizes = [5] + [3] * (config.layers - 1)  # the first looks a little further
+        self.gain = nn.Parameter(torch.ones(bins, 1))
+        self.offset = nn.Parameter(torch.zeros(bins, 1))
+        self.down, self.down_norm = nn.ModuleList(), nn.ModuleList()
+        self.up, self.up_norm = nn.ModuleList(), nn.ModuleList()
+        for i, (width, size) in enumerate(zip(widths, sizes, strict=True)):
+            above = widths[i - 1] if i else 1
+            self.down.append(nn.Conv2d(above, width, size, stride=2, padding=size // 2))
+            self.down_norm.append(nn.GroupNorm(1, width))
+            if i:
+                self.up.append(nn.ConvTranspose2d(width, above, size, stride=2, padding=size // 2))
+                self.up_norm.append(nn.GroupNorm(1, above))
+        self.dropout = nn.Dropout2d(config.dropout)
+        if "embedding" in config.heads:
+            self.embedding_head = nn.ConvTranspose2d(widths[0], config.dimensions, 5, stride=2, padding=2)
+        if "mask" in config.heads:
+            self.mask_head = nn.ConvTranspose2d(widths[0], 1, 5, stride=2, padding=2)
+            self.mask_gain = nn.Parameter(torch.ones(bins, 1))
+            self.mask_offset = nn.Parameter(torch.zeros(bins, 1))
+
+    def features(self, magnitude: Tensor) -> Tensor:
+        """What the convolutions see, `(B, 1, F, N)`."""
+        return (log_features(magnitude) * self.gain + self.offset).unsqueeze(-3)
+
+    def _maps(self, magnitude: Tensor) -> Tensor:
+        """The last common maps, `(B, C, F / 2, N / 2)` rounded up."""
+        # Channels lie innermost: twice as fast on a CPU.
+        x = self.features(magnitude).contiguous(memory_format=torch.channels_last)
+        skipped = []
+        for convolution, norm in zip(self.down, self.down_norm, strict=True):
+            x = leaky_relu(norm(convolution(x)), 0.2)
+            skipped.append(x)
+        x = self.dropout(x)
+        for i in reversed(range(len(self.up))):
+            # The sizes on the way down are rounded up: these are the very ones, for any F and N.
+            x = self.up[i](x, output_size=skipped[i].shape[-2:])
+            x = leaky_relu(self.up_norm[i](x), 0.2) + skipped[i]
+        return x
+
+    def forward(self, magnitude: Tensor, frames: Tensor | None = None) -> NetworkOutput:
+        """Embedding and mask of each bin.
+
+        Args:
+            magnitude: `(B, F, N)` of mixtures, at any level; any N.
+            frames: `(K,)`, whole numbers: the frames whose embedding is given; by default all.
+
+        Returns:
+            A `NetworkOutput`, float32 also under autocast.
+        """
+        maps, size = self._maps(magnitude), magnitude.shape[-2:]
+        embedding = mask = None
+        if "embedding" in self.config.heads:
+            logits = self.embedding_head(maps, output_size=size)  # (B, D, F, N)
+            logits = logits if frames is None else logits.index_select(-1, frames)
+            embedding = unit_embedding(logits.permute(0, 2, 3, 1))
+        if "mask" in self.config.heads:
+            logits = self.mask_head(maps, output_size=size).squeeze(1)
+            mask = unit_mask(logits * self.mask_gain + self.mask_offset)
+        return NetworkOutput(embedding, mask)
