@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -21,11 +22,18 @@ class Labels(NamedTuple):
     silhouette: Tensor
     posterior: Tensor
 
-    def trusted(self, low: float = 0.25, high: float = 1.0) -> list[int]:
+    def trusted(
+        self, low: float = 0.25, high: float = 1.0, among: Sequence[int] | None = None
+    ) -> list[int]:
         """Segments whose confidence lies between two quantiles, in order of the bank.
 
         The default drops the least confident quarter (section 5 of the paper); (0, 0.25), (0.25, 0.5)
-        and so on are the quartiles of its figure 3.
+        and so on are the quartiles of its figure 3. Segments without a label (NaN) are left out.
+
+        Args:
+            low: quantile from which segments are trusted.
+            high: quantile up to which they are.
+            among: the segments that count; by default all.
 
         Raises:
             ValueError: for quantiles that are not 0 <= low < high <= 1.
@@ -39,7 +47,9 @@ class Labels(NamedTuple):
         """
         if not 0 <= low < high <= 1:
             raise ValueError(f"quantiles must satisfy 0 <= low < high <= 1, got {low} and {high}")
-        order = self.confidence.argsort(stable=True).tolist()
+        among = range(len(self.confidence)) if among is None else among
+        known = [i for i in among if not math.isnan(self.confidence[i])]
+        order = sorted(known, key=lambda i: (self.confidence[i].item(), i))
         return sorted(order[round(low * len(order)) : round(high * len(order))])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,7 +28,7 @@ class RemixBatch(NamedTuple):
     vocals: Tensor  # (B, T)
     accompaniment: Tensor  # (B, T)
     magnitude: Tensor  # (B, F, N) of the mixture
-    sources: Tensor  # (B, 2, F, N) magnitudes of accompaniment and vocals
+    spectra: Tensor  # (B, 2, F, N) complex, of accompaniment and vocals
     labels: Tensor  # (B, F, N) bool: the vocals are louder
     weights: Tensor  # (B, F, N) sqrt(|X| / mean |X|)
     confidence: Tensor  # (B,) the lower one of the two estimates'
@@ -67,6 +67,7 @@ class RemixStream:
         frames: STFT frames a sequence.
         seed: of every random choice.
         labels: how far segments can be trusted, from `tp.label`; None trusts all.
+        segments: the segments of the bank that may be used, such as a training part; None for all.
         quantiles: of the confidence, between which segments are trusted; the paper drops the least
             confident quarter.
         geometry: STFT of magnitudes, labels and weights.
@@ -109,6 +110,7 @@ class RemixStream:
         seed: int = 0,
         *,
         labels: Labels | None = None,
+        segments: Sequence[int] | None = None,
         quantiles: tuple[float, float] = (0.25, 1.0),
         geometry: Geometry | None = None,
         ratio: tuple[float, float] = (-2.5, 2.5),
@@ -151,21 +153,23 @@ class RemixStream:
         # One sample less than a hop short of a further frame; a change of speed needs some more.
         self.length = (self.frames - 1) * self.geometry.hop_length
         self._longest = math.ceil(max(1, self.length) * (1 + speed))
-        trusted = self._trusted(labels, quantiles, rank, world)
+        trusted = self._trusted(labels, quantiles, segments)[rank::world]
+        if not trusted:
+            raise ValueError(f"fewer trusted segments than processes ({world})")
         room = len(trusted) if pool is not None else slots
         self.store = RemixStore(trusted, room, every, (seed, rank, 1), self._estimates)
 
     def _trusted(
-        self, labels: Labels | None, quantiles: tuple[float, float], rank: int, world: int
+        self, labels: Labels | None, quantiles: tuple[float, float], among: Sequence[int] | None
     ) -> list[int]:
-        """Segments that this rank mixes."""
+        """Segments that can be mixed, of all ranks."""
         segments = self.bank.segments
-        chosen = labels.trusted(*quantiles) if labels is not None else list(range(len(segments)))
-        chosen = [i for i in chosen if not math.isnan(self.confidence[i])][rank::world]
+        if labels is None:
+            chosen = list(range(len(segments))) if among is None else sorted(among)
+        else:
+            chosen = labels.trusted(*quantiles, among)
         if not chosen:
-            raise ValueError(
-                f"none of {len(segments)} segments lies between quantiles {quantiles} of confidence"
-            )
+            raise ValueError(f"no segment lies between the quantiles {quantiles} of confidence")
         long = [i for i in chosen if segments[i].length >= self._longest]
         if not long:
             seconds = self._longest / self.bank.sample_rate
@@ -278,8 +282,7 @@ class RemixStream:
     ) -> RemixBatch:
         spectra = stft(torch.stack([accompaniment, vocals], 1), self.geometry)  # (B, 2, F, N)
         magnitude = spectra.sum(1).abs()
-        sources = spectra.abs()
-        labels = sources[:, 1] > sources[:, 0]
+        labels = spectra[:, 1].abs() > spectra[:, 0].abs()
         mean = magnitude.mean((-2, -1), keepdim=True)
         weights = (magnitude / torch.where(mean > 0, mean, 1)).sqrt()
         if self.bin_confidence:
@@ -294,7 +297,7 @@ class RemixStream:
         ]
         confidence = torch.stack(lowest).to(vocals.device, non_blocking=True)
         mixture = vocals + accompaniment
-        return RemixBatch(mixture, vocals, accompaniment, magnitude, sources, labels, weights, confidence)
+        return RemixBatch(mixture, vocals, accompaniment, magnitude, spectra, labels, weights, confidence)
 
     def _strength(self, held: list[Estimate], places: list[tuple[int, int]]) -> Tensor:
         """The teacher's posterior strength (B, F, N) of the bins of excerpts."""
