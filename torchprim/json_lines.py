@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +54,18 @@ def read(path: str | os.PathLike) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(record, dict):
             yield record
+
+
+def keep(path: str | os.PathLike, wanted: Callable[[dict[str, Any]], bool]) -> None:
+    """Keep only the records that are wanted; the file is replaced whole or not at all.
+
+    Raises:
+        OSError: where the file cannot be written.
+    """
+    kept = [json.dumps(record) + "\n" for record in read(path) if wanted(record)]
+    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.part")
+    try:
+        temporary.write_text("".join(kept))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -103,6 +103,13 @@ class Anchors:
         """`(2, D)`: accompaniment, vocals."""
         return self.sums / self.counts.clamp(min=1e-12)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"sums": self.sums.cpu(), "counts": self.counts.cpu()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.sums.copy_(state["sums"])
+        self.counts.copy_(state["counts"])
+
 
 class Trainer:
     """One network and what its training step needs.

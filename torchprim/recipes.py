@@ -1,0 +1,127 @@
+"""How a network is trained: settings by preset, each of which an option of train.py replaces."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+
+def _option(default: Any, text: str):
+    return dataclasses.field(default=default, metadata={"text": text})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of a training; the defaults are the paper's where it gives them."""
+
+    steps: int = _option(62_500, "optimisation steps; 50 epochs of 20,000 sequences in batches of 16")
+    batch_size: int = _option(16, "sequences a batch, on each device")
+    frames: int = _option(400, "STFT frames a sequence")
+    rate: float = _option(2e-4, "learning rate of Adam")
+    final_rate: float = _option(1.0, "share of the learning rate left at the end (cosine)")
+    loss: str = _option("deep", "clustering loss: deep or whitened")
+    balance: float = _option(0.5, "share of the mask's loss where there is an embedding, too")
+    order: int = _option(2, "mask loss: 1 on magnitudes, 2 on what a mask can reach of complex spectra")
+    cluster_frames: int = _option(0, "frames of a sequence embedded for the clustering loss; 0 for all")
+    clip: float = _option(5.0, "gradient norm that is clipped to")
+    autoclip: float = _option(0.0, "percentile of past gradient norms to clip to instead; 0 for none")
+    coherent: float = _option(0.0, "share of pairs from one and the same excerpt")
+    ratio_low: float = _option(-2.5, "lowest level of vocals to accompaniment in dB")
+    ratio_high: float = _option(2.5, "highest level of vocals to accompaniment in dB")
+    natural: int = _option(0, "1: the ratio is a change of the estimates' own levels")
+    eq: float = _option(0.0, "standard deviation in dB of a random equaliser of each source")
+    speed: float = _option(0.0, "largest relative change of speed of each source")
+    bin_confidence: int = _option(0, "1: weights times the teacher's posterior strength of each bin")
+    pool: int = _option(0, "number of fixed remixes (the paper: 20000); 0 for ever new ones")
+    check_every: int = _option(1250, "steps from one validation to the next; the paper's epoch")
+    validation_batches: int = _option(16, "batches of a validation")
+    log_every: int = _option(50, "steps from one line on the screen to the next")
+    precision: str = _option("auto", "auto, bf16 or fp32")
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("auto", "bf16", "fp32"):
+            raise ValueError(f"precision must be auto, bf16 or fp32, got {self.precision!r}")
+        if self.loss not in ("deep", "whitened"):
+            raise ValueError(f"loss must be deep or whitened, got {self.loss!r}")
+        for name in ("steps", "batch_size", "frames", "check_every", "validation_batches", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def stream_settings(self) -> dict[str, Any]:
+        """The arguments of `RemixStream` that a recipe fixes."""
+        return {
+            "ratio": (self.ratio_low, self.ratio_high),
+            "natural": bool(self.natural),
+            "coherent": self.coherent,
+            "eq": self.eq,
+            "speed": self.speed,
+            "bin_confidence": bool(self.bin_confidence),
+            "pool": self.pool or None,
+        }
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step."""
+        left = (1 + math.cos(math.pi * min(1.0, step / self.steps))) / 2
+        return self.rate * (self.final_rate + (1 - self.final_rate) * left)
+
+    def use_bfloat16(self, device: torch.device) -> bool:
+        """Whether the network runs under bf16 autocast: on a GPU, and on CPUs with such instructions."""
+        if self.precision != "auto":
+            return self.precision == "bf16"
+        return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        return dataclasses.asdict(self)
+
+
+# What the small networks gain from, see docs/training.md.
+_SMALL = {
+    "steps": 1500,
+    "batch_size": 8,
+    "frames": 256,
+    "rate": 1e-3,
+    "final_rate": 0.05,
+    "cluster_frames": 32,
+    "coherent": 0.8,
+    "natural": 1,
+    "check_every": 250,
+    "validation_batches": 6,
+    "log_every": 10,
+}
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "paper": Recipe(),
+        "chimera": Recipe(),
+        "small": Recipe(**_SMALL),
+        "unet": Recipe(**_SMALL | {"eq": 3.0}),
+    }
+)
+
+
+def options() -> list[tuple[str, type, str]]:
+    """Name, type and text of each setting, for a command line."""
+    types = {"int": int, "float": float, "str": str}
+    return [(f.name, types[str(f.type)], f.metadata["text"]) for f in dataclasses.fields(Recipe)]
+
+
+def find_recipe(preset: str, given: Any = None) -> Recipe:
+    """A preset's recipe; attributes of `given` that are not None take the place of its own.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from torchprim.recipes import find_recipe
+        >>> find_recipe("paper").frames, find_recipe("paper", SimpleNamespace(frames=100)).frames
+        (400, 100)
+    """
+    changes = {name: getattr(given, name, None) for name, *_ in options()}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    return dataclasses.replace(RECIPES[preset], **changes)
