@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         name: commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         for name, (_, text) in COMMANDS.items()
     }
+    # Read when torch is loaded. Threads that spin while they wait steal the core from the one that they
+    # wait for, where another program runs beside: measured, the melody then takes 40 times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         chosen = next((word for word in argv if not word.startswith("-")), None)
         if chosen in COMMANDS:
