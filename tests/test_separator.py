@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import torchprim as tp
-from torchprim import separator as module
+from torchprim import separation as module
 from torchprim.audio import demo_song, load_stems
 from torchprim.metrics.scale import sd_sdr
 from torchprim.pieces import cut, on_frames

@@ -43,7 +43,7 @@ _PUBLIC = {
     "silhouette": "torchprim.confidence",
     "posterior_strength": "torchprim.confidence",
     "PrimitiveSeparator": "torchprim.separator",
-    "Separation": "torchprim.separator",
+    "Separation": "torchprim.separation",
     "NetworkConfig": "torchprim.networks.config",
     "NETWORKS": "torchprim.networks.config",
     "build_network": "torchprim.networks.build",

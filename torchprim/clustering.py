@@ -57,11 +57,25 @@ def root(squared_distance: Tensor) -> Tensor:
     return squared_distance.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
 
 
-def centre_distances(masks: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted Euclidean distances of every bin to the centres 0 and 1, without stacking the masks."""
-    to_zero = sum(w * mask.square() for w, mask in zip(weights, masks, strict=True))
-    to_one = sum(w * (1 - mask).square() for w, mask in zip(weights, masks, strict=True))
-    return root(to_zero), root(to_one)
+def centre_distances(
+    masks: Sequence[Tensor], weights: Tensor, centres: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Weighted Euclidean distances of every bin to the two centres, without stacking the masks.
+
+    The centres are 0 and 1, or those given: `(..., 2, D)`, the first of accompaniment.
+    """
+    if centres is None:
+        to_zero = sum(w * mask.square() for w, mask in zip(weights, masks, strict=True))
+        to_one = sum(w * (1 - mask).square() for w, mask in zip(weights, masks, strict=True))
+        return root(to_zero), root(to_one)
+
+    def distance(centre: Tensor) -> Tensor:
+        places = (place.reshape(place.shape + (1,) * (masks[0].dim() - place.dim())) for place in centre)
+        return root(
+            sum(w * (mask - place).square() for w, mask, place in zip(weights, masks, places, strict=True))
+        )
+
+    return distance(centres[..., 0, :].unbind(-1)), distance(centres[..., 1, :].unbind(-1))
 
 
 def soft_assignment(

@@ -22,35 +22,59 @@ class Confidence(NamedTuple):
     posterior: Tensor
 
 
-def _loudest(masks: list[Tensor], magnitude: Tensor, share: float) -> Tensor:
+def loudest(masks: Sequence[Tensor] | Tensor, magnitude: Tensor, share: float) -> Tensor:
     """Embedding of the loudest `share` of each item's bins: `(..., P, D)`, loudest first."""
     magnitude = checks.magnitude(magnitude)
-    if magnitude.shape != masks[0].shape:
-        raise ValueError(f"magnitude has shape {tuple(magnitude.shape)}, the masks {tuple(masks[0].shape)}")
+    if isinstance(masks, Tensor):
+        masks = checks.real(masks, "masks", 3, "(..., F, N, D)")
+        shape = masks.shape[:-1]
+    else:
+        masks = checked_masks(masks)
+        shape = masks[0].shape
+    if magnitude.shape != shape:
+        raise ValueError(f"magnitude has shape {tuple(magnitude.shape)}, the masks {tuple(shape)}")
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], got {share!r}")
     flat = magnitude.flatten(-2)
     count = max(1, math.ceil(share * flat.shape[-1]))
     index = flat.detach().topk(count, dim=-1).indices
-    return torch.stack([mask.flatten(-2).gather(-1, index) for mask in masks], dim=-1)
+    if not isinstance(masks, Tensor):
+        return torch.stack([mask.flatten(-2).gather(-1, index) for mask in masks], dim=-1)
+    # A network's embedding is large, and lies frames first: its bins are fetched where they lie.
+    items, chosen = masks.reshape(-1, *masks.shape[-3:]), index.reshape(-1, count)
+    columns = shape[-1]
+    points = [item[i // columns, i % columns] for item, i in zip(items, chosen, strict=True)]
+    return torch.stack(points).reshape(*index.shape, masks.shape[-1])
 
 
-def _mean_silhouette(points: Tensor, weights: Tensor, n_points: int | None, generator) -> Tensor:
+def _checked_centres(centres: Tensor | None, points: Tensor) -> Tensor | None:
+    if centres is None:
+        return None
+    centres = checks.real(centres, "centres", 2, "(..., 2, D)").to(points)
+    if centres.shape not in ((2, points.shape[-1]), (*points.shape[:-2], 2, points.shape[-1])):
+        raise ValueError(f"centres must have shape (..., 2, {points.shape[-1]}), got {tuple(centres.shape)}")
+    return centres
+
+
+def _mean_silhouette(
+    points: Tensor, weights: Tensor, n_points: int | None, generator, centres: Tensor | None
+) -> Tensor:
     if n_points is not None:
         checks.integer(n_points, "n_points", 2)
         # One draw for the whole batch: an item's result does not depend on its neighbours.
         device = points.device if generator is None else generator.device
         chosen = torch.randperm(points.shape[-2], generator=generator, device=device)[:n_points]
         points = points.index_select(-2, chosen.to(points.device))
-    to_zero, to_one = centre_distances(points.detach().unbind(-1), weights.detach())
+    centres = None if centres is None else centres.detach()
+    to_zero, to_one = centre_distances(points.detach().unbind(-1), weights.detach(), centres)
     # The silhouette's distance is the clustering's: weighted.
     scaled = points * root(weights)
     return silhouette_samples(scaled, (to_one < to_zero).long()).mean(-1)
 
 
-def _mean_posterior(points: Tensor, weights: Tensor, beta: float | Tensor) -> Tensor:
+def _mean_posterior(points: Tensor, weights: Tensor, beta: float | Tensor, centres: Tensor | None) -> Tensor:
     checks.positive(beta, "beta")
-    to_zero, to_one = centre_distances(points.unbind(-1), weights)
+    to_zero, to_one = centre_distances(points.unbind(-1), weights, centres)
     vocals = torch.sigmoid(beta * (to_zero - to_one))
     # (K max γ - 1) / (K - 1) with K = 2
     return (2 * torch.maximum(vocals, 1 - vocals) - 1).mean(-1)
@@ -62,18 +86,20 @@ def silhouette(
     weights: Sequence[float] | Tensor | None = None,
     n_points: int | None = 1000,
     *,
+    centres: Tensor | None = None,
     share: float = 0.01,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Mean silhouette of loud bins in the primitive embedding (section 3.1.1, equation 2).
 
-    Each bin belongs to the nearer of the fixed centres 0 and 1; distances are those of equation 1.
+    Each bin belongs to the nearer centre, 0 or 1 if none are given; distances are those of equation 1.
 
     Args:
         masks: D masks `(..., F, N)`, as a sequence or as an embedding `(..., F, N, D)`.
         magnitude: of the mixture, `(..., F, N)`: the loudest bins are taken.
         weights: `(D,)` of the clustering; 1 each by default.
         n_points: bins drawn from the loudest ones, at least 2; None takes all, exactly, in tiles.
+        centres: `(2, D)` or `(..., 2, D)`, accompaniment first; 0 and 1 by default.
         share: of the bins that counts as the loudest.
         generator: for the draw.
 
@@ -90,9 +116,9 @@ def silhouette(
         >>> round(tp.silhouette([mask, mask], torch.rand(65, 400, generator=g), generator=g).item(), 3)
         1.0
     """
-    masks = checked_masks(masks)
-    points = _loudest(masks, magnitude, share)
-    return _mean_silhouette(points, checked_weights(weights, len(masks), points), n_points, generator)
+    points = loudest(masks, magnitude, share)
+    weights = checked_weights(weights, points.shape[-1], points)
+    return _mean_silhouette(points, weights, n_points, generator, _checked_centres(centres, points))
 
 
 def posterior_strength(
@@ -101,6 +127,7 @@ def posterior_strength(
     weights: Sequence[float] | Tensor | None = None,
     beta: float | Tensor = 5.0,
     *,
+    centres: Tensor | None = None,
     share: float = 0.01,
 ) -> Tensor:
     """Mean strength of the soft assignments of the loudest bins (section 3.1.2, equation 3).
@@ -112,6 +139,7 @@ def posterior_strength(
         magnitude: of the mixture, `(..., F, N)`.
         weights: `(D,)` of the clustering; 1 each by default.
         beta: of the clustering, positive.
+        centres: `(2, D)` or `(..., 2, D)`, accompaniment first; 0 and 1 by default.
         share: of the bins that counts as the loudest.
 
     Returns:
@@ -126,9 +154,9 @@ def posterior_strength(
         >>> tp.posterior_strength([torch.full((65, 40), 0.5)], magnitude).item()
         0.0
     """
-    masks = checked_masks(masks)
-    points = _loudest(masks, magnitude, share)
-    return _mean_posterior(points, checked_weights(weights, len(masks), points), beta)
+    points = loudest(masks, magnitude, share)
+    weights = checked_weights(weights, points.shape[-1], points)
+    return _mean_posterior(points, weights, beta, _checked_centres(centres, points))
 
 
 def confidence_measure(
@@ -138,6 +166,7 @@ def confidence_measure(
     beta: float | Tensor = 5.0,
     n_points: int | None = 1000,
     *,
+    centres: Tensor | None = None,
     share: float = 0.01,
     generator: torch.Generator | None = None,
 ) -> Confidence:
@@ -149,6 +178,7 @@ def confidence_measure(
         weights: `(D,)` of the clustering; 1 each by default.
         beta: of the clustering, positive.
         n_points: bins drawn for the silhouette, at least 2; None takes all of the loudest.
+        centres: `(2, D)` or `(..., 2, D)`, accompaniment first; 0 and 1 by default.
         share: of the bins that counts as the loudest.
         generator: for the draw.
 
@@ -164,9 +194,9 @@ def confidence_measure(
         >>> tp.confidence_measure(masks, magnitude).confidence.shape
         torch.Size([3])
     """
-    masks = checked_masks(masks)
-    points = _loudest(masks, magnitude, share)
-    weights = checked_weights(weights, len(masks), points)
-    strength = _mean_posterior(points, weights, beta)
-    score = _mean_silhouette(points, weights, n_points, generator)
+    points = loudest(masks, magnitude, share)
+    weights = checked_weights(weights, points.shape[-1], points)
+    centres = _checked_centres(centres, points)
+    strength = _mean_posterior(points, weights, beta, centres)
+    score = _mean_silhouette(points, weights, n_points, generator, centres)
     return Confidence(score * strength, score, strength)
