@@ -42,4 +42,5 @@ def versions(*packages: str) -> str:
 
 def device_line() -> str:
     """What the numbers were measured on."""
-    return f"CPU: {processor()}, {os.cpu_count()} logical cores seen"
+    policy = os.environ.get("OMP_WAIT_POLICY", "not set")
+    return f"CPU: {processor()}, {os.cpu_count()} logical cores seen, OMP_WAIT_POLICY {policy}"
