@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprim import checks
-from torchprim.checkpoint import read_checkpoint
+from torchprim.checkpoint import CheckpointError, read_checkpoint
 from torchprim.confidence import Confidence, confidence_measure, loudest
 from torchprim.kmeans import assign_to_centres, refine_centres
 from torchprim.mixture import Mixture
@@ -243,4 +243,7 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu", **settings
     """
     read = read_checkpoint(path, device)
     network = read.network.requires_grad_(False)
-    return NetworkSeparator(network, read.anchors, **settings).to(device).eval()
+    try:
+        return NetworkSeparator(network, read.anchors, **settings).to(device).eval()
+    except ValueError as error:
+        raise CheckpointError(path, str(error)) from error

@@ -1,0 +1,99 @@
+"""k-means from known starts and the soft assignment, against the definition and scikit-learn; grids."""
+
+import pytest
+import torch
+
+import torchprim as tp
+from torchprim.kmeans import assign_to_centres, centre_distance, refine_centres
+from torchprim.regrid import regrid
+
+
+def test_refined_centres_are_lloyds(generator):
+    points = torch.randn(2, 300, 5, generator=generator, dtype=torch.float64)
+    points[:, :150, 0] += 6
+    weights = torch.rand(2, 300, generator=generator, dtype=torch.float64)
+    starts = torch.zeros(2, 5, dtype=torch.float64)
+    starts[1, 0] = 1
+    got = refine_centres(points, starts, weights, 50)
+    for item in range(2):
+        first = torch.arange(300) >= 150
+        for k, member in enumerate((first, ~first)):
+            w = weights[item, member]
+            wanted = (w[:, None] * points[item, member]).sum(0) / w.sum()
+            torch.testing.assert_close(got[item, k], wanted)
+
+
+def test_scikit_learn_agrees(generator):
+    cluster = pytest.importorskip("sklearn.cluster")
+    points = torch.rand(400, 3, generator=generator, dtype=torch.float64)
+    weights = torch.rand(400, generator=generator, dtype=torch.float64)
+    starts = points[:2].clone()
+    theirs = cluster.KMeans(2, init=starts.numpy(), n_init=1, max_iter=300, tol=0.0)
+    theirs.fit(points.numpy(), sample_weight=weights.numpy())
+    got = refine_centres(points, starts, weights, 300)
+    torch.testing.assert_close(got, torch.from_numpy(theirs.cluster_centers_))
+
+
+def test_an_empty_cluster_stays_and_a_prior_holds_back():
+    points = torch.tensor([[1.0, 1.0], [1.0, 3.0]])
+    starts = torch.tensor([[1.0, 1.0], [90.0, 90.0]])
+    torch.testing.assert_close(refine_centres(points, starts), torch.tensor([[1.0, 2.0], [90.0, 90.0]]))
+    torch.testing.assert_close(refine_centres(points, starts, iterations=0), starts)
+    # 2 points against a prior of 1 x 2 points at the start: half way.
+    torch.testing.assert_close(refine_centres(points, starts, prior=1.0)[0], torch.tensor([1.0, 1.5]))
+    silent = refine_centres(points, starts, torch.zeros(2), prior=0.1)
+    torch.testing.assert_close(silent, starts)
+
+
+def test_assignment_is_equation_1(generator):
+    embedding = torch.rand(2, 9, 7, 4, generator=generator, dtype=torch.float64)
+    centres = torch.rand(2, 2, 4, generator=generator, dtype=torch.float64)
+    far = torch.stack([(embedding - c[:, None, None]).norm(dim=-1) for c in centres.unbind(1)])
+    wanted = torch.softmax(-3.0 * far, 0)[1]
+    torch.testing.assert_close(assign_to_centres(embedding, centres, 3.0), wanted)
+    frames_first = embedding.transpose(1, 2).contiguous().transpose(1, 2)
+    torch.testing.assert_close(assign_to_centres(frames_first, centres, 3.0), wanted)
+    # The same as the ensemble's equation 1 where the centres are 0 and 1.
+    corners = torch.stack([torch.zeros(4), torch.ones(4)]).double()
+    masks = embedding.unbind(-1)
+    torch.testing.assert_close(
+        assign_to_centres(embedding, corners, 5.0), tp.soft_assignment(masks, None, 5.0)
+    )
+
+
+def test_distances_do_not_cancel():
+    centre = torch.full((1, 20), 0.2236068)
+    near = centre + 1e-6 * torch.eye(20)
+    torch.testing.assert_close(centre_distance(near, centre), torch.full((20, 1), 1e-6), rtol=0.2, atol=0)
+    row = centre.clone().requires_grad_()
+    centre_distance(row, centre).sum().backward()
+    assert not row.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: refine_centres(x, torch.zeros(2, 3)), "centres have 3 dimensions, the points 4"),
+        (lambda x: refine_centres(x, x[:2], iterations=-1), "iterations must be a whole number at least 0"),
+        (lambda x: refine_centres(x, x[:2], prior=-1.0), "prior must not be negative, got -1.0"),
+        (lambda x: refine_centres(x, x[:2], torch.ones(3)), r"weights have shape \(3,\)"),
+        (lambda x: assign_to_centres(x[None], x[:3], 1.0), r"centres must have shape \(..., 2, 4\)"),
+        (lambda x: assign_to_centres(x[None], x[:2], 0.0), "beta must be positive, got 0.0"),
+    ],
+)
+def test_bad_clustering(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(torch.rand(5, 4))
+
+
+def test_regrid_keeps_places_in_hertz_and_seconds():
+    old, new = tp.Geometry(16000, 512, 128), tp.Geometry()
+    hertz, seconds = torch.arange(257) * old.bin_width, torch.arange(200) * 128 / 16000
+    plane = (hertz[:, None] / 16000 + seconds / 4).expand(2, 257, 200)
+    got = regrid(plane, old, new, 130)
+    inside = (torch.arange(1025) * new.bin_width).clamp(max=8000)
+    wanted = inside[:, None] / 16000 + (torch.arange(130) * 512 / 44100).clamp(max=199 * 128 / 16000) / 4
+    torch.testing.assert_close(got, wanted.expand(2, 1025, 130), atol=1e-5, rtol=0)
+    torch.testing.assert_close(regrid(plane, old, old, 200), plane)
+    with pytest.raises(ValueError, match="mask must have 1025 bins, got shape"):
+        regrid(plane, new, old, 3)

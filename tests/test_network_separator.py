@@ -1,0 +1,235 @@
+"""A trained network in the place of the primitives: clustering from anchors, heads, ensemble, loading."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+import torchprim as tp
+from torchprim import separation
+from torchprim.checkpoint import CheckpointError, save_checkpoint
+from torchprim.networks.heads import NetworkOutput
+
+GRID = tp.Geometry(16000, 256, 64)
+TINY = tp.NetworkConfig(
+    "tiny", geometry=GRID, layers=1, hidden=6, dimensions=4, heads=("embedding", "mask"), beta=12.0
+)
+
+
+def anchored(kind="blstm", **changes):
+    torch.manual_seed(0)
+    config = dataclasses.replace(TINY, kind=kind, **changes)
+    network = tp.build_network(config).eval().requires_grad_(False)
+    anchors = torch.nn.functional.normalize(torch.rand(2, 4) + torch.eye(2, 4), dim=-1)
+    return network, anchors
+
+
+class Oracle(torch.nn.Module):
+    """Embeds everything above half of the band as vocals, with noise that hides it from single bins."""
+
+    def __init__(self, heads=("embedding",), noise=0.1, shift=0.0):
+        super().__init__()
+        self.config = dataclasses.replace(TINY, heads=heads, dimensions=3)
+        self.noise, self.shift = torch.nn.Parameter(torch.tensor(noise)), shift
+
+    def forward(self, magnitude, frames=None):
+        batch, bins, count = magnitude.shape
+        vocals = (torch.arange(bins) > bins // 2).float()[:, None].expand(batch, bins, count)
+        generator = torch.Generator().manual_seed(1)
+        rows = torch.stack([1 - vocals, vocals, torch.full_like(vocals, self.shift)], -1)
+        rows = rows + self.noise * torch.rand(bins, count, 3, generator=generator)
+        embedding = torch.nn.functional.normalize(rows, dim=-1)
+        mask = vocals * 0.8 if "mask" in self.config.heads else None
+        return NetworkOutput(embedding if "embedding" in self.config.heads else None, mask)
+
+
+# ---- the separator
+
+
+def test_centres_are_found_and_named_with_no_ground_truth(generator):
+    """Embeddings of the song lie elsewhere than the anchors: k-means follows, names stay."""
+    network = Oracle(noise=0.05, shift=0.5)
+    anchors = torch.nn.functional.normalize(torch.tensor([[1.0, 0.2, 0.0], [0.2, 1.0, 0.0]]), dim=-1)
+    song = torch.randn(16000, generator=generator)
+    for order in (1, -1):
+        stems = tp.NetworkSeparator(network, anchors if order == 1 else anchors.flip(0))(song, 16000)
+        high, low = stems.mask[70:].mean(), stems.mask[:60].mean()
+        assert (high - low) * order > 0.8
+        assert stems.silhouette > 0.8 and stems.posterior > 0.9
+    blurred = tp.NetworkSeparator(Oracle(noise=3.0), anchors)(song, 16000)
+    assert blurred.confidence < 0.5 * stems.confidence  # says that it does not know
+
+
+@pytest.mark.parametrize("kind", ["blstm", "unet"])
+@pytest.mark.parametrize("use", ["auto", "embedding", "mask", "both"])
+def test_what_comes_back(kind, use, generator):
+    separator = tp.NetworkSeparator(*anchored(kind), use=use)
+    batch = 0.1 * torch.randn(2, 12345, generator=generator)
+    stems = separator(batch, 22050)
+    grid = (2, GRID.bins, GRID.frames(math.ceil(12345 * 16000 / 22050)))
+    assert stems.mask.shape == grid
+    wanted = {"auto": ["mask"], "mask": ["mask"], "embedding": ["embedding"], "both": ["embedding", "mask"]}
+    assert list(stems.masks) == wanted[use]
+    torch.testing.assert_close(stems.mask, sum(stems.masks.values()) / len(stems.masks))
+    assert ((stems.mask >= 0) & (stems.mask <= 1)).all()
+    torch.testing.assert_close(stems.vocals + stems.accompaniment, batch, atol=1e-5, rtol=0)
+    torch.testing.assert_close(stems.silhouette * stems.posterior, stems.confidence)
+    for i in range(2):  # batch equals loop
+        alone = separator(batch[i], 22050)
+        torch.testing.assert_close(alone.vocals, stems.vocals[i], atol=1e-5, rtol=0)
+        torch.testing.assert_close(alone.confidence, stems.confidence[i], atol=1e-3, rtol=0)
+    assert torch.equal(separator(batch, 22050).confidence, stems.confidence)  # repeats
+    stereo = separator(batch, 22050, channels=True)
+    assert stereo.vocals.shape == batch.shape and stereo.confidence.shape == ()
+    many = separator(batch.reshape(2, 1, 1, -1).double(), 22050)
+    assert many.vocals.dtype == torch.float64 and many.confidence.shape == (2, 1, 1)
+
+
+def test_confidence_is_the_measure_of_its_own_clustering(generator):
+    network, anchors = anchored(heads=("mask",))[0], None
+    song = torch.randn(9000, generator=generator)
+    stems = tp.NetworkSeparator(network, anchors)(song, 16000)
+    magnitude = tp.stft(song - song.mean(), GRID).abs()
+    wanted = tp.confidence_measure([stems.mask], magnitude, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(stems.confidence, wanted.confidence)
+
+
+def test_confidence_with_centres(generator):
+    """Centres of an embedding: the same as 0 and 1 where they are that, and as written out elsewhere."""
+    embedding = torch.rand(2, 20, 30, 3, generator=generator)
+    magnitude = torch.rand(2, 20, 30, generator=generator)
+    corners = torch.stack([torch.zeros(3), torch.ones(3)])
+    given, usual = (
+        tp.confidence_measure(embedding, magnitude, n_points=None, centres=centres, share=0.2)
+        for centres in (corners, None)
+    )
+    for one, other in zip(given, usual, strict=True):
+        torch.testing.assert_close(one, other)
+    centres = torch.rand(2, 2, 3, generator=generator)
+    got = tp.posterior_strength(embedding, magnitude, beta=4.0, centres=centres, share=0.2)
+    for i in range(2):
+        points = embedding[i].flatten(0, 1)[magnitude[i].flatten().topk(120).indices]
+        far = torch.stack([(points - c).norm(dim=-1) for c in centres[i]])
+        most = torch.softmax(-4 * far, 0).amax(0)
+        torch.testing.assert_close(got[i], (2 * most - 1).mean())
+    with pytest.raises(ValueError, match=r"centres must have shape \(..., 2, 3\), got \(3, 3\)"):
+        tp.silhouette(embedding, magnitude, centres=torch.rand(3, 3))
+
+
+@pytest.mark.parametrize("use", ["embedding", "mask", "both"])
+def test_silence_constants_and_a_few_samples(use, generator):
+    separator = tp.NetworkSeparator(*anchored(), use=use)
+    for song in (torch.zeros(2, 3000), torch.full((2, 3000), 0.3)):
+        stems = separator(song, 44100)
+        assert not stems.mask.any() and not stems.vocals.any()
+        assert not stems.confidence.any()
+    for samples in (1, 2, 10, 63, 64, 65):
+        stems = separator(torch.randn(2, samples, generator=generator), 44100)
+        assert stems.vocals.shape == (2, samples)
+        assert torch.isfinite(stems.vocals).all() and torch.isfinite(stems.confidence).all()
+
+
+def test_long_audio_goes_in_pieces(monkeypatch, generator):
+    monkeypatch.setattr(separation, "PIECE_SECONDS", 1.0)
+    monkeypatch.setattr(separation, "OVERLAP_SECONDS", 0.2)
+    song, seen = torch.randn(40000, generator=generator), []
+    stems = tp.NetworkSeparator(*anchored())(
+        song, 16000, keep_masks=True, progress=lambda *done: seen.append(done)
+    )
+    assert len(seen) > 2 and seen[-1] == (len(seen), len(seen))
+    assert stems.mask.shape == (GRID.bins, GRID.frames(40000))
+    torch.testing.assert_close(stems.vocals + stems.accompaniment, song, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("heads", "anchors", "arguments", "message"),
+    [
+        (("mask",), None, {"use": "embedding"}, "use='embedding' needs .* no embedding head"),
+        (("embedding",), None, {}, "use='embedding' needs an embedding with anchors; .* no anchors"),
+        (("embedding",), torch.zeros(2, 4), {"use": "both"}, "use='both' needs a mask head"),
+        (("mask",), None, {"use": "best"}, "use must be one of auto, embedding, mask, both, got 'best'"),
+        (("mask",), torch.zeros(2, 9), {}, r"anchors must have shape \(2, 4\), got \(2, 9\)"),
+        (("mask",), None, {"beta": -1.0}, "beta must be positive, got -1.0"),
+        (("mask",), None, {"n_points": 1}, "n_points must be a whole number at least 2"),
+    ],
+)
+def test_bad_settings(heads, anchors, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tp.NetworkSeparator(anchored(heads=heads)[0], anchors, **arguments)
+
+
+# ---- beside the primitives
+
+
+def test_one_more_cue_is_one_more_cue(generator):
+    """Equation 1 over the primitives' masks and the network's, on the preset's grid."""
+    song = torch.randn(20000, generator=generator)
+    network = tp.NetworkSeparator(anchored(heads=("mask",))[0])
+    for preset in ("best", "companion"):
+        separator = network.with_primitives(preset, 3.0)
+        stems = separator(song, 44100)
+        weights = separator.preset.weights
+        assert list(stems.masks) == [*weights, "network"]
+        wanted = tp.soft_assignment(
+            list(stems.masks.values()), [*weights.values(), 3.0], separator.preset.beta
+        )
+        torch.testing.assert_close(stems.mask, wanted)
+        assert stems.mask.shape[-2] == separator.preset.geometry.bins
+        assert stems.confidence.isfinite()
+
+
+def test_same_grid_needs_no_interpolation(generator):
+    network = tp.NetworkSeparator(
+        tp.build_network(dataclasses.replace(tp.NETWORKS["unet"], channels=2)).eval()
+    )
+    song = torch.randn(20000, generator=generator)
+    with torch.inference_mode():
+        together = network.with_primitives()(song, 44100)
+        assert torch.equal(together.masks["network"], network(song, 44100).mask)
+        assert network.with_primitives().weight == 4.0  # a third of all
+
+
+def test_bad_ensembles():
+    network = tp.NetworkSeparator(anchored(heads=("mask",))[0])
+    with pytest.raises(ValueError, match="weight must be positive, got 0"):
+        network.with_primitives(weight=0)
+    with pytest.raises(ValueError, match="unknown preset 'bst'"):
+        network.with_primitives("bst")
+    with pytest.raises(ValueError, match="a preset has no field 'betta'"):
+        network.with_primitives(betta=1.0)
+
+
+# ---- files
+
+
+def test_load(tmp_path, generator):
+    network, anchors = anchored()
+    save_checkpoint(tmp_path / "best.pt", network, anchors)
+    song = torch.randn(9000, generator=generator)
+    for use in ("embedding", "mask"):
+        loaded = tp.load(tmp_path / "best.pt", use=use)
+        own = tp.NetworkSeparator(network, anchors, use=use)
+        assert torch.equal(loaded(song, 16000).vocals, own(song, 16000).vocals)
+        assert loaded.identity == own.identity
+        assert not any(p.requires_grad for p in loaded.parameters()) and not loaded.training
+
+
+def test_identity_changes_with_all_that_changes_the_masks(tmp_path):
+    network, anchors = anchored()
+    seen = {tp.NetworkSeparator(network, anchors, **kw).identity
+            for kw in ({}, {"use": "both"}, {"beta": 3.0}, {"n_points": None})}  # fmt: skip
+    seen.add(tp.NetworkSeparator(network, anchors + 0.1).identity)
+    seen.add(tp.NetworkSeparator(tp.build_network(TINY), anchors).identity)
+    separator = tp.NetworkSeparator(network, anchors)
+    seen |= {separator.with_primitives(*a).identity for a in ((), ("paper",), ("best", 2.0))}
+    assert len(seen) == 9
+    assert tp.NetworkSeparator(network, anchors).identity == separator.identity
+
+
+def test_load_says_what_is_wrong(tmp_path):
+    with pytest.raises(CheckpointError, match=r"none\.pt: there is no such file"):
+        tp.load(tmp_path / "none.pt")
+    save_checkpoint(tmp_path / "a.pt", anchored(heads=("embedding",))[0])
+    with pytest.raises(CheckpointError, match=r"a\.pt: use='embedding' needs .*no anchors"):
+        tp.load(tmp_path / "a.pt")
