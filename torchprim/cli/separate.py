@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
 import sys
@@ -31,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="where DIR/<name>/vocals.wav will be")
     parser.add_argument("--preset", choices=PRESETS, default="best", help="settings of the ensemble (best)")
     parser.add_argument("--method", choices=METHODS, default="pcl", help="the ensemble, or one cue (pcl)")
+    parser.add_argument("--checkpoint", metavar="FILE", help="a trained network instead: RUN/best.pt")
+    parser.add_argument(
+        "--with-primitives",
+        action="store_true",
+        help="the network as one more cue of the ensemble that --preset names",
+    )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="(auto)")
     parser.add_argument(
         "--format",
@@ -49,8 +56,14 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.out:
         raise UsageError("argument --out: must name a folder, got ''")
+    if args.with_primitives and args.checkpoint is None:
+        raise UsageError("argument --with-primitives: needs a network, named by --checkpoint")
+    if args.checkpoint is not None and args.method != "pcl":
+        raise UsageError(f"argument --method: {args.method} is one cue, and --checkpoint names a network")
     out = Path(args.out)
     device = choose_device(args.device)
+    if args.checkpoint is not None:
+        args.digest = _digest(args.checkpoint)
     try:
         records = Records(out)
         found = gather(args.inputs, out, records.by_path)
@@ -105,13 +118,37 @@ def _say(text: str, stream: Any = None) -> None:
 
 
 def _separator(args: argparse.Namespace, device: str) -> Any:
+    if args.checkpoint is not None:
+        from torchprim.checkpoint import CheckpointError
+        from torchprim.network_separator import load
+
+        try:
+            network = load(args.checkpoint, device)
+        except CheckpointError as error:
+            raise AudioError(error.path, error.reason) from error
+        return network.with_primitives(args.preset).to(device).eval() if args.with_primitives else network
+
     from torchprim.separator import PrimitiveSeparator
 
     return PrimitiveSeparator(args.preset, args.method).to(device).eval()
 
 
 def _settings(args: argparse.Namespace) -> dict[str, str]:
-    return {"preset": args.preset, "method": args.method, "format": args.format}
+    if args.checkpoint is None:
+        return {"preset": args.preset, "method": args.method, "format": args.format}
+    beside = {"preset": args.preset, "method": "pcl + network"}
+    alone = {"preset": "network", "method": "network"}
+    chosen = beside if args.with_primitives else alone
+    return {**chosen, "format": args.format, "checkpoint": args.digest}
+
+
+def _digest(checkpoint: str) -> str:
+    """A word for the content of the checkpoint: stems of another are made anew."""
+    try:
+        with open(checkpoint, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise AudioError(checkpoint, (error.strerror or str(error)).lower()) from error
 
 
 def _is_done(song: Song, record: dict[str, Any] | None, out: Path, args: argparse.Namespace) -> bool:

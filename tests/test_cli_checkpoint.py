@@ -1,0 +1,66 @@
+"""`torchprim separate --checkpoint`: a trained network in the command line."""
+
+import pytest
+import torch
+
+import torchprim as tp
+from tests.separating import lines, separate
+from torchprim.audio import load_audio, save
+from torchprim.checkpoint import save_checkpoint
+
+TINY = tp.NetworkConfig("tiny", "unet", ("mask",), tp.Geometry(16000, 256, 64), layers=2, channels=4)
+
+
+def trained(path, seed):
+    torch.manual_seed(seed)
+    save_checkpoint(path, tp.build_network(TINY))
+    return path
+
+
+@pytest.fixture
+def song(tmp_path, generator):
+    save(tmp_path / "song.wav", 0.1 * torch.randn(2, 30000, generator=generator), 44100)
+    return tmp_path / "song.wav"
+
+
+def test_a_network_separates_and_is_part_of_what_is_done(tmp_path, song, capsys):
+    best, out = trained(tmp_path / "best.pt", 0), tmp_path / "out"
+    arguments = (song, "--out", out, "--checkpoint", best)
+    assert separate(*arguments) == 0
+    audio, rate = load_audio(song)
+    stems = {name: load_audio(out / "song" / f"{name}.wav")[0] for name in ("vocals", "accompaniment")}
+    torch.testing.assert_close(sum(stems.values()), audio, atol=1e-5, rtol=0)
+    wanted = tp.load(best)(audio, rate, channels=True)
+    torch.testing.assert_close(stems["vocals"], wanted.vocals, atol=1e-5, rtol=0)
+    (record,) = lines(out)
+    assert (record["preset"], record["method"]) == ("network", "network")
+    assert record["confidence"] == pytest.approx(wanted.confidence.item(), abs=1e-3)
+    capsys.readouterr()
+
+    assert separate(*arguments) == 0
+    assert "0 separated, 1 done before" in capsys.readouterr().out
+    assert separate(*arguments, "--with-primitives", "--preset", "companion") == 0
+    assert "1 separated, 0 done before" in capsys.readouterr().out
+    (record,) = lines(out)
+    assert (record["preset"], record["method"]) == ("companion", "pcl + network")
+    assert separate(*arguments) == 0
+    assert "1 separated, 0 done before" in capsys.readouterr().out
+    trained(best, 1)  # trained on: the same name, other weights
+    assert separate(*arguments) == 0
+    assert "1 separated, 0 done before" in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_cannot_be_used_is_one_line(tmp_path, song, capsys):
+    (tmp_path / "text.pt").write_text("no checkpoint")
+    for name, reason in (("none.pt", "no such file"), ("text.pt", "is not a checkpoint")):
+        assert separate(song, "--out", tmp_path / "out", "--checkpoint", tmp_path / name) == 1
+        said = capsys.readouterr().err.strip()
+        assert said.startswith(f"error: {tmp_path / name}: {reason}") and "\n" not in said
+
+
+def test_wrong_usage(tmp_path, song, capsys):
+    assert separate(song, "--out", tmp_path / "out", "--with-primitives") == 2
+    assert "--with-primitives: needs a network" in capsys.readouterr().err
+    best = trained(tmp_path / "best.pt", 0)
+    assert separate(song, "--out", tmp_path / "out", "--checkpoint", best, "--method", "hpss") == 2
+    assert "--method: hpss is one cue" in capsys.readouterr().err
