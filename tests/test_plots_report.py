@@ -6,8 +6,6 @@ import math
 import re
 import subprocess
 import sys
-import warnings
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,6 @@ import soundfile
 import torch
 
 import torchprim as tp
-from torchprim.cli.main import main
 from torchprim.log_frequency import on_log_frequency
 from torchprim.page import Table, render_page
 from torchprim.players import bit_rate, mp3
@@ -25,42 +22,14 @@ from torchprim.report import loudest_start, make_report
 from torchprim.report_pictures import chosen_cues, draw_pictures
 from torchprim.svg import inline_svg
 
+from .page_reader import Page
+
 RATE = 44100
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def tone(hertz, seconds, rate=RATE):
     return 0.5 * torch.sin(2 * math.pi * hertz * torch.arange(round(seconds * rate)) / rate)
-
-
-class Page(HTMLParser):
-    """What a page holds; raises where an element is not closed in its turn."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.elements, self.ids, self.text = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        self.ids += [value for key, value in attrs if key == "id"]
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        self.ids += [value for key, value in attrs if key == "id"]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.elements if name == tag]
 
 
 # ---------------------------------------------------------------- pictures
@@ -338,72 +307,3 @@ def test_report_arguments(song, separator):
     bare = separator(song.mean(0), RATE, keep_masks=False)
     with pytest.raises(ValueError, match="separation must hold its masks"):
         draw_pictures(tp.stft(song.mean(0)).abs(), bare, separator.preset)
-
-
-# ---------------------------------------------------------------- the command
-
-
-@pytest.fixture(scope="module")
-def song_file(tmp_path_factory, song):
-    path = tmp_path_factory.mktemp("in") / "Ünïcode 'song' #1.wav"
-    soundfile.write(path, song.T.numpy(), RATE)
-    return path
-
-
-def test_command(song_file, tmp_path, capsys):
-    arguments = ["report", str(song_file), "--out", str(tmp_path / "a" / "b"), "--device", "cpu"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert main([*arguments, "--preset", "paper", "--cues", "hpss,2dft-m"]) == 0
-    target = tmp_path / "a" / "b" / "Ünïcode 'song' #1.html"
-    assert capsys.readouterr().out.strip() == str(target)
-    assert [path.name for path in target.parent.iterdir()] == [target.name]
-    text = "".join(Page(target.read_text(encoding="utf-8")).text)
-    assert "Ünïcode 'song' #1" in text and "preset paper" in text and "HPSS and 2DFT-M" in text
-
-
-def failure(arguments, capsys):
-    status = main(["report", *map(str, arguments)])
-    lines = capsys.readouterr().err.strip().splitlines()
-    return status, lines
-
-
-def test_command_errors_are_one_line(song_file, tmp_path, capsys):
-    empty = tmp_path / "empty.wav"
-    empty.touch()
-    text = tmp_path / "text.wav"
-    text.write_text("no sound")
-    for path in (tmp_path / "missing.wav", empty, text, tmp_path):
-        status, lines = failure([path, "--out", tmp_path / "out"], capsys)
-        assert status == 1 and len(lines) == 1 and str(path) in lines[0]
-    assert not (tmp_path / "out").exists()
-    status, lines = failure([song_file, "--out", empty / "x"], capsys)
-    assert status == 1 and len(lines) == 1 and str(empty) in lines[0]
-
-
-def test_command_survives_what_nobody_expected(song_file, tmp_path, capsys, monkeypatch):
-    (tmp_path / f"{song_file.stem}.html").write_text("an earlier report")
-
-    def fail(*_, **__):
-        raise MemoryError
-
-    monkeypatch.setattr("torchprim.report.make_report", fail)
-    status, lines = failure([song_file, "--out", tmp_path], capsys)
-    assert status == 1 and lines == [f"error: {song_file}: not enough memory"]
-    (left,) = tmp_path.iterdir()
-    assert left.read_text() == "an earlier report"
-
-
-def test_command_usage(song_file, tmp_path, capsys):
-    out = ["--out", tmp_path]
-    for wrong in (
-        ["--cues", "hpss"],
-        ["--cues", "a,b"],
-        ["--start", "99"],
-        ["--start", "nan"],
-        ["--preset", "x"],
-    ):
-        status, lines = failure([song_file, *out, *wrong], capsys)
-        assert status == 2 and "error:" in lines[-1], wrong
-    assert failure([song_file], capsys)[0] == 2
-    assert not list(tmp_path.iterdir())
