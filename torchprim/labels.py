@@ -22,9 +22,7 @@ class Labels(NamedTuple):
     silhouette: Tensor
     posterior: Tensor
 
-    def trusted(
-        self, low: float = 0.25, high: float = 1.0, among: Sequence[int] | None = None
-    ) -> list[int]:
+    def trusted(self, low: float = 0.25, high: float = 1.0, among: Sequence[int] | None = None) -> list[int]:
         """Segments whose confidence lies between two quantiles, in order of the bank.
 
         The default drops the least confident quarter (section 5 of the paper); (0, 0.25), (0.25, 0.5)
@@ -88,6 +86,14 @@ def label(
 
     Raises:
         OSError: where the file cannot be written.
+
+    Example:
+        >>> import tempfile, torchprim as tp
+        >>> from torchprim.audio import demo_song
+        >>> with tempfile.TemporaryDirectory() as cache:
+        ...     bank = tp.Bank([demo_song()], cache=cache, progress=False)
+        >>> tp.label(bank, tp.PrimitiveSeparator(), progress=False).confidence.shape
+        torch.Size([1])
     """
     from tqdm import tqdm
 

@@ -65,8 +65,8 @@ def gated_loudness(powers: Tensor) -> float:
         >>> import torch
         >>> from torchprim.loudness import block_powers, gated_loudness
         >>> tone = torch.sin(2 * torch.pi * 997 * torch.arange(5 * 48000) / 48000)
-        >>> round(gated_loudness(block_powers(tone, 48000)), 1)
-        -3.0
+        >>> abs(gated_loudness(block_powers(tone, 48000)) + 3.01) < 0.1
+        True
     """
     width = min(_GATE_BLOCKS, len(powers))
     blocks = powers.double().unfold(0, width, 1).mean(-1)

@@ -81,6 +81,15 @@ class StemBank(Bank):
 
     Raises:
         AudioError: for a root without songs, or where no song can be used.
+
+    Example:
+        >>> import tempfile, torchprim as tp
+        >>> from torchprim.audio import demo_song
+        >>> with tempfile.TemporaryDirectory() as cache:
+        ...     bank = tp.StemBank([demo_song()], cache=cache, progress=False)
+        >>> vocals, accompaniment = bank.stems([0])
+        >>> vocals.shape
+        torch.Size([1, 268288])
     """
 
     kind = "stems"
