@@ -67,9 +67,10 @@ def label(
 ) -> Labels:
     """Run the teacher on every segment, and keep its confidence in a file of JSON lines.
 
-    What the file holds already is not computed again, so a killed run goes on where it was. With several
-    ranks each does its part of the work and appends to the same file; then the labels of the other
-    ranks' segments that are not there yet are NaN.
+    What the file holds already is not written again, so a killed run goes on where it was, to the same
+    numbers: the segments of a batch are always the same, whatever is missing, and however many ranks
+    there are. With several ranks each does its part of the batches and appends to the same file; then
+    the labels of the other ranks' segments that are not there yet are NaN.
 
     Args:
         bank: the segments.
@@ -99,8 +100,8 @@ def label(
 
     wanted = [_record(bank, i, teacher.identity) for i in range(len(bank.segments))]
     known = {_key(record): record for record in json_lines.read(path)} if path is not None else {}
-    missing = [i for i, record in enumerate(wanted) if _key(record) not in known]
-    batches = list(bank.batches(batch_size, missing[rank::world]))
+    missing = {i for i, record in enumerate(wanted) if _key(record) not in known}
+    batches = [b for b in list(bank.batches(batch_size))[rank::world] if not missing.isdisjoint(b)]
     with tqdm(
         total=sum(map(len, batches)), desc="label", unit="segment", disable=not progress, file=sys.stderr
     ) as bar:
@@ -111,7 +112,8 @@ def label(
             done = []
             for i, (confidence, silhouette, posterior) in zip(batch, measures, strict=True):
                 values = {"confidence": confidence, "silhouette": silhouette, "posterior": posterior}
-                done.append(wanted[i] | values)
+                if i in missing:
+                    done.append(wanted[i] | values)
             if path is not None:
                 json_lines.append(path, done)
             known |= {_key(record): record for record in done}

@@ -75,7 +75,8 @@ class RemixStream:
         natural: the ratio is a change of the levels that the estimates have, not the level itself.
         coherent: share of pairs that are the two estimates of one and the same excerpt.
         slots: segments that the store holds.
-        every: steps from one renewal of a segment in the store to the next.
+        every: steps from one renewal of a segment in the store to the next, on average: `teacher_batch`
+            of them are renewed at a time.
         eq: standard deviation in dB of a random, smooth equaliser of each source.
         speed: largest relative change of speed (pitch and tempo together) of each source, such as 0.06.
         bin_confidence: whether weights are multiplied by the teacher's posterior strength of each bin.
@@ -130,6 +131,7 @@ class RemixStream:
         self.frames = checks.integer(frames, "frames", 1)
         checks.integer(slots, "slots", 1)
         checks.integer(every, "every", 1)
+        checks.integer(teacher_batch, "teacher_batch", 1)
         if not (math.isfinite(ratio[0]) and math.isfinite(ratio[1]) and ratio[0] <= ratio[1]):
             raise ValueError(f"ratio must be two levels in dB, the lower one first, got {ratio}")
         if not 0 <= coherent <= 1:
@@ -156,8 +158,12 @@ class RemixStream:
         trusted = self._trusted(labels, quantiles, segments)[rank::world]
         if not trusted:
             raise ValueError(f"fewer trusted segments than processes ({world})")
+        if coherent < 1 and len({bank.segments[i].song for i in trusted}) < 2:
+            name = bank.names[bank.segments[trusted[0]].song]
+            of = f" by process {rank} of {world}" if world > 1 else ""
+            raise ValueError(f"pairs need two songs, only {name} can be used{of}; coherent=1 takes one")
         room = len(trusted) if pool is not None else slots
-        self.store = RemixStore(trusted, room, every, (seed, rank, 1), self._estimates)
+        self.store = RemixStore(trusted, room, every, (seed, rank, 1), self._estimates, teacher_batch)
 
     def _trusted(
         self, labels: Labels | None, quantiles: tuple[float, float], among: Sequence[int] | None
@@ -174,9 +180,6 @@ class RemixStream:
         if not long:
             seconds = self._longest / self.bank.sample_rate
             raise ValueError(f"no trusted segment is as long as {self.frames} frames ({seconds:.1f} s)")
-        if self.coherent < 1 and len({segments[i].song for i in long}) < 2:
-            name = self.bank.names[segments[long[0]].song]
-            raise ValueError(f"pairs need two songs, only {name} can be used; coherent=1 takes one")
         return long
 
     def _estimates(self, indices: list[int]) -> list[Estimate]:
@@ -203,7 +206,8 @@ class RemixStream:
     def batch(self, step: int) -> RemixBatch:
         """The batch of a step."""
         held = self.store.at(step)
-        draws = [self._draw(held, generator) for generator in self._generators(step)]
+        songs = [self.bank.segments[estimate.segment].song for estimate in held]
+        draws = [self._draw(held, songs, generator) for generator in self._generators(step)]
         common = torch.Generator().manual_seed(mixed_seed(self.seed, self.rank, 3, step))
         sources = torch.stack([self._crops(held, draws, source, common) for source in (0, 1)])
         vocals, accompaniment = self._levelled(sources, draws)
@@ -218,7 +222,7 @@ class RemixStream:
                 number = int(torch.randint(self.pool, (), generator=base))
             yield torch.Generator().manual_seed(mixed_seed(self.seed, self.rank, 4, number))
 
-    def _draw(self, held: list[Estimate], generator: torch.Generator) -> _Draw:
+    def _draw(self, held: list[Estimate], songs: list[int], generator: torch.Generator) -> _Draw:
         def uniform() -> float:
             return float(torch.rand((), generator=generator))
 
@@ -227,7 +231,6 @@ class RemixStream:
             room = (held[slot].audio.shape[-1] - self._longest) // self.geometry.hop_length
             return int(uniform() * (room + 1)) * self.geometry.hop_length
 
-        songs = [self.bank.segments[estimate.segment].song for estimate in held]
         vocals = int(uniform() * len(held))
         # A small store may hold one song alone for a while; then the pair is a coherent one.
         others = [slot for slot, song in enumerate(songs) if song != songs[vocals]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -37,15 +38,17 @@ class RemixStore:
     """Slots of estimates whose content at any step is a function of (seed, rank, step).
 
     The trusted segments are walked in one shuffled order after another. The first `slots` of that walk
-    fill the store; then, every `every` steps, the next one replaces the oldest. A store with room for
-    all segments is filled once and stays.
+    fill the store; then the next ones replace the oldest, one every `every` steps on average, `group` of
+    them at a time. The same segments are always estimated together, wherever one begins: the last bits
+    of a batch depend on its size. A store with room for all segments is filled once and stays.
 
     Args:
         segments: trusted segments, of this rank.
-        slots: size of the store.
+        slots: size of the store; rounded up to whole groups.
         every: steps from one renewal to the next.
         seed: of the walk; ranks get different ones.
         estimate: gives the estimates of several segments.
+        group: segments that are estimated together.
     """
 
     def __init__(
@@ -55,10 +58,11 @@ class RemixStore:
         every: int,
         seed: tuple[int, ...],
         estimate: Callable[[list[int]], list[Estimate]],
+        group: int = 1,
     ) -> None:
         self.segments = list(segments)
-        self.slots = min(slots, len(self.segments))
-        self.every = every
+        self.slots = min(-(-slots // group) * group, len(self.segments))
+        self.every, self.group = every, group
         self.seed = seed
         self.estimate = estimate
         self._position: list[int] = [-1] * self.slots
@@ -79,14 +83,16 @@ class RemixStore:
 
     def at(self, step: int) -> list[Estimate]:
         """The estimates of all slots at a step; what is not there yet is computed."""
-        renewals = 0 if self.slots == len(self.segments) else step // self.every
+        whole = self.slots == len(self.segments)
+        renewals = 0 if whole else step // (self.every * self.group) * self.group
         latest = self.slots + renewals  # positions walked so far
         wanted = [latest - 1 - (latest - 1 - slot) % self.slots for slot in range(self.slots)]
-        stale = [slot for slot in range(self.slots) if self._position[slot] != wanted[slot]]
-        if stale:
-            estimates = self.estimate([self._segment_at(wanted[slot]) for slot in stale])
-            for slot, made in zip(stale, estimates, strict=True):
-                self._position[slot], self._held[slot] = wanted[slot], made
+        stale = sorted((wanted[slot], slot) for slot in range(self.slots) if self._position[slot] != wanted[slot])
+        for _, members in groupby(stale, lambda pair: pair[0] // self.group):
+            together = list(members)
+            estimates = self.estimate([self._segment_at(position) for position, _ in together])
+            for (position, slot), made in zip(together, estimates, strict=True):
+                self._position[slot], self._held[slot] = position, made
         return self._held
 
 
