@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from torchprim import checks
+
 
 def _option(default: Any, text: str):
     return dataclasses.field(default=default, metadata={"text": text})
@@ -39,6 +41,9 @@ class Recipe:
     speed: float = _option(0.0, "largest relative change of speed of each source")
     bin_confidence: int = _option(0, "1: weights times the teacher's posterior strength of each bin")
     pool: int = _option(0, "number of fixed remixes (the paper: 20000); 0 for ever new ones")
+    slots: int = _option(128, "segments whose estimates are kept on the device")
+    every: int = _option(4, "steps from one renewal of an estimate to the next")
+    teacher_batch: int = _option(4, "segments that the teacher separates at a time")
     check_every: int = _option(1250, "steps from one validation to the next; the paper's epoch")
     validation_batches: int = _option(16, "batches of a validation")
     log_every: int = _option(50, "steps from one line on the screen to the next")
@@ -49,9 +54,19 @@ class Recipe:
             raise ValueError(f"precision must be auto, bf16 or fp32, got {self.precision!r}")
         if self.loss not in ("deep", "whitened"):
             raise ValueError(f"loss must be deep or whitened, got {self.loss!r}")
-        for name in ("steps", "batch_size", "frames", "check_every", "validation_batches", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        counts = ("steps", "batch_size", "frames", "slots", "every", "teacher_batch")
+        for name in (*counts, "check_every", "validation_batches", "log_every"):
+            checks.integer(getattr(self, name), name, 1)
+        checks.integer(self.order, "order", 1, 2)
+        for name in ("cluster_frames", "pool"):
+            checks.integer(getattr(self, name), name, 0)
+        for name in ("rate", "clip"):
+            checks.positive(getattr(self, name), name)
+        for name in ("balance", "final_rate"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        if not 0 <= self.autoclip <= 100:
+            raise ValueError(f"autoclip must lie in [0, 100], got {self.autoclip}")
 
     def stream_settings(self) -> dict[str, Any]:
         """The arguments of `RemixStream` that a recipe fixes."""
@@ -63,6 +78,9 @@ class Recipe:
             "speed": self.speed,
             "bin_confidence": bool(self.bin_confidence),
             "pool": self.pool or None,
+            "slots": self.slots,
+            "every": self.every,
+            "teacher_batch": self.teacher_batch,
         }
 
     def rate_at(self, step: int) -> float:
@@ -79,6 +97,17 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
         return dataclasses.asdict(self)
+
+    def differences(self, other: Mapping[str, Any]) -> str:
+        """What is not as in a recipe that `to_dict` wrote, in one line; empty where all is.
+
+        Example:
+            >>> from torchprim.recipes import Recipe
+            >>> Recipe(frames=100).differences(Recipe().to_dict())
+            'frames 400 -> 100'
+        """
+        mine = self.to_dict()
+        return ", ".join(f"{k} {other.get(k)} -> {v}" for k, v in mine.items() if other.get(k) != v)
 
 
 # What the small networks gain from, see docs/training.md.

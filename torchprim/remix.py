@@ -12,26 +12,14 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.bank import Bank
 from torchprim.labels import Labels
+from torchprim.remix_batch import RemixBatch, make_batch
 from torchprim.remix_store import Estimate, RemixStore, mixed_seed, pack
 from torchprim.resampling import resample
-from torchprim.spectrum import Geometry, stft
+from torchprim.spectrum import Geometry
 
 # No crop is raised by more: what is nearly silent is left so, rather than its noise blown up.
 _LARGEST_GAIN = 10.0
 _EQ_POINTS = 8  # of a random equaliser curve, evenly spaced in log frequency
-
-
-class RemixBatch(NamedTuple):
-    """One batch of remixes of B sequences; mixture = vocals + accompaniment."""
-
-    mixture: Tensor  # (B, T)
-    vocals: Tensor  # (B, T)
-    accompaniment: Tensor  # (B, T)
-    magnitude: Tensor  # (B, F, N) of the mixture
-    spectra: Tensor  # (B, 2, F, N) complex, of accompaniment and vocals
-    labels: Tensor  # (B, F, N) bool: the vocals are louder
-    weights: Tensor  # (B, F, N) sqrt(|X| / mean |X|)
-    confidence: Tensor  # (B,) the lower one of the two estimates'
 
 
 class _Draw(NamedTuple):
@@ -283,24 +271,16 @@ class RemixStream:
     def _transformed(
         self, vocals: Tensor, accompaniment: Tensor, held: list[Estimate], draws: list[_Draw]
     ) -> RemixBatch:
-        spectra = stft(torch.stack([accompaniment, vocals], 1), self.geometry)  # (B, 2, F, N)
-        magnitude = spectra.sum(1).abs()
-        labels = spectra[:, 1].abs() > spectra[:, 0].abs()
-        mean = magnitude.mean((-2, -1), keepdim=True)
-        weights = (magnitude / torch.where(mean > 0, mean, 1)).sqrt()
-        if self.bin_confidence:
-            weights = weights * torch.where(
-                labels,
-                self._strength(held, [d.place(0) for d in draws]),
-                self._strength(held, [d.place(1) for d in draws]),
-            )
         lowest = [
             min(self.confidence[held[d.vocals].segment], self.confidence[held[d.accompaniment].segment])
             for d in draws
         ]
         confidence = torch.stack(lowest).to(vocals.device, non_blocking=True)
-        mixture = vocals + accompaniment
-        return RemixBatch(mixture, vocals, accompaniment, magnitude, spectra, labels, weights, confidence)
+        batch = make_batch(vocals, accompaniment, self.geometry, confidence)
+        if not self.bin_confidence:
+            return batch
+        strength = [self._strength(held, [d.place(source) for d in draws]) for source in (0, 1)]
+        return batch._replace(weights=batch.weights * torch.where(batch.labels, *strength))
 
     def _strength(self, held: list[Estimate], places: list[tuple[int, int]]) -> Tensor:
         """The teacher's posterior strength (B, F, N) of the bins of excerpts."""

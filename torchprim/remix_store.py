@@ -87,7 +87,9 @@ class RemixStore:
         renewals = 0 if whole else step // (self.every * self.group) * self.group
         latest = self.slots + renewals  # positions walked so far
         wanted = [latest - 1 - (latest - 1 - slot) % self.slots for slot in range(self.slots)]
-        stale = sorted((wanted[slot], slot) for slot in range(self.slots) if self._position[slot] != wanted[slot])
+        stale = sorted(
+            (wanted[slot], slot) for slot in range(self.slots) if self._position[slot] != wanted[slot]
+        )
         for _, members in groupby(stale, lambda pair: pair[0] // self.group):
             together = list(members)
             estimates = self.estimate([self._segment_at(position) for position, _ in together])

@@ -1,0 +1,40 @@
+"""Several streams of remixes as one: estimates of much music, with the true stems of little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from torchprim.remix import RemixBatch, RemixStream
+from torchprim.remix_store import mixed_seed
+
+
+class MixedStream:
+    """Batches of several streams in turn, each with its share; like them a function of (seed, rank, step).
+
+    Args:
+        streams: such as one of estimates and one of few true stems.
+        shares: of the batches, one a stream, positive.
+        seed: of the choice.
+
+    Raises:
+        ValueError: for shares that do not fit the streams.
+    """
+
+    def __init__(self, streams: Sequence[RemixStream], shares: Sequence[float], seed: int = 0) -> None:
+        if len(streams) != len(shares) or not streams or min(shares) <= 0:
+            raise ValueError(f"shares must be positive, one for each of {len(streams)} streams, got {shares}")
+        self.streams, self.seed, self.step = list(streams), seed, 0
+        self.shares = torch.tensor(shares, dtype=torch.float64)
+
+    def batch(self, step: int) -> RemixBatch:
+        """The batch of a step."""
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.streams[0].rank, 5, step))
+        return self.streams[int(torch.multinomial(self.shares, 1, generator=generator))].batch(step)
+
+    def __iter__(self) -> Iterator[RemixBatch]:
+        while True:
+            batch = self.batch(self.step)
+            self.step += 1
+            yield batch

@@ -1,0 +1,56 @@
+"""What a training step gets: remixes with their spectra, labels and weights."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchprim.spectrum import Geometry, stft
+
+
+class RemixBatch(NamedTuple):
+    """One batch of remixes of B sequences; mixture = vocals + accompaniment."""
+
+    mixture: Tensor  # (B, T)
+    vocals: Tensor  # (B, T)
+    accompaniment: Tensor  # (B, T)
+    magnitude: Tensor  # (B, F, N) of the mixture
+    spectra: Tensor  # (B, 2, F, N) complex, of accompaniment and vocals
+    labels: Tensor  # (B, F, N) bool: the vocals are louder
+    weights: Tensor  # (B, F, N) sqrt(|X| / mean |X|)
+    confidence: Tensor  # (B,) the lower one of the two estimates'
+
+
+def make_batch(
+    vocals: Tensor, accompaniment: Tensor, geometry: Geometry, confidence: Tensor | None = None
+) -> RemixBatch:
+    """Mix, transform, label and weight (section 4.1 of the paper).
+
+    A remix is resynthesised and then transformed, so that its spectrum is one that a sum of sounds has.
+
+    Args:
+        vocals: `(B, T)`.
+        accompaniment: `(B, T)`.
+        geometry: the STFT grid.
+        confidence: `(B,)`; 1 by default.
+
+    Returns:
+        A `RemixBatch`.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> from torchprim.remix_batch import make_batch
+        >>> batch = make_batch(torch.randn(2, 5120), torch.zeros(2, 5120), tp.Geometry())
+        >>> batch.magnitude.shape, bool(batch.labels.all())
+        (torch.Size([2, 1025, 11]), True)
+    """
+    spectra = stft(torch.stack([accompaniment, vocals], 1), geometry)  # (B, 2, F, N)
+    magnitude = spectra.sum(1).abs()
+    labels = spectra[:, 1].abs() > spectra[:, 0].abs()
+    mean = magnitude.mean((-2, -1), keepdim=True)
+    weights = (magnitude / torch.where(mean > 0, mean, 1)).sqrt()
+    confidence = vocals.new_ones(len(vocals)) if confidence is None else confidence
+    mixture = vocals + accompaniment
+    return RemixBatch(mixture, vocals, accompaniment, magnitude, spectra, labels, weights, confidence)
