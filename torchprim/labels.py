@@ -51,6 +51,16 @@ class Labels(NamedTuple):
         return sorted(order[round(low * len(order)) : round(high * len(order))])
 
 
+def count_labelled(bank: Bank, teacher: torch.nn.Module, path: str | os.PathLike) -> int:
+    """How many of a bank's segments a file of labels holds, made by this very teacher."""
+    known = _known(path)
+    return sum(_key(_record(bank, i, teacher.identity)) in known for i in range(len(bank.segments)))
+
+
+def _known(path: str | os.PathLike | None) -> dict[tuple, dict]:
+    return {} if path is None else {_key(record): record for record in json_lines.read(path)}
+
+
 def _key(record: dict) -> tuple:
     return tuple(record.get(field) for field in ("song", "start", "seconds", "teacher"))
 
@@ -99,7 +109,7 @@ def label(
     from tqdm import tqdm
 
     wanted = [_record(bank, i, teacher.identity) for i in range(len(bank.segments))]
-    known = {_key(record): record for record in json_lines.read(path)} if path is not None else {}
+    known = _known(path)
     missing = {i for i, record in enumerate(wanted) if _key(record) not in known}
     batches = [b for b in list(bank.batches(batch_size))[rank::world] if not missing.isdisjoint(b)]
     with tqdm(
