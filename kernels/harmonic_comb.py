@@ -7,7 +7,12 @@ from torch import Tensor
 
 
 def harmonic_comb(
-    f0: Tensor, height: Tensor, bins: int, bin_width: float, width: float = 37.7, n_harmonics: int = 40
+    f0: Tensor,
+    height: Tensor,
+    bins: int,
+    bin_width: float,
+    width: float = 32.0,
+    n_harmonics: int = 40,
 ) -> Tensor:
     """Mask that is high near the harmonics of a pitch: height · exp(-d² / 2 width²).
 

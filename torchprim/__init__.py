@@ -33,6 +33,8 @@ _PUBLIC = {
     "LongHPSS": "torchprim.primitives.long_hpss",
     "melody": "torchprim.primitives.melody",
     "Melody": "torchprim.primitives.melody",
+    "track_pitch": "torchprim.pitch",
+    "PitchTrack": "torchprim.pitch",
     "repet_sim": "torchprim.primitives.repet_sim",
     "RepetSim": "torchprim.primitives.repet_sim",
     "soft_assignment": "torchprim.clustering",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchprim.mixture import Mixture
 from torchprim.presets import Preset
 from torchprim.primitives.ft2d import FT2D, FT2DMasks
+from torchprim.primitives.high_pass import high_pass
 from torchprim.primitives.hpss import HPSS
 from torchprim.primitives.long_hpss import LongHPSS
 from torchprim.primitives.melody import Melody
@@ -45,11 +46,10 @@ class Cues(nn.Module):
         self.repet_sim = RepetSim(hop_length=geometry.hop_length, **self._cut(preset, "repet-sim"))
         self.melody = Melody(**self._cut(preset, "melody"))
         long_window = 2 ** round(math.log2(_LONG_WINDOW_SECONDS * geometry.sample_rate))
-        long_cut = self._cut(preset, "long-hpss")
-        del long_cut["sample_rate"]
-        self.long_hpss = LongHPSS(
-            window_length=long_window, hop_length=long_window // 4, geometry=geometry, **long_cut
-        )
+        self.long_hpss = LongHPSS(window_length=long_window, hop_length=long_window // 4, geometry=geometry)
+        self.long_cut = self._cut(preset, "long-hpss")
+        # The melody is helped by the long window where the preset has it; others keep to their own cues.
+        self.melody_weighted = preset.weights.get("long-hpss", 0) > 0
 
     @staticmethod
     def _cut(preset: Preset, name: str) -> dict:
@@ -59,13 +59,25 @@ class Cues(nn.Module):
     def _ft2d(self, mixture: Mixture) -> FT2DMasks:
         return mixture.once("ft2d", lambda: self.ft2d(mixture.magnitude()))
 
+    def _long_hpss(self, mixture: Mixture) -> Tensor:
+        """Without the cut: the melody wants the low harmonics, too."""
+        return mixture.once("long-hpss", lambda: self.long_hpss(mixture.audio, mixture.spectrum()))
+
+    def _long_hpss_cut(self, mixture: Mixture) -> Tensor:
+        mask = self._long_hpss(mixture)
+        return mask * high_pass(mask.shape[-2], **self.long_cut, like=mask)
+
+    def _melody(self, mixture: Mixture) -> Tensor:
+        weight = self._long_hpss(mixture) if self.melody_weighted else None
+        return self.melody(mixture.magnitude(), weight)
+
     def forward(self, mixture: Mixture) -> dict[str, Tensor]:
         compute: dict[str, Callable[[], Tensor]] = {
             "2dft-r": lambda: self._ft2d(mixture).repetition,
             "2dft-m": lambda: self._ft2d(mixture).micro_modulation,
             "hpss": lambda: self.hpss(mixture.magnitude()),
-            "long-hpss": lambda: self.long_hpss(mixture.audio, mixture.spectrum()),
-            "melody": lambda: self.melody(mixture.magnitude()),
+            "long-hpss": lambda: self._long_hpss_cut(mixture),
+            "melody": lambda: self._melody(mixture),
             "repet-sim": lambda: self.repet_sim(mixture.magnitude()),
         }
         return {name: compute[name]() for name in self.names}

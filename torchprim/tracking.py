@@ -1,0 +1,87 @@
+"""The pitch of a voice from a magnitude spectrogram: what `melody` and `track_pitch` have in common."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchprim.kernels.forward_backward import forward_backward
+from torchprim.kernels.harmonic_comb import harmonic_comb
+from torchprim.kernels.viterbi import viterbi
+from torchprim.salience import comb_bins, inhibiting_combs, pitch_grid, salience
+from torchprim.voicing import voicing_score
+
+SHARPNESS = 2.8  # of the emission, times the log of the salience: frames do not err independently
+COMB_WIDTH = 32.0  # Hz, standard deviation of a tooth
+
+
+class Track(NamedTuple):
+    """A pitch in every frame, and what was found on the way."""
+
+    f0: Tensor  # (..., N) in Hz
+    score: Tensor  # (..., N), log odds of voice
+    comb: Tensor  # (..., F, N) in [0, 1]
+    salience: Tensor  # (..., P, N)
+    marginals: Tensor | None  # (..., P, N)
+
+
+def check_range(f_min: float, f_max: float, sample_rate: float) -> None:
+    """Raise ValueError where a pitch range is upside down or not below half the sample rate."""
+    if not 0 < f_min < f_max < sample_rate / 2:
+        raise ValueError(
+            f"f_min and f_max must satisfy 0 < f_min < f_max < {sample_rate / 2} Hz, half the sample rate, "
+            f"got {f_min!r} and {f_max!r}"
+        )
+
+
+def track(
+    magnitude: Tensor,
+    bin_width: float,
+    f_min: float,
+    f_max: float,
+    weight: Tensor | None = None,
+    width: float = COMB_WIDTH,
+    soft: bool = False,
+    marginals: bool = False,
+) -> Track:
+    """Salience, path, comb and voicing of the most salient voice.
+
+    The path is the best one through 2.8 log S (`viterbi`), with a pitch in every frame; voicing is judged
+    after it. Soft, the comb is the mean over all paths: a dictionary of combs times the marginals of
+    `forward_backward`, through which gradients pass.
+
+    Args:
+        magnitude: `(..., F, N)`.
+        bin_width: distance of two bins in Hz.
+        f_min: lowest pitch in Hz.
+        f_max: highest pitch in Hz.
+        weight: `(..., F, N)` in [0, 1], how far each bin may be the voice.
+        width: of the comb's teeth in Hz.
+        soft: use all paths instead of the best one.
+        marginals: compute the marginals although the best path is used.
+
+    Returns:
+        A `Track`.
+    """
+    bins = magnitude.shape[-2]
+    # Nothing may depend on the level: all is relative to the loudest bin.
+    loudest = magnitude.detach().amax((-2, -1), keepdim=True)
+    relative = magnitude / torch.where(loudest > 0, loudest, 1.0)
+    strength = salience(relative, bin_width, f_min, f_max, weight)
+    emission = SHARPNESS * strength.log()
+    pitches = pitch_grid(f_min, f_max, magnitude)
+    read = comb_bins(bins, bin_width)
+    teeth = inhibiting_combs(read, bin_width, f_min, f_max, magnitude.dtype, magnitude.device)
+    chances = forward_backward(emission) if soft or marginals else None
+    if soft:
+        path = chances.argmax(-2)
+        combs = harmonic_comb(pitches, torch.ones_like(pitches), bins, bin_width, width)  # F, P
+        comb, teeth = combs @ chances, teeth.t() @ chances
+    else:
+        path = viterbi(emission)
+        comb = harmonic_comb(pitches[path], torch.ones_like(relative[..., 0, :]), bins, bin_width, width)
+        teeth = teeth[path].transpose(-1, -2)
+    score = voicing_score(relative, bin_width, comb, teeth, weight)
+    return Track(pitches[path], score, comb, strength, chances)
