@@ -19,6 +19,7 @@ setup(
     packages=[
         "torchprim",
         "torchprim.cli",
+        "torchprim.evaluation",
         "torchprim.kernels",
         "torchprim.metrics",
         "torchprim.networks",

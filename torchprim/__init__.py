@@ -59,6 +59,8 @@ _PUBLIC = {
     "sd_sdr": "torchprim.metrics.scale",
     "si_sdr": "torchprim.metrics.scale",
     "snr": "torchprim.metrics.scale",
+    "si_sir": "torchprim.metrics.interference",
+    "si_sar": "torchprim.metrics.interference",
     "ideal_ratio_mask": "torchprim.metrics.baselines",
     "null_mask": "torchprim.metrics.baselines",
     "Bank": "torchprim.bank",
@@ -100,6 +102,8 @@ _kernels_from_clone()
 
 
 def __getattr__(name: str) -> Any:
+    if name == "metrics":  # `tp.metrics.bss_eval`, and all measures by their names
+        return importlib.import_module("torchprim.metrics")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'torchprim' has no attribute {name!r}")
     value = getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -17,6 +17,7 @@ so that one silent item does not spoil a batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -39,7 +40,7 @@ class _Energies(NamedTuple):
     no_estimate: Tensor
 
 
-def _centred(signal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def centred(signal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The signal less its mean, its energy, and whether that is silence (then exact zeros)."""
     raw = signal.double()
     centred = raw - raw.mean(dim=-1, keepdim=True)
@@ -48,23 +49,30 @@ def _centred(signal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return centred.masked_fill(silent[..., None], 0.0), energy.masked_fill(silent, 0.0), silent
 
 
-def _energies(reference: Tensor, estimate: Tensor) -> _Energies:
-    checks.audio(reference, "reference")
-    checks.audio(estimate, "estimate")
+def checked_pair(
+    reference: Tensor, estimate: Tensor, first: str = "reference", second: str = "estimate", rank: int = 1
+) -> None:
+    """Raises `ValueError` for signals that cannot be compared, by the names of the arguments."""
+    checks.audio(reference, first, rank)
+    checks.audio(estimate, second, rank)
     if reference.shape[-1] != estimate.shape[-1]:
         raise ValueError(
-            f"estimate must be as long as reference ({reference.shape[-1]} samples), "
+            f"{second} must be as long as {first} ({reference.shape[-1]} samples), "
             f"got {estimate.shape[-1]} samples"
         )
     try:
         torch.broadcast_shapes(reference.shape, estimate.shape)
     except RuntimeError:
         raise ValueError(
-            f"estimate must have the leading dimensions of reference {tuple(reference.shape)}, "
+            f"{second} must have the leading dimensions of {first} {tuple(reference.shape)}, "
             f"got {tuple(estimate.shape)}"
         ) from None
-    s, s_energy, no_reference = _centred(reference)
-    e, _, no_estimate = _centred(estimate)
+
+
+def _energies(reference: Tensor, estimate: Tensor) -> _Energies:
+    checked_pair(reference, estimate)
+    s, s_energy, no_reference = centred(reference)
+    e, _, no_estimate = centred(estimate)
     s_energy = s_energy.masked_fill(no_reference, 1.0)
     gain = (s * e).sum(-1) / s_energy
     error = (s - e).square().sum(-1)
@@ -73,7 +81,7 @@ def _energies(reference: Tensor, estimate: Tensor) -> _Energies:
     return _Energies(s_energy, gain, error, residual, no_reference, no_estimate)
 
 
-def _decibel(above: Tensor, below: Tensor) -> Tensor:
+def decibel(above: Tensor, below: Tensor) -> Tensor:
     """10 log10(above / below): +inf where only `below` is 0, -inf where `above` is; gradient 0 there."""
     finite = (above > 0) & (below > 0)
     ratio = torch.where(finite, above, 1.0) / torch.where(finite, below, 1.0)
@@ -103,7 +111,7 @@ def snr(reference: Tensor, estimate: Tensor) -> Tensor:
         20.0
     """
     parts = _energies(reference, estimate)
-    return _decibel(parts.reference, parts.error).masked_fill(parts.no_reference, torch.nan)
+    return decibel(parts.reference, parts.error).masked_fill(parts.no_reference, torch.nan)
 
 
 def sd_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
@@ -129,7 +137,7 @@ def sd_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
         0.0
     """
     parts = _energies(reference, estimate)
-    value = _decibel(parts.gain.square() * parts.reference, parts.error)
+    value = decibel(parts.gain.square() * parts.reference, parts.error)
     return value.masked_fill(parts.no_estimate, -torch.inf).masked_fill(parts.no_reference, torch.nan)
 
 
@@ -156,5 +164,35 @@ def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
         (20.0, 20.0)
     """
     parts = _energies(reference, estimate)
-    value = _decibel(parts.gain.square() * parts.reference, parts.residual)
+    value = decibel(parts.gain.square() * parts.reference, parts.residual)
     return value.masked_fill(parts.no_estimate, -torch.inf).masked_fill(parts.no_reference, torch.nan)
+
+
+def improvement(
+    metric: Callable[[Tensor, Tensor], Tensor], references: Tensor, estimates: Tensor, mixture: Tensor
+) -> Tensor:
+    """How much better an estimate is than the mixture, called an estimate of every source.
+
+    metric(references, estimates) - metric(references, mixture); nan where the mixture's score is not
+    finite and the estimate's is the same.
+
+    Args:
+        metric: `sd_sdr`, `si_sdr`, `snr`, `si_sir` or `si_sar`.
+        references: `(..., S, T)`, true sources.
+        estimates: `(..., S, T)`, their estimates in the same order.
+        mixture: `(..., T)`.
+
+    Returns:
+        `(..., S)` in dB, float64.
+
+    Raises:
+        ValueError: for signals that are complex, empty, not finite, or of unequal shapes.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> s = torch.tensor([[1.0, -1.0, 1.0, -1.0], [1.0, 1.0, -1.0, -1.0]])
+        >>> tp.metrics.improvement(tp.snr, s, s + 0.1 * s.flip(0), s.sum(0)).round(decimals=4)
+        tensor([20., 20.], dtype=torch.float64)
+    """
+    checks.audio(mixture, "mixture")
+    return metric(references, estimates) - metric(references, mixture.unsqueeze(-2).expand_as(references))

@@ -1,0 +1,1 @@
+"""What `evaluate.py` is made of: songs, methods, scores, statistics, tables and figures."""

@@ -1,0 +1,115 @@
+"""Least-squares filters of BSSEval: an estimate as references that were filtered with 512 taps each.
+
+c = argmin |e - Σ_p h_p * s_p|² over filters h_p of L taps, one for every reference channel p. The normal
+equations G c = d hold correlations alone: G is block-Toeplitz, with a block of L x L for every pair of
+channels. Correlations are summed over short blocks of the signals, so that the Fourier transforms stay
+small whatever the length of the track.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_EPS = torch.finfo(torch.float64).eps  # museval's, on the diagonal of G
+_CHUNK = 2**24  # numbers in a chunk of blocks: about 128 MB
+
+
+def _blocks(signal: Tensor, step: int, length: int, count: int) -> Tensor:
+    """`(..., T)` -> `(..., count, length)`, blocks that start every `step` samples, zeros after the end."""
+    missing = (count - 1) * step + length - signal.shape[-1]
+    return torch.nn.functional.pad(signal, (0, max(0, missing))).unfold(-1, length, step)[..., :count, :]
+
+
+def correlations(leading: Tensor, lagging: Tensor, lags: int) -> Tensor:
+    """Correlations of every pair of channels: r[p, q, l] = Σ_t x_p[t + l] y_q[t], l = 0 ... lags - 1.
+
+    Args:
+        leading: x, `(P, T)`.
+        lagging: y, `(Q, T)`.
+        lags: number of lags.
+
+    Returns:
+        `(P, Q, lags)`.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.metrics.distortion_filters import correlations
+        >>> x = torch.tensor([[1.0, 2.0, 3.0]])
+        >>> correlations(x, x, 2).round(decimals=4)
+        tensor([[[14.,  8.]]])
+    """
+    size = max(4096, 1 << (4 * lags - 1).bit_length())
+    step = size - lags + 1  # a block and the samples that its last lags reach, without wrapping round
+    count = -(-leading.shape[-1] // step)
+    some = max(1, _CHUNK // ((len(leading) + len(lagging)) * size))
+    total: Tensor | float = 0.0
+    for first in range(0, count, some):
+        here = min(some, count - first)
+        x = torch.fft.rfft(_blocks(leading[:, first * step :], step, size, here))  # (P, B, F)
+        y = _blocks(lagging[:, first * step :], step, step, here)
+        y = torch.fft.rfft(y, n=size).conj()
+        total = total + torch.einsum("pbf,qbf->pqf", x, y)
+    return torch.fft.irfft(total, n=size)[..., :lags]
+
+
+def gram(reference: Tensor, lags: int) -> Tensor:
+    """G of all delayed channels: G[(p, k), (q, l)] = Σ_t s_p[t - k] s_q[t - l].
+
+    Args:
+        reference: s, `(P, T)`.
+        lags: number of delays L.
+
+    Returns:
+        `(P, L, P, L)`.
+    """
+    r = correlations(reference, reference, lags)  # l >= 0; r_pq[-l] = r_qp[l]
+    both = torch.cat([r.transpose(0, 1)[..., 1:].flip(-1), r], dim=-1)  # (P, P, 2 L - 1)
+    delay = torch.arange(lags, device=reference.device)
+    return both[..., delay - delay[:, None] + lags - 1].movedim(1, 2)
+
+
+def solve(matrix: Tensor, right: Tensor) -> Tensor:
+    """Solutions of G c = d, `(B, n, n)` and `(B, n, m)`, as museval finds them: where G is singular to
+    working precision, the shortest least-squares solution.
+    """
+    ridge = _EPS * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    solution, info = torch.linalg.solve_ex(matrix + ridge, right)
+    for item in info.nonzero().flatten().tolist():
+        solution[item] = torch.linalg.pinv(matrix[item], hermitian=True) @ right[item]
+    return solution
+
+
+def projection_filters(references: Tensor, estimates: Tensor, lags: int) -> tuple[Tensor, Tensor]:
+    """Filters that project estimates on their own reference, and on all references.
+
+    Args:
+        references: `(S, C, T)`.
+        estimates: `(S, C, T)`.
+        lags: taps L of a filter.
+
+    Returns:
+        own `(S, C, L, C)` (source, reference channel, tap, estimate channel) and all
+        `(S, C, L, S, C)` (reference, its channel, tap, estimate, its channel).
+
+    Example:
+        >>> import torch
+        >>> from torchprim.metrics.distortion_filters import projection_filters
+        >>> s = torch.randn(2, 1, 4000, dtype=torch.float64)
+        >>> own, both = projection_filters(s, 0.5 * s, 3)
+        >>> torch.allclose(own[0, 0, :, 0], torch.tensor([0.5, 0, 0], dtype=torch.float64))
+        True
+    """
+    sources, channels = references.shape[:2]
+    s, e = references.flatten(0, 1), estimates.flatten(0, 1)
+    g = gram(s, lags)
+    d = correlations(e, s, lags).permute(1, 2, 0)  # (S C, L, S C): Σ_t s_p[t - l] e_c[t]
+    n, m = len(s) * lags, channels * lags
+    everything = solve(g.reshape(1, n, n), d.reshape(1, n, len(e)))
+    apart = torch.stack([g[i : i + channels, :, i : i + channels] for i in range(0, len(s), channels)])
+    right = torch.stack([d[i : i + channels, :, i : i + channels] for i in range(0, len(s), channels)])
+    own = solve(apart.reshape(sources, m, m), right.reshape(sources, m, channels))
+    return (
+        own.reshape(sources, channels, lags, channels),
+        everything.reshape(sources, channels, lags, sources, channels),
+    )
