@@ -64,8 +64,8 @@ def forward_backward(
     backward = torch.ones_like(forward[-1])
     marginals = [forward[-1]]
     for n in range(frames - 2, -1, -1):
-        backward = (backward * likelihood[n + 1]) @ weight.t()
-        backward = backward / backward.sum(-1, keepdim=True)
+        backward = backward * likelihood[n + 1]
+        backward = (backward / backward.sum(-1, keepdim=True)) @ weight.t()
         product = forward[n] * backward
         marginals.append(product / product.sum(-1, keepdim=True))
     marginals = torch.stack(marginals[::-1], -1)  # B, S, N

@@ -67,7 +67,7 @@ def track(
     """
     bins = magnitude.shape[-2]
     # Nothing may depend on the level: all is relative to the loudest bin.
-    loudest = magnitude.detach().amax((-2, -1), keepdim=True)
+    loudest = magnitude.amax((-2, -1), keepdim=True)
     relative = magnitude / torch.where(loudest > 0, loudest, 1.0)
     strength = salience(relative, bin_width, f_min, f_max, weight)
     emission = SHARPNESS * strength.log()
