@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torchprim.audio_error import shown
 from torchprim.cli.device import DEVICES, choose_device
@@ -53,9 +53,13 @@ def format_table(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def results_of(stems: dict, sample_rate: float, kept: dict) -> Iterator[Result]:
-    """Baselines, then every primitive, then every preset's ensemble; `kept` receives the separation of
-    the preset `best`."""
+def results_of(
+    stems: dict, sample_rate: float, kept: dict, trained: Callable[[], dict[str, Any]]
+) -> Iterator[Result]:
+    """Baselines, every primitive, every preset's ensemble, the separators that `trained` gives by name.
+
+    `kept` receives the separation of the preset `best`.
+    """
     import torch
 
     from torchprim.metrics.baselines import baseline_estimates
@@ -84,6 +88,10 @@ def results_of(stems: dict, sample_rate: float, kept: dict) -> Iterator[Result]:
         if (preset, method) == ("best", "pcl"):
             kept.update(separator=separator, separation=separation)
         yield scored(name, separation[:2], separation.confidence.item())
+    for name, separator in trained().items():
+        with torch.no_grad():
+            separation = separator(stems["mixture"], sample_rate, channels=True)
+        yield scored(name, separation[:2], separation.confidence.item())
     yield scored("ideal mask", ideal)
 
 
@@ -91,9 +99,11 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from torchprim.audio import demo_song, load_stems, save
+    from torchprim.cli.demo_training import STEPS, train_on_one_song
     from torchprim.page import Table
     from torchprim.presets import PRESETS, PRIMITIVES
     from torchprim.report import make_report
+    from torchprim.separator import PrimitiveSeparator
 
     device = choose_device(args.device)
     song = demo_song()
@@ -109,8 +119,15 @@ def run(args: argparse.Namespace) -> int:
     print(f"{title}: {vocals.shape[-1] / sample_rate:.1f} s with known stems, from the stempeg package")
     kept: dict = {}
     results = []
-    with tqdm(total=len(PRIMITIVES) + len(PRESETS) + 4, unit="step", leave=False, disable=None) as bar:
-        for result in results_of(stems, sample_rate, kept):
+    steps = len(PRIMITIVES) + len(PRESETS) + 6 + STEPS
+    with tqdm(total=steps, unit="step", leave=False, disable=None) as bar:
+
+        def trained() -> dict[str, Any]:
+            bar.set_description("training `small`")
+            network = train_on_one_song(song, PrimitiveSeparator().to(device), device, bar.update)
+            return {"small, trained*": network, "best with small*": network.with_primitives()}
+
+        for result in results_of(stems, sample_rate, kept, trained):
             results.append(result)
             bar.set_description(result.name)
             bar.update()
@@ -133,7 +150,8 @@ def run(args: argparse.Namespace) -> int:
     write_page(page_path, page)
 
     print(f"\n{METRIC}\n\n{format_table(results)}\n")
-    print("null: 0.7 x the mixture above 250 Hz as vocals; ideal mask: made from the true stems\n")
+    print("null: 0.7 x the mixture above 250 Hz as vocals; ideal mask: made from the true stems")
+    print(f"* trained on this song: {STEPS} steps on remixes of its own estimates, without its stems\n")
     print(f"stems    {shown(args.out / 'vocals.wav')}  {shown(args.out / 'accompaniment.wav')}")
     print(f"report   {shown(page_path)}  (open it in a browser)")
     return 0
