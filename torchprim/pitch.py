@@ -103,3 +103,60 @@ def track_pitch(
         found.salience if salience else None,
         found.marginals,
     )
+
+
+def track_song(
+    audio: Tensor,
+    sample_rate: float,
+    method: str = "salience",
+    f_min: float = 80.0,
+    f_max: float = 1100.0,
+    *,
+    piece_seconds: float = 30.0,
+    overlap_seconds: float = 2.0,
+) -> PitchTrack:
+    """`track_pitch` of a recording of any length, on the CPU, in pieces that overlap.
+
+    Memory grows by the track alone. Pieces are joined in the middle of what they share.
+
+    Args:
+        audio: `(..., T)`.
+        sample_rate: in Hz.
+        method: `salience` or `crepe`.
+        f_min: lowest pitch in Hz.
+        f_max: highest pitch in Hz.
+        piece_seconds: length of a piece.
+        overlap_seconds: what neighbours share.
+
+    Returns:
+        A `PitchTrack` on the CPU without salience and marginals.
+
+    Raises:
+        ValueError: as `track_pitch`, and for an overlap that is not shorter than half a piece.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.pitch import track_song
+        >>> track_song(torch.randn(3 * 44100), 44100, piece_seconds=1.5, overlap_seconds=0.5).f0.shape
+        torch.Size([259])
+    """
+    if not 0 < 2 * overlap_seconds < piece_seconds:
+        raise ValueError(f"overlap_seconds must lie in (0, {piece_seconds / 2}), got {overlap_seconds!r}")
+    geometry = Geometry()
+    audio = checks.audio(audio)
+    check_range(f_min, f_max, checks.positive(sample_rate, "sample_rate"))
+    sound = resample(audio, sample_rate, geometry.sample_rate)
+    hop, rate = geometry.hop_length, geometry.sample_rate
+    frames = geometry.frames(sound.shape[-1])
+    overlap = 2 * max(1, round(overlap_seconds * rate / hop / 2))  # in frames
+    step = max(1, round(piece_seconds * rate / hop) - overlap)
+    parts = []
+    for first in range(0, max(1, frames - overlap), step):
+        last = first + step + overlap
+        piece = track_pitch(sound[..., first * hop : last * hop], rate, method, f_min, f_max)
+        start = overlap // 2 if first else 0
+        stop = step + overlap // 2 if last < frames else frames - first
+        parts.append([value[..., start:stop].cpu() for value in (piece.f0, piece.voiced, piece.voicing)])
+    f0, voiced, voicing = (torch.cat(values, -1) for values in zip(*parts, strict=True))
+    times = torch.arange(frames, dtype=f0.dtype) * (hop / rate)
+    return PitchTrack(times, f0, voiced, voicing, piece.pitches.cpu(), None, None)

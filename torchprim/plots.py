@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from torchprim.pitch import PitchTrack
+
 INK = "#202124"
 BLUE, GREY, ORANGE = "#0072b2", "#8c8c8c", "#d55e00"  # accompaniment, neither, vocals (Okabe and Ito)
+_PITCH = "#56d4f5"  # light blue stands out from all of `magma`
 DYNAMIC_RANGE = 70.0  # dB below the loudest that a spectrogram shows
 _TEXT = 8.0  # points: readable in a column 8 cm wide
 
@@ -131,6 +134,30 @@ def draw_spectrogram(
     duration = magnitude.shape[1] * geometry.hop_length / geometry.sample_rate
     highest = geometry.sample_rate / 2 if highest is None else highest
     return _draw(axes, level, duration, start, highest, cmap="magma", vmin=-DYNAMIC_RANGE, vmax=0)
+
+
+def draw_pitch(axes: Axes, track: PitchTrack, *, start: float = 0.0) -> None:
+    """The pitch of a voice as a line over a spectrogram, where it is voiced.
+
+    Args:
+        axes: with a picture of `draw_spectrogram` or `draw_mask`, whose extent is kept.
+        track: of one recording, `(N,)`.
+        start: time of the track's first frame, in s.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> from torchprim.plots import draw_pitch, draw_spectrogram, new_figure
+        >>> figure, (axes,) = new_figure(6, 2)
+        >>> audio = torch.randn(44100)
+        >>> image = draw_spectrogram(axes, tp.stft(audio).abs(), tp.Geometry())
+        >>> draw_pitch(axes, tp.track_pitch(audio, 44100))
+        >>> len(axes.lines)
+        1
+    """
+    extent = axes.axis()
+    height = np.where(track.voiced.cpu().numpy(), track.f0.log2().cpu().numpy(), np.nan)
+    axes.plot(track.times.cpu().numpy() + start, height, color=_PITCH, linewidth=1.2)
+    axes.axis(extent)
 
 
 def draw_mask(

@@ -11,11 +11,13 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.mixture import Mixture
 from torchprim.page import Meter, Player, Table, render_page
+from torchprim.pitch import track_pitch
 from torchprim.players import audio_source, bit_rate
 from torchprim.presets import Preset
 from torchprim.report_pictures import chosen_cues, draw_pictures
 from torchprim.separator import PrimitiveSeparator, Separation
 
+_PITCH_RATE = 2200  # Hz; twice the highest pitch that is looked for
 EXCERPT = 30.0  # seconds that pictures show of a longer song
 
 
@@ -136,7 +138,9 @@ def make_report(
             shown = separator(excerpt, sample_rate, channels=True, keep_masks=True)
         magnitude = Mixture(excerpt.mean(0), sample_rate, preset.geometry).magnitude()
         highest = min(sample_rate, preset.geometry.sample_rate) / 2
-        pictures = draw_pictures(magnitude, shown, preset, cues, start=first, highest=highest)
+        # A rate too low for the voice's range has no pitch to show.
+        pitch = track_pitch(excerpt.mean(0), sample_rate) if sample_rate > _PITCH_RATE else None
+        pictures = draw_pictures(magnitude, shown, preset, cues, start=first, highest=highest, pitch=pitch)
         players = _players(audio, separation, sample_rate)
     note = ""
     if excerpt.shape[-1] < audio.shape[-1]:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from torchprim.page import Picture
-from torchprim.plots import colour_bar, draw_embedding, draw_mask, draw_spectrogram, new_figure
+from torchprim.pitch import PitchTrack
+from torchprim.plots import (
+    colour_bar,
+    draw_embedding,
+    draw_mask,
+    draw_pitch,
+    draw_spectrogram,
+    new_figure,
+)
 from torchprim.presets import Preset
 from torchprim.separator import Separation
 from torchprim.svg import inline_svg
@@ -71,6 +79,7 @@ def draw_pictures(
     *,
     start: float = 0.0,
     highest: float | None = None,
+    pitch: PitchTrack | None = None,
 ) -> list[Picture]:
     """The pictures of a report: mixture, ensemble's mask, embedding, and each primitive's mask.
 
@@ -81,6 +90,7 @@ def draw_pictures(
         cues: two primitives for the embedding; repetition and melody by default.
         start: time of the first frame in s.
         highest: upper end of frequency axes in Hz; by default half the grid's sample rate.
+        pitch: of the voice, drawn over the mixture.
 
     Returns:
         pictures in the order of the page.
@@ -106,6 +116,9 @@ def draw_pictures(
     figure, (axes,) = new_figure(9.6, 2.6)
     _align(axes, colour_bar(axes, draw_spectrogram(axes, magnitude, **place), "dB below the loudest"))
     caption = "Power over time and frequency."
+    if pitch is not None:
+        draw_pitch(axes, pitch, start=start)
+        caption += " Light blue: the pitch of the most salient voice, where it is heard."
     pictures = [Picture("Mixture", caption, inline_svg(figure, "mixture", f"Mixture. {caption}"), True)]
 
     def mask_picture(title: str, name: str, mask: Tensor, caption: str, wide: bool) -> Picture:
