@@ -177,6 +177,7 @@ def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: 
         first = step - len(values) + 1
         for number, value in enumerate(values, first):
             if not math.isfinite(value):
+                bar.close()
                 raise ValueError(f"the loss of step {number} is {value}; try a smaller --rate, or fp32")
         log.write([{"step": number, "loss": value} for number, value in enumerate(values, first)])
         mean = sum(values) / len(values)

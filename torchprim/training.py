@@ -52,12 +52,10 @@ class Trainer:
         if world > 1:
             # No buffer of a network changes in training, and a broadcast would wait for all ranks.
             self.called = nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
-        self.optimiser = torch.optim.Adam(
-            network.parameters(), lr=recipe.rate, fused=self.device.type == "cuda"
-        )
+        self.optimiser = torch.optim.Adam(network.parameters(), lr=recipe.rate, fused=True)
         self.clip = AutoClip(recipe.autoclip if recipe.autoclip > 0 else None, recipe.clip)
-        self.bfloat16 = recipe.use_bfloat16(self.device)
         config = network.config
+        self.bfloat16 = recipe.use_bfloat16(self.device, config.kind)
         self.anchors = Anchors(config.dimensions, self.device) if "embedding" in config.heads else None
 
     def step(self, batch: RemixBatch, step: int) -> Tensor:
@@ -81,10 +79,13 @@ class Trainer:
             frames = frames.to(self.device, non_blocking=True)
         with torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext():
             output = (self.called if learn else self.network)(batch.magnitude, frames)
-        mixture = batch.spectra.sum(1)
-        accompaniment, vocals = (
-            phase_sensitive(mixture, s) if recipe.order == 2 else s.abs() for s in batch.spectra.unbind(1)
-        )
+        accompaniment, vocals = batch.spectra.unbind(1)
+        if recipe.order == 2:
+            # Truncated or not, the parts of the two that are in phase with their sum add up to it.
+            vocals = phase_sensitive(accompaniment + vocals, vocals)
+            accompaniment = batch.magnitude - vocals
+        else:
+            vocals, accompaniment = vocals.abs(), accompaniment.abs()
         if learn and self.anchors is not None:
             labels, weights = batch.labels, batch.weights
             if frames is not None:

@@ -1,0 +1,90 @@
+"""`torchprim label`: what it writes, how it goes on, shares of processes, what it refuses."""
+
+import json
+
+import pytest
+
+from tests.training_runs import start, write_music
+from torchprim.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+    folder = write_music(tmp_path_factory.mktemp("label") / "music", 3)
+    (folder / "broken.wav").write_text("no sound")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def label(cache, *arguments):
+    return main(
+        ["label", *map(str, arguments), "--cache", str(cache), "--preset", "companion", "--device", "cpu"]
+    )
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_labels_and_goes_on(music, cache, tmp_path, capsys):
+    out = tmp_path / "new" / "labels.jsonl"
+    assert label(cache, music, "nowhere", "--out", out, "--batch", "2") == 1  # two could not be used
+    said = capsys.readouterr()
+    assert "error: nowhere: no such file or folder" in said.err
+    assert "broken.wav" in said.err
+    assert said.out.startswith("3 segments labelled, 0 before, of 3 songs -> ")
+    records = lines(out)
+    fields = {"song", "start", "seconds", "loudness", "teacher", "confidence", "silhouette", "posterior"}
+    assert all(set(record) == fields for record in records)
+    assert [record["song"].split("/")[-1] for record in records] == ["0.wav", "1.wav", "2.wav"]
+    # A kill in the middle of the last line.
+    text = out.read_text()
+    out.write_text(text[: text.rindex("{") + 20])
+    files = [music / f"{i}.wav" for i in range(3)]
+    assert label(cache, *files, "--out", out, "--batch", "2") == 0
+    assert capsys.readouterr().out.startswith("1 segments labelled, 2 before, of 3 songs")
+    assert [json.loads(line) for line in out.read_text().splitlines() if line[-1] == "}"] == records
+    # A teacher of other settings is another teacher.
+    before = len(lines_of(out))
+    assert main(["label", str(files[0]), "--cache", str(cache), "--out", str(out), "--device", "cpu"]) == 0
+    assert len(lines_of(out)) == before + 1
+
+
+def lines_of(path):
+    return [line for line in path.read_text().splitlines() if line.endswith("}")]
+
+
+def test_two_processes_share_the_songs(music, cache, tmp_path):
+    out = tmp_path / "labels.jsonl"
+    files = [music / f"{i}.wav" for i in range(3)]
+    command = ["-m", "torchprim", "label", *files, "--out", out, "--cache", cache, "--preset", "companion"]
+    pair = [start(command, RANK=str(rank), WORLD_SIZE="2") for rank in range(2)]
+    said = [child.communicate(timeout=120) for child in pair]
+    assert [child.returncode for child in pair] == [0, 0], said
+    assert said[0][0].startswith("process 0 of 2: 2 segments labelled, 0 before, of 2 songs")
+    assert said[1][0].startswith("process 1 of 2: 1 segments labelled, 0 before, of 1 songs")
+    assert sorted(record["song"].split("/")[-1] for record in lines(out)) == ["0.wav", "1.wav", "2.wav"]
+    assert "label" not in said[1][1]  # one bar
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["nowhere", "--out", "OUT/l"], 1, "error: nowhere: no such file or folder"),
+        (["MUSIC/broken.wav", "--out", "OUT/l"], 1, "no song that can be used"),
+        (["MUSIC", "--out", "OUT"], 1, "OUT: cannot be written"),
+        (["MUSIC", "--out", "OUT/l", "--teacher", "no.pt"], 1, "error: no.pt: there is no such file"),
+        (["MUSIC", "--out", "OUT/l", "--batch", "0"], 2, "argument --batch: must be at least 1, got 0"),
+        (["MUSIC", "--out", ""], 2, "argument --out: must name a file"),
+    ],
+)
+def test_refusals(music, cache, tmp_path, capsys, arguments, status, message):
+    def placed(text):
+        return text.replace("OUT", str(tmp_path)).replace("MUSIC", str(music))
+
+    assert label(cache, *map(placed, arguments)) == status
+    assert placed(message) in capsys.readouterr().err
