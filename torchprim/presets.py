@@ -43,7 +43,7 @@ class Preset:
     beta: float = 2.5
     neighbourhood: tuple[int, int] = (1, 35)
     kernel_size: int = 17
-    cutoff: float = 220.0
+    cutoff: float = 200.0
     smooth: bool = True
     cut: tuple[str, ...] = PRIMITIVES
 
