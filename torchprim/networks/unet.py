@@ -51,7 +51,10 @@ class UNet(nn.Module):
                 self.up_norm.append(nn.GroupNorm(1, above))
         self.dropout = nn.Dropout2d(config.dropout)
         if "embedding" in config.heads:
-            self.embedding_head = nn.ConvTranspose2d(widths[0], config.dimensions, 5, stride=2, padding=2)
+            # Of one frame of the maps at a time, both frames of the output: so few can be embedded.
+            self.embedding_head = nn.ConvTranspose2d(
+                widths[0], 2 * config.dimensions, (5, 1), stride=(2, 1), padding=(2, 0)
+            )
         if "mask" in config.heads:
             self.mask_head = nn.ConvTranspose2d(widths[0], 1, 5, stride=2, padding=2)
             self.mask_gain = nn.Parameter(torch.ones(bins, 1))
@@ -76,6 +79,16 @@ class UNet(nn.Module):
             x = leaky_relu(self.up_norm[i](x), 0.2) + skipped[i]
         return x
 
+    def _embedding_logits(self, maps: Tensor, size: torch.Size, frames: Tensor | None) -> Tensor:
+        """`(B, F, K, D)` of the chosen frames, or of all."""
+        chosen = maps if frames is None else maps.index_select(-1, frames // 2)
+        logits = self.embedding_head(chosen, output_size=(size[0], chosen.shape[-1]))  # (B, 2 D, F, K)
+        logits = logits.unflatten(1, (2, self.config.dimensions)).permute(0, 3, 4, 1, 2)  # (B, F, K, 2, D)
+        if frames is None:
+            return logits.flatten(2, 3)[:, :, : size[1]]  # the two frames of each, in turn
+        odd = (frames % 2).view(1, 1, -1, 1, 1).expand(*logits.shape[:3], 1, logits.shape[-1])
+        return logits.gather(3, odd).squeeze(3)
+
     def forward(self, magnitude: Tensor, frames: Tensor | None = None) -> NetworkOutput:
         """Embedding and mask of each bin.
 
@@ -89,9 +102,7 @@ class UNet(nn.Module):
         maps, size = self._maps(magnitude), magnitude.shape[-2:]
         embedding = mask = None
         if "embedding" in self.config.heads:
-            logits = self.embedding_head(maps, output_size=size)  # (B, D, F, N)
-            logits = logits if frames is None else logits.index_select(-1, frames)
-            embedding = unit_embedding(logits.permute(0, 2, 3, 1))
+            embedding = unit_embedding(self._embedding_logits(maps, size, frames))
         if "mask" in self.config.heads:
             logits = self.mask_head(maps, output_size=size).squeeze(1)
             mask = unit_mask(logits * self.mask_gain + self.mask_offset)
