@@ -47,11 +47,14 @@ def python_blocks():
 
 
 def test_readme_blocks_run(tmp_path, monkeypatch):
-    """In their order, as one session, in a folder with a `song.mp3` and a `song.wav`."""
+    """In their order, as one session, in a folder with a `song.mp3`, a `song.wav` and two in `music`."""
     song, rate = audio.load_audio(audio.demo_song())
     (tmp_path / "song.mp3").write_bytes(players.mp3(song, rate))
     audio.save(tmp_path / "song.wav", song, rate)
+    for name, sound in (("one", song), ("two", song.flip(-1))):
+        audio.save(tmp_path / "music" / f"{name}.wav", sound, rate)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     names = {"__name__": "readme"}
     for block in python_blocks():
         with contextlib.redirect_stdout(io.StringIO()):
