@@ -41,7 +41,7 @@ def checked_weights(weights: Sequence[float] | Tensor | None, dimensions: int, l
     """Weights `(D,)`, not negative and not all zero; None is 1 each."""
     if weights is None:
         return torch.ones(dimensions, dtype=like.dtype, device=like.device)
-    weights = torch.as_tensor(weights, dtype=like.dtype, device=like.device)
+    weights = torch.as_tensor(weights, dtype=like.dtype).to(like.device, non_blocking=True)
     if weights.shape != (dimensions,):
         raise ValueError(f"weights must hold {dimensions} numbers, one a mask, got {weights.tolist()}")
     if weights.device.type == "cpu" and not torch.compiler.is_compiling():

@@ -111,7 +111,8 @@ class Separator(nn.Module):
                 kept.append({"": mask, **masks})
             if progress is not None:
                 progress(done, len(pieces))
-        weights = audio.new_tensor([piece.weight for piece in pieces])
+        weights = torch.tensor([piece.weight for piece in pieces], dtype=audio.dtype)
+        weights = weights.to(audio.device, non_blocking=True)
         weights = weights / weights.sum()
         overall = Confidence(*(torch.stack(values, -1) @ weights for values in zip(*measures, strict=True)))
         joined = self._joined(kept, pieces, sample_rate) if keep_masks else {"": None}

@@ -122,12 +122,27 @@ def istft(spectrum: Tensor, geometry: Geometry | None = None, length: int | None
         raise ValueError(f"spectrum must have shape (..., {geometry.bins}, N), got {tuple(spectrum.shape)}")
     length = (spectrum.shape[-1] - 1) * geometry.hop_length if length is None else length
     checks.integer(length, "length", 1)
-    audio = torch.istft(
-        spectrum.reshape(-1, *spectrum.shape[-2:]),
-        geometry.window_length,
-        geometry.hop_length,
-        window=geometry.window_tensor(spectrum.real),
-        center=True,
-        length=length,
-    )
+    audio = _overlap_add(spectrum.reshape(-1, *spectrum.shape[-2:]), geometry)
+    audio = audio[:, geometry.window_length // 2 :][:, :length]
+    audio = torch.nn.functional.pad(audio, (0, length - audio.shape[-1]))
     return audio.reshape(*spectrum.shape[:-2], length)
+
+
+def _overlap_add(spectrum: Tensor, geometry: Geometry) -> Tensor:
+    """`(B, F, N)` -> `(B, T)`: windowed frames added up, over the sum of the squared windows.
+
+    `torch.istft` asks the device whether that sum is ever 0, and waits for the answer.
+    """
+    window, hop = geometry.window_tensor(spectrum.real), geometry.hop_length
+    frames = torch.fft.irfft(spectrum.mT, n=geometry.window_length) * window  # (B, N, W)
+    parts = -(-geometry.window_length // hop)  # of a frame, each of one hop
+    missing = parts * hop - geometry.window_length
+    frames, power = (torch.nn.functional.pad(x, (0, missing)) for x in (frames, window.square()))
+    count = frames.shape[1]
+    audio = frames.new_zeros(len(frames), count + parts - 1, hop)
+    weight = frames.new_zeros(count + parts - 1, hop)
+    for part in range(parts):
+        taken = slice(part * hop, (part + 1) * hop)
+        audio[:, part : part + count] += frames[..., taken]
+        weight[part : part + count] += power[taken]
+    return (audio / torch.where(weight > 1e-11, weight, 1)).flatten(1)
