@@ -119,7 +119,7 @@ def test_bad_arguments_are_named():
         tp.metrics.bss_eval(s, e[:1])
     with pytest.raises(ValueError, match=r"references must have shape \(\.\.\., S, C, T\)"):
         tp.metrics.bss_eval(s[0], e[0])
-    with pytest.raises(ValueError, match="hop must be a whole number of samples, at least 1, got 0.5"):
+    with pytest.raises(ValueError, match=r"hop must be a whole number of samples, at least 1, got 0\.5"):
         tp.metrics.bss_eval(s, e, 1000, 0.5)
     with pytest.raises(ValueError, match="references must be finite"):
         tp.metrics.bss_eval(s / 0, e)

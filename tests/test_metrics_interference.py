@@ -72,7 +72,7 @@ def test_silence():
     quiet = s.clone()
     quiet[1] = 0.3
     for metric in (tp.si_sir, tp.si_sar):
-        first, second = metric(quiet, e)
+        _, second = metric(quiet, e)
         assert math.isnan(second)
         assert metric(s, torch.zeros_like(e)).tolist() == [-math.inf] * 2
         assert not metric(s, e).isnan().any()

@@ -13,6 +13,7 @@ from torchprim.audio_error import AudioError
 from torchprim.bank import Bank
 
 _REST = ("drums", "bass", "other")
+_MISFIT = 0.1  # s; codecs pad by less
 
 
 def find_stem_songs(roots: Sequence[str | os.PathLike]) -> list[Path]:
@@ -37,7 +38,7 @@ def read_stems(song: Path) -> tuple[Tensor, Tensor, float]:
     """Vocals and accompaniment `(C, T)` of a song, and their rate in Hz.
 
     The accompaniment is the sum of all stems but the vocals; `accompaniment.*` where there is one; else
-    `mixture.*` less the vocals. Files of slightly different length are cut to the shortest.
+    `mixture.*` less the vocals. Files whose lengths differ by up to 0.1 s are cut to the shortest.
 
     Raises:
         AudioError: naming the file, where a stem is missing or does not fit the others.
@@ -61,7 +62,13 @@ def read_stems(song: Path) -> tuple[Tensor, Tensor, float]:
             form = f"{part.shape[0]} channels at {other} Hz"
             raise AudioError(files[name], f"{form}, but the vocals {vocals.shape[0]} at {rate} Hz")
         parts.append(part)
-    length = min(part.shape[-1] for part in parts)
+    lengths = [part.shape[-1] for part in parts]
+    length = min(lengths)
+    if max(lengths) - length > _MISFIT * rate:
+        seconds = ", ".join(
+            f"{name} {n / rate:.2f} s" for name, n in zip(("vocals", *rest), lengths, strict=True)
+        )
+        raise AudioError(song, f"stems of different lengths: {seconds}")
     vocals, *parts = (part[..., :length] for part in parts)
     accompaniment = sum(parts)
     return vocals, accompaniment - vocals if rest == ["mixture"] else accompaniment, rate

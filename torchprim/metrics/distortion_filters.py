@@ -4,6 +4,11 @@ c = argmin |e - Σ_p h_p * s_p|² over filters h_p of L taps, one for every refe
 equations G c = d hold correlations alone: G is block-Toeplitz, with a block of L x L for every pair of
 channels. Correlations are summed over short blocks of the signals, so that the Fourier transforms stay
 small whatever the length of the track.
+
+G of real music is singular to working precision: a codec leaves nothing above 16 kHz, and channels are
+nearly equal. What c does there is rounding, and heard only at the edges of BSSEval's frames. Measured on
+40 stereo previews of MUSDB18, museval differs from itself with left and right exchanged by up to 0.01 dB
+in some songs, and by 0.9 dB in one whose vocals differ by -66 dB between channels.
 """
 
 from __future__ import annotations
@@ -70,14 +75,18 @@ def gram(reference: Tensor, lags: int) -> Tensor:
 
 
 def solve(matrix: Tensor, right: Tensor) -> Tensor:
-    """Solutions of G c = d, `(B, n, n)` and `(B, n, m)`, as museval finds them: where G is singular to
-    working precision, the shortest least-squares solution.
+    """The solution of G c = d, `(n, n)` and `(n, m)`, as museval finds it.
+
+    By elimination, with museval's ridge. Where a pivot is exactly 0 a larger one is tried: a shortest
+    least-squares solution would also drop what is quiet, such as all above 10 kHz.
     """
-    ridge = _EPS * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    solution, info = torch.linalg.solve_ex(matrix + ridge, right)
-    for item in info.nonzero().flatten().tolist():
-        solution[item] = torch.linalg.pinv(matrix[item], hermitian=True) @ right[item]
-    return solution
+    identity = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+    ridge = _EPS
+    while True:
+        solution, info = torch.linalg.solve_ex(matrix + ridge * identity, right)
+        if info.item() == 0 or ridge > matrix.diagonal().max():
+            return solution
+        ridge = max(10 * ridge, _EPS * matrix.diagonal().mean().item())
 
 
 def projection_filters(references: Tensor, estimates: Tensor, lags: int) -> tuple[Tensor, Tensor]:
@@ -102,14 +111,37 @@ def projection_filters(references: Tensor, estimates: Tensor, lags: int) -> tupl
     """
     sources, channels = references.shape[:2]
     s, e = references.flatten(0, 1), estimates.flatten(0, 1)
+    kept = _independent(s)
+    s = s[kept]
     g = gram(s, lags)
-    d = correlations(e, s, lags).permute(1, 2, 0)  # (S C, L, S C): Σ_t s_p[t - l] e_c[t]
-    n, m = len(s) * lags, channels * lags
-    everything = solve(g.reshape(1, n, n), d.reshape(1, n, len(e)))
-    apart = torch.stack([g[i : i + channels, :, i : i + channels] for i in range(0, len(s), channels)])
-    right = torch.stack([d[i : i + channels, :, i : i + channels] for i in range(0, len(s), channels)])
-    own = solve(apart.reshape(sources, m, m), right.reshape(sources, m, channels))
+    d = correlations(e, s, lags).permute(1, 2, 0)  # (P, L, S C): Σ_t s_p[t - l] e_c[t]
+    both = e.new_zeros(sources * channels, lags, len(e))
+    own = e.new_zeros(sources * channels, lags, channels)
+    both[kept] = _solved(g, d)
+    for source in range(sources):
+        its = (kept // channels == source).nonzero().flatten()
+        if len(its):
+            columns = slice(source * channels, (source + 1) * channels)
+            own[kept[its]] = _solved(g[its][:, :, its], d[its][:, :, columns])
     return (
         own.reshape(sources, channels, lags, channels),
-        everything.reshape(sources, channels, lags, sources, channels),
+        both.reshape(sources, channels, lags, sources, channels),
     )
+
+
+def _independent(signals: Tensor) -> Tensor:
+    """Indices of the rows that are neither silent nor equal to an earlier one: mono on two channels.
+
+    The others add nothing to the span, but would make G exactly singular.
+    """
+    kept: list[int] = []
+    for i, row in enumerate(signals):
+        if row.any() and not any(torch.equal(row, signals[j]) for j in kept):
+            kept.append(i)
+    return torch.tensor(kept, dtype=torch.long, device=signals.device)
+
+
+def _solved(matrix: Tensor, right: Tensor) -> Tensor:
+    """`solve` of `(P, L, P, L)` and `(P, L, m)`."""
+    size = matrix.shape[0] * matrix.shape[1]
+    return solve(matrix.reshape(size, size), right.reshape(size, -1)).reshape(right.shape)

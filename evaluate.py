@@ -1,0 +1,208 @@
+"""The paper's comparison on anybody's data: tables, and figures 2, 3 and 4.
+
+    python evaluate.py compare --stems MUSDB18/test --out RESULTS
+    python evaluate.py compare --stems MUSDB18/test --methods mixture,null,irm,pcl,RUN/best.pt --bss torch --out RESULTS
+    python evaluate.py confidence --stems MUSDB18/train --out RESULTS
+    python evaluate.py quartiles --audio MUSIC --stems MUSDB18/test --out RESULTS --preset small --steps 3000
+
+Songs with stems are found in folders of MUSDB18 (`*.stem.mp4`), of MUSDB18-HQ (a folder of wavs a song),
+and in folders with `vocals.*` and `accompaniment.*` or `mixture.*`. Results are lines of JSON, song by song:
+the same command after a stop goes on where it was. From them come a page in Markdown, a JSON file with all
+numbers, and the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: see torchprim/cli/main.py
+
+import torch
+
+from torchprim.audio_error import AudioError
+from torchprim.checkpoint import CheckpointError
+from torchprim.cli import UsageError
+from torchprim.cli.device import DEVICES, choose_device
+from torchprim.evaluation import compare, prediction, quartiles, report
+from torchprim.evaluation.methods import find_method, find_methods
+from torchprim.evaluation.runner import BSS, Results, Settings, run_methods
+from torchprim.evaluation.songs import find_songs
+from torchprim.evaluation.trust import MEASURES
+from torchprim.presets import PRESETS
+
+METHODS = "mixture,null,irm,hpss,long-hpss,2dft-r,2dft-m,melody,repet-sim,pcl"
+TRAIN = Path(__file__).resolve().parent / "train.py"
+
+
+def arguments(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="compare|confidence|quartiles")
+    texts = {
+        "compare": "methods on songs with stems: table, figure 4",
+        "confidence": "does confidence predict performance? table, figure 2",
+        "quartiles": "train on each quartile of confidence, compare: table, figure 3; "
+        "further options go to train.py, the same for all four",
+    }
+    for name, text in texts.items():
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        add = command.add_argument
+        add("--stems", nargs="+", required=True, metavar="ROOT", help="folders of songs with true stems")
+        add("--out", required=True, type=Path, metavar="FOLDER", help="folder of the results")
+        if name == "confidence":
+            add("--method", default="pcl", help="pcl, a checkpoint, or pcl+CHECKPOINT (pcl)")
+        else:
+            add(
+                "--methods",
+                default=METHODS if name == "compare" else "mixture,null,irm,pcl",
+                help="(%(default)s)",
+            )
+            add("--against", default="pcl", help="method that the others are compared with (pcl)")
+            add("--bss", choices=BSS, default="none", help="BSSEval v4: by torchprim, by museval (none)")
+            add(
+                "--workers", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="processes of museval"
+            )
+        if name == "quartiles":
+            add(
+                "--audio", nargs="+", required=True, metavar="FOLDER", help="music to train on, without stems"
+            )
+            add("--preset", default="small", help="network and recipe of train.py (small)")
+            add("--teacher-preset", choices=PRESETS, default="best", help="preset of the primitives (best)")
+        else:
+            add("--preset", choices=PRESETS, default="best", help="settings of the primitives (best)")
+        add("--stereo", action="store_true", help="channels as they are; by default their mean, as the paper")
+        add("--seed", type=int, default=0, help="of the bootstrap, and of the trainings (0)")
+        add("--device", choices=DEVICES, default="auto", help="(auto)")
+        add("--threads", type=int, default=None, help="CPU threads of torch")
+    args, rest = parser.parse_known_args(argv)
+    if rest and args.command != "quartiles":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args, rest
+
+
+def run_compare(args: argparse.Namespace, device: str) -> str:
+    names = args.methods.split(",")
+    results, run = score(args, names, args.preset, device)
+    return write_comparison(args, results, run, "compare", "figure4", "# Comparison of methods")
+
+
+def run_confidence(args: argparse.Namespace, device: str) -> str:
+    method = find_method(args.method, args.preset, device)
+    if method.separator is None:
+        raise ValueError(f"method must cluster something to have a confidence, got {args.method!r}")
+    settings = Settings(args.stereo, device=device)
+    records, problems = prediction.run_confidence(find_songs(args.stems), method, settings, args.out)
+    if not records:
+        raise AudioError(", ".join(args.stems), "no song could be used")
+    found = prediction.correlations(records)
+    run = report.facts(args, device, {r["song"]: r["seconds"] for r in records}, problems)
+    run["method"] = {method.name: method.identity}
+    plain, partial = prediction.correlation_tables(found)
+    sections = [
+        f"# Confidence and performance: `{method.name}` on {len(records)} songs",
+        "Pearson's r of each measure with SD-SDR, and its 95 % interval (Fisher). `improvement` is SD-SDR over "
+        "that of the mixture, mean of both sources.",
+        plain,
+        "On raw SD-SDR much of r can be the level of the vocals alone: where they are loud, vocals score well "
+        "and accompaniment badly, whatever the method (last row). So here is the partial r given the input "
+        "level ratio, vocals to accompaniment in dB:",
+        partial,
+        report.pictures(
+            prediction.save_figure2(records, found, args.out),
+            "Figure 2: a dot a song; orange: line of best fit.",
+        ),
+        "Measures:\n\n" + "\n".join(f"- {name}: {text}" for name, text in MEASURES.items() if name in found),
+        report.closing(run),
+    ]
+    report.write(args.out, "confidence", run, found, sections)
+    return plain
+
+
+def run_quartiles(args: argparse.Namespace, device: str, rest: list[str]) -> str:
+    same = ["--audio", *args.audio, "--preset", args.preset, "--teacher-preset", args.teacher_preset]
+    same += ["--seed", str(args.seed), "--device", device]
+    same += ["--threads", str(args.threads)] if args.threads else []
+    checkpoints = quartiles.train_quartiles(TRAIN, args.out, [*same, *rest])
+    names = [*map(str, checkpoints), *args.methods.split(",")]
+    results, run = score(args, names, args.teacher_preset, device)
+    run["training"] = {"options": [*same, *rest]}
+    title = "# Networks trained on quartiles of confidence (q1: the least)"
+    return write_comparison(args, results, run, "quartiles", "figure3", title)
+
+
+def score(args: argparse.Namespace, names: list[str], preset: str, device: str) -> tuple[Results, dict]:
+    """All methods on all songs, and the facts of the run."""
+    methods = find_methods(names, preset, device)
+    settings = Settings(args.stereo, args.bss, args.workers, device)
+    results = run_methods(find_songs(args.stems), methods, settings, args.out)
+    if not results.scores:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(results.problems.items())[:3])
+        raise AudioError(", ".join(args.stems), f"no song could be used ({reasons})")
+    seconds = {record["song"]: record["seconds"] for record in results.scores}
+    run = report.facts(args, device, seconds, results.problems)
+    run |= {"methods": {method.name: method.identity for method in methods}, "bss": args.bss}
+    return results, run
+
+
+def write_comparison(args, results: Results, run: dict, name: str, figure: str, title: str) -> str:
+    summary = compare.summarise(results, args.against, args.seed)
+    main_table = compare.main_table(summary, args.against)
+    sections = [
+        f"{title}: SD-SDR (dB), {run['data']['songs']} songs",
+        "SD-SDR (Le Roux et al. 2019) of whole songs; `both` is the mean of a song's two sources. null: 0.7 x "
+        "the mixture above 250 Hz, called vocals. irm: ideal ratio mask of magnitudes, from the true stems. Last "
+        f"column: mean of the paired differences from `{args.against}`, and its 95 % bootstrap interval.",
+        main_table,
+        report.pictures(
+            compare.save_figure4(results, args.out, figure),
+            "Boxes: quartiles over songs; whiskers: up to 1.5 times the box; orange: median; blue: mean.",
+        ),
+        "Means over songs in dB, vocals / accompaniment:",
+        compare.metrics_table(summary),
+    ]
+    if args.bss != "none":
+        sections += [
+            f"BSSEval v4 by {'torchprim' if args.bss == 'torch' else 'museval'}, in dB: medians over songs of "
+            "medians over frames of 1 s, vocals / accompaniment. Another metric: its SDR is not to be compared "
+            "with SD-SDR.",
+            compare.bss_table(summary),
+        ]
+    odd = [
+        f"`{method}`: {', '.join(row['not finite'])}" for method, row in summary.items() if row["not finite"]
+    ]
+    if odd:
+        sections.append("No finite SD-SDR, and not in the means (a silent estimate): " + "; ".join(odd) + ".")
+    report.write(args.out, name, run, summary, [*sections, report.closing(run)])
+    return main_table
+
+
+def main(argv: list[str] | None = None) -> int:
+    args, rest = arguments(argv)
+    try:
+        device = choose_device(args.device)
+        if args.threads:
+            torch.set_num_threads(args.threads)
+        args.out.mkdir(parents=True, exist_ok=True)
+        if args.command == "compare":
+            text = run_compare(args, device)
+        elif args.command == "confidence":
+            text = run_confidence(args, device)
+        else:
+            text = run_quartiles(args, device, rest)
+    except (AudioError, CheckpointError, UsageError, quartiles.TrainingFailed, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on", file=sys.stderr)
+        return 130
+    print(text)
+    print(f"written to {args.out}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

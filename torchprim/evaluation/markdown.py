@@ -1,0 +1,41 @@
+"""Tables in Markdown, and numbers in their cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torchprim.evaluation.statistics import Interval
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: the first column to the left, the others to the right.
+
+    Example:
+        >>> from torchprim.evaluation.markdown import table
+        >>> print(table(["method", "dB"], [["pcl", "5.00"]]))
+        | method | dB |
+        |---|---:|
+        | pcl | 5.00 |
+    """
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def number(value: float, sign: bool = False) -> str:
+    """Two decimals; a dash where there is no number.
+
+    Example:
+        >>> from torchprim.evaluation.markdown import number
+        >>> number(1.234), number(1.234, sign=True), number(float("nan"))
+        ('1.23', '+1.23', '-')
+    """
+    return "-" if math.isnan(value) else f"{value:{'+' if sign else ''}.2f}"
+
+
+def interval(found: Interval, sign: bool = False) -> str:
+    """An estimate with its interval in brackets."""
+    value = number(found.value, sign)
+    return (
+        value if math.isnan(found.low) else f"{value} [{number(found.low, sign)}, {number(found.high, sign)}]"
+    )

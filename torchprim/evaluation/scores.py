@@ -1,0 +1,89 @@
+"""All scores of one estimate, as numbers that JSON can hold."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from torchprim.evaluation.songs import SOURCES
+from torchprim.metrics.bss_eval_v4 import BSSEval
+from torchprim.metrics.interference import si_sar, si_sir
+from torchprim.metrics.scale import improvement, sd_sdr, si_sdr, snr
+
+METRICS = {"SD-SDR": sd_sdr, "SI-SDR": si_sdr, "SI-SIR": si_sir, "SI-SAR": si_sar, "SNR": snr}
+Scores = dict[str, dict[str, float | str | None]]
+
+
+def to_json(value: float) -> float | str | None:
+    """A number for JSON: nan is null, infinities are words.
+
+    Example:
+        >>> from torchprim.evaluation.scores import from_json, to_json
+        >>> to_json(float("nan")), to_json(float("-inf")), from_json(to_json(float("-inf")))
+        (None, '-inf', -inf)
+    """
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else str(value)
+
+
+def from_json(value: float | str | None) -> float:
+    """The number that `to_json` wrote."""
+    return math.nan if value is None else float(value)
+
+
+def closed_form(sources: Tensor, estimates: Tensor) -> tuple[Scores, Scores]:
+    """Every closed-form metric, and its improvement over the mixture, for each source.
+
+    Args:
+        sources: `(2, C, T)`, true, vocals first.
+        estimates: `(2, C, T)`.
+
+    Returns:
+        metric -> source -> dB, the mean over channels (a channel without the source is left out); and
+        the same for the improvements.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.evaluation.scores import closed_form
+        >>> sources = torch.randn(2, 1, 8000)
+        >>> scores, gains = closed_form(sources, sources.sum(0).expand(2, 1, 8000))
+        >>> sorted(scores), gains["SD-SDR"]
+        (['SD-SDR', 'SI-SAR', 'SI-SDR', 'SI-SIR', 'SNR'], {'vocals': 0.0, 'accompaniment': 0.0})
+    """
+    s, e = sources.transpose(0, 1), estimates.transpose(0, 1)  # (C, 2, T)
+    mixture = s.sum(1)
+
+    def named(values: Tensor) -> dict[str, float | str | None]:
+        means = values.nanmean(0).tolist()
+        return {source: to_json(value) for source, value in zip(SOURCES, means, strict=True)}
+
+    scores = {name: named(metric(s, e)) for name, metric in METRICS.items()}
+    gains = {name: named(improvement(metric, s, e, mixture)) for name, metric in METRICS.items()}
+    return scores, gains
+
+
+def framewise(result: BSSEval) -> dict[str, dict[str, list]]:
+    """BSSEval's frames: measure -> source -> dB of each frame."""
+    return {
+        measure.upper(): {
+            source: [to_json(value) for value in row]
+            for source, row in zip(SOURCES, values.tolist(), strict=True)
+        }
+        for measure, values in result._asdict().items()
+    }
+
+
+def median_of_frames(values: Sequence[float | str | None]) -> float:
+    """The track's score in BSSEval v4: the median over frames that are defined; nan where none is.
+
+    Example:
+        >>> from torchprim.evaluation.scores import median_of_frames
+        >>> median_of_frames([1.0, None, 3.0, 8.0]), median_of_frames([None])
+        (3.0, nan)
+    """
+    known = [value for value in map(from_json, values) if not math.isnan(value)]
+    return statistics.median(known) if known else math.nan

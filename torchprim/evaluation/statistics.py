@@ -1,0 +1,99 @@
+"""What the tables say of numbers over songs: means, medians, and how sure one can be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+_Z95 = 1.959963984540054  # of the normal distribution
+
+
+class Interval(NamedTuple):
+    """An estimate with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap_mean(values: Sequence[float], seed: int = 0, draws: int = 10_000) -> Interval:
+    """The mean with its bootstrap interval: percentiles of the means of songs drawn with replacement.
+
+    Args:
+        values: finite numbers, one a song.
+        seed: of the draws.
+        draws: number of resamples.
+
+    Returns:
+        nan for no values, and for the interval of a single one.
+
+    Example:
+        >>> from torchprim.evaluation.statistics import bootstrap_mean
+        >>> [round(x, 1) for x in bootstrap_mean([1.0, 2.0, 3.0, 4.0])]
+        [2.5, 1.5, 3.5]
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if x.size == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    if x.size == 1:
+        return Interval(float(x[0]), math.nan, math.nan)
+    chosen = np.random.default_rng(seed).integers(0, x.size, (draws, x.size))
+    low, high = np.quantile(x[chosen].mean(1), [0.025, 0.975])
+    return Interval(float(x.mean()), float(low), float(high))
+
+
+def correlation(x: Sequence[float], y: Sequence[float], given: Sequence[float] | None = None) -> Interval:
+    """Pearson's r with its 95 % interval (Fisher 1915), or the partial r given a third quantity.
+
+    Partial: r of what two linear fits on `given` leave of x and y; one degree of freedom less.
+
+    Args:
+        x: one number a song.
+        y: one number a song.
+        given: what is held constant.
+
+    Returns:
+        nan where a quantity does not vary, or for too few songs (an interval needs 5).
+
+    Example:
+        >>> from torchprim.evaluation.statistics import correlation
+        >>> [round(v, 2) for v in correlation([1, 2, 3, 4, 5, 6], [2, 1, 4, 3, 6, 5])]
+        [0.83, 0.06, 0.98]
+    """
+    a, b = (np.asarray(v, dtype=np.float64) for v in (x, y))
+    if a.shape != b.shape:
+        raise ValueError(f"y must have one number for each of x ({a.size}), got {b.size}")
+    lost = 0
+    if given is not None:
+        c = np.asarray(given, dtype=np.float64)
+        a, b, lost = _left_over(a, c), _left_over(b, c), 1
+    a, b = a - a.mean() if a.size else a, b - b.mean() if b.size else b
+    scale = math.sqrt(float(a @ a) * float(b @ b))
+    if a.size < 3 + lost or not scale > 1e-12:
+        return Interval(math.nan, math.nan, math.nan)
+    r = max(-1.0, min(1.0, float(a @ b) / scale))
+    if a.size < 5 + lost or abs(r) == 1:
+        return Interval(r, math.nan, math.nan)
+    half = _Z95 / math.sqrt(a.size - 3 - lost)
+    return Interval(r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half))
+
+
+def _left_over(x: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """x less its linear fit on `given`."""
+    design = np.stack([np.ones_like(given), given], 1)
+    return x - design @ np.linalg.lstsq(design, x, rcond=None)[0]
+
+
+def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """Slope and intercept of the least-squares line.
+
+    Example:
+        >>> from torchprim.evaluation.statistics import line
+        >>> [round(v, 6) for v in line([0.0, 1.0, 2.0], [1.0, 3.0, 5.0])]
+        [2.0, 1.0]
+    """
+    slope, intercept = np.polyfit(np.asarray(x, np.float64), np.asarray(y, np.float64), 1)
+    return float(slope), float(intercept)
