@@ -1,7 +1,7 @@
 """The paper's comparison on anybody's data: tables, and figures 2, 3 and 4.
 
     python evaluate.py compare --stems MUSDB18/test --out RESULTS
-    python evaluate.py compare --stems MUSDB18/test --methods mixture,null,irm,pcl,RUN/best.pt --bss torch --out RESULTS
+    python evaluate.py compare --stems MUSDB18/test --out RESULTS --methods irm,pcl,RUN/best.pt --bss torch
     python evaluate.py confidence --stems MUSDB18/train --out RESULTS
     python evaluate.py quartiles --audio MUSIC --stems MUSDB18/test --out RESULTS --preset small --steps 3000
 
@@ -33,6 +33,7 @@ from torchprim.evaluation.songs import find_songs
 from torchprim.evaluation.trust import MEASURES
 from torchprim.presets import PRESETS
 
+BASIC = "mixture,null,irm,pcl"
 METHODS = "mixture,null,irm,hpss,long-hpss,2dft-r,2dft-m,melody,repet-sim,pcl"
 TRAIN = Path(__file__).resolve().parent / "train.py"
 
@@ -56,20 +57,12 @@ def arguments(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[s
         if name == "confidence":
             add("--method", default="pcl", help="pcl, a checkpoint, or pcl+CHECKPOINT (pcl)")
         else:
-            add(
-                "--methods",
-                default=METHODS if name == "compare" else "mixture,null,irm,pcl",
-                help="(%(default)s)",
-            )
+            add("--methods", default=METHODS if name == "compare" else BASIC, help="(%(default)s)")
             add("--against", default="pcl", help="method that the others are compared with (pcl)")
             add("--bss", choices=BSS, default="none", help="BSSEval v4: by torchprim, by museval (none)")
-            add(
-                "--workers", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="processes of museval"
-            )
+            add("--workers", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="of museval")
         if name == "quartiles":
-            add(
-                "--audio", nargs="+", required=True, metavar="FOLDER", help="music to train on, without stems"
-            )
+            add("--audio", nargs="+", required=True, metavar="FOLDER", help="music to train on")
             add("--preset", default="small", help="network and recipe of train.py (small)")
             add("--teacher-preset", choices=PRESETS, default="best", help="preset of the primitives (best)")
         else:
@@ -104,12 +97,12 @@ def run_confidence(args: argparse.Namespace, device: str) -> str:
     plain, partial = prediction.correlation_tables(found)
     sections = [
         f"# Confidence and performance: `{method.name}` on {len(records)} songs",
-        "Pearson's r of each measure with SD-SDR, and its 95 % interval (Fisher). `improvement` is SD-SDR over "
-        "that of the mixture, mean of both sources.",
+        "Pearson's r of each measure with SD-SDR, and its 95 % interval (Fisher). `improvement` is SD-SDR "
+        "over that of the mixture, mean of both sources.",
         plain,
-        "On raw SD-SDR much of r can be the level of the vocals alone: where they are loud, vocals score well "
-        "and accompaniment badly, whatever the method (last row). So here is the partial r given the input "
-        "level ratio, vocals to accompaniment in dB:",
+        "On raw SD-SDR much of r can be the level of the vocals alone: where they are loud, vocals score "
+        "well and accompaniment badly, whatever the method (last row). So here is the partial r given the "
+        "input level ratio, vocals to accompaniment in dB:",
         partial,
         report.pictures(
             prediction.save_figure2(records, found, args.out),
@@ -129,7 +122,7 @@ def run_quartiles(args: argparse.Namespace, device: str, rest: list[str]) -> str
     checkpoints = quartiles.train_quartiles(TRAIN, args.out, [*same, *rest])
     names = [*map(str, checkpoints), *args.methods.split(",")]
     results, run = score(args, names, args.teacher_preset, device)
-    run["training"] = {"options": [*same, *rest]}
+    run |= {"preset": args.teacher_preset, "training": {"options": [*same, *rest]}}
     title = "# Networks trained on quartiles of confidence (q1: the least)"
     return write_comparison(args, results, run, "quartiles", "figure3", title)
 
@@ -148,14 +141,15 @@ def score(args: argparse.Namespace, names: list[str], preset: str, device: str) 
     return results, run
 
 
-def write_comparison(args, results: Results, run: dict, name: str, figure: str, title: str) -> str:
+def write_comparison(args, results: Results, run: dict, command: str, figure: str, title: str) -> str:
     summary = compare.summarise(results, args.against, args.seed)
     main_table = compare.main_table(summary, args.against)
     sections = [
         f"{title}: SD-SDR (dB), {run['data']['songs']} songs",
-        "SD-SDR (Le Roux et al. 2019) of whole songs; `both` is the mean of a song's two sources. null: 0.7 x "
-        "the mixture above 250 Hz, called vocals. irm: ideal ratio mask of magnitudes, from the true stems. Last "
-        f"column: mean of the paired differences from `{args.against}`, and its 95 % bootstrap interval.",
+        "SD-SDR (Le Roux et al. 2019) of whole songs; `both` is the mean of a song's two sources. null: "
+        "0.7 x the mixture above 250 Hz, called vocals. irm: ideal ratio mask of magnitudes, from the true "
+        f"stems. Last column: mean of the paired differences from `{args.against}`, and its 95 % bootstrap "
+        "interval.",
         main_table,
         report.pictures(
             compare.save_figure4(results, args.out, figure),
@@ -166,9 +160,10 @@ def write_comparison(args, results: Results, run: dict, name: str, figure: str, 
     ]
     if args.bss != "none":
         sections += [
-            f"BSSEval v4 by {'torchprim' if args.bss == 'torch' else 'museval'}, in dB: medians over songs of "
-            "medians over frames of 1 s, vocals / accompaniment. Another metric: its SDR is not to be compared "
-            "with SD-SDR.",
+            f"BSSEval v4 by {'torchprim' if args.bss == 'torch' else 'museval'}, in dB: medians over songs "
+            "of medians over frames of 1 s, vocals / accompaniment. Another metric: its SDR is not to be "
+            "compared with SD-SDR. Where a codec has left nothing above 16 kHz, its SIR and SAR are mostly "
+            "what the fitted filters do there at the edges of frames.",
             compare.bss_table(summary),
         ]
     odd = [
@@ -176,7 +171,7 @@ def write_comparison(args, results: Results, run: dict, name: str, figure: str, 
     ]
     if odd:
         sections.append("No finite SD-SDR, and not in the means (a silent estimate): " + "; ".join(odd) + ".")
-    report.write(args.out, name, run, summary, [*sections, report.closing(run)])
+    report.write(args.out, command, run, summary, [*sections, report.closing(run)])
     return main_table
 
 

@@ -105,10 +105,10 @@ def save_scatter(
     axes.grid(color=GREY, alpha=0.35, linewidth=0.5)
     axes.set_axisbelow(True)
     axes.set(xlabel=measure, ylabel=label)
-    axes.set_title(f"r = {_with(r)}\ngiven the input level ratio: {_with(partial)}", fontsize=8, color=INK)
+    axes.set_title(f"r = {_with(r)}\ngiven the level ratio: r = {_with(partial)}", fontsize=8, color=INK)
     axes.legend(fontsize=7.5, frameon=True, framealpha=0.8, edgecolor="none", labelcolor=INK, loc="best")
     _save(figure, path)
 
 
 def _with(r: Interval) -> str:
-    return f"{r.value:.2f}, 95 % [{r.low:.2f}, {r.high:.2f}]" if r.low == r.low else f"{r.value:.2f}"
+    return f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}]" if r.low == r.low else f"{r.value:.2f}"

@@ -23,14 +23,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def number(value: float, sign: bool = False) -> str:
-    """Two decimals; a dash where there is no number.
+    """Two decimals; a dash where there is no number; above 100 dB only rounding counts.
 
     Example:
         >>> from torchprim.evaluation.markdown import number
         >>> number(1.234), number(1.234, sign=True), number(float("nan"))
         ('1.23', '+1.23', '-')
     """
-    return "-" if math.isnan(value) else f"{value:{'+' if sign else ''}.2f}"
+    if math.isnan(value):
+        return "-"
+    return f"{value:{'+' if sign else ''}.2f}" if value <= 100 else "> 100"
 
 
 def interval(found: Interval, sign: bool = False) -> str:

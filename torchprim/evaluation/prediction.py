@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,13 @@ from typing import Any
 import torch
 
 from torchprim import json_lines
-from torchprim.audio_error import AudioError
 from torchprim.cli.failure import one_line
 from torchprim.evaluation.figures import save_scatter
-from torchprim.evaluation.markdown import interval, number, table
+from torchprim.evaluation.markdown import interval, table
 from torchprim.evaluation.methods import Method
-from torchprim.evaluation.runner import Record, Settings, each_song
+from torchprim.evaluation.runner import Record, Settings, each_song, record_key
 from torchprim.evaluation.scores import closed_form, from_json
-from torchprim.evaluation.songs import SOURCES, Found
+from torchprim.evaluation.songs import SOURCES, Found, fingerprint
 from torchprim.evaluation.statistics import correlation
 from torchprim.evaluation.trust import MEASURES, measures
 
@@ -40,14 +38,12 @@ LABELS = {
 def run_confidence(found: Found, method: Method, settings: Settings, out: Path) -> tuple[list[Record], dict]:
     """Measures and scores of every song, kept in `confidence.jsonl`; and why others have none."""
     path = out / "confidence.jsonl"
-
-    def key(record: Record) -> tuple:
-        return record.get("song"), record.get("identity"), record.get("channels")
-
-    done = {key(record) for record in json_lines.read(path)}
+    done = {record_key(record) for record in json_lines.read(path)}
+    data = {name: fingerprint(song) for name, song in found.songs.items()}
+    keys = {name: (name, data[name], method.identity, settings.channels, None) for name in found.songs}
 
     def wanted(name: str) -> bool:
-        return (name, method.identity, settings.channels) not in done
+        return keys[name] not in done
 
     problems = dict(found.problems)
     for song, name, problem in each_song(found, settings, wanted, "confidence"):
@@ -65,6 +61,7 @@ def run_confidence(found: Found, method: Method, settings: Settings, out: Path) 
         scores, gains = closed_form(song.sources, estimates)
         record = {
             "song": name,
+            "data": data[name],
             "method": method.name,
             "identity": method.identity,
             "channels": settings.channels,
@@ -75,9 +72,8 @@ def run_confidence(found: Found, method: Method, settings: Settings, out: Path) 
             "gains": gains,
         }
         json_lines.append(path, [record])
-    latest = {key(record): record for record in json_lines.read(path)}
-    keys = [(name, method.identity, settings.channels) for name in found.songs]
-    return [latest[k] for k in keys if k in latest], problems
+    latest = {record_key(record): record for record in json_lines.read(path)}
+    return [latest[key] for key in keys.values() if key in latest], problems
 
 
 def columns(records: Sequence[Record]) -> tuple[list[Record], dict[str, list[float]]]:

@@ -28,8 +28,8 @@ def training_command(train: Path, number: int, out: Path, args: Sequence[str]) -
     Example:
         >>> from pathlib import Path
         >>> from torchprim.evaluation.quartiles import training_command
-        >>> training_command(Path("train.py"), 1, Path("out"), ["--seed", "0"])[2:]
-        ['--out', 'out/q2', '--labels', 'out/labels.jsonl', '--low', '0.25', '--high', '0.5', '--resume', '--seed', '0']
+        >>> training_command(Path("train.py"), 1, Path("out"), ["--seed", "0"])[4:]
+        ['--labels', 'out/labels.jsonl', '--low', '0.25', '--high', '0.5', '--resume', '--seed', '0']
     """
     run = out / QUARTILES[number]
     bounds = ["--low", f"{number / 4:g}", "--high", f"{(number + 1) / 4:g}"]
@@ -59,11 +59,9 @@ def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
         marker = run / "started.json"
         run.mkdir(parents=True, exist_ok=True)
         wanted = list(args)
-        if marker.exists() and json.loads(marker.read_text())["options"] != wanted:
-            raise TrainingFailed(
-                f"{run}: was trained with other options ({' '.join(json.loads(marker.read_text())['options'])});"
-                " give another --out"
-            )
+        before = json.loads(marker.read_text())["options"] if marker.exists() else wanted
+        if before != wanted:
+            raise TrainingFailed(f"{run}: was trained with {' '.join(before)}; give another --out")
         marker.write_text(json.dumps({"options": wanted}) + "\n")
         if not (run / "finished.json").exists():
             command = training_command(train, number, out, args)
@@ -71,9 +69,7 @@ def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
             # The same waiting as everywhere: see torchprim/cli/main.py.
             status = subprocess.run(command, env={"OMP_WAIT_POLICY": "passive", **os.environ}).returncode
             if status:
-                raise TrainingFailed(
-                    f"{run}: the training ended with status {status}; the same command goes on"
-                )
+                raise TrainingFailed(f"{run}: the training ended with status {status}; try the same again")
             (run / "finished.json").write_text(json.dumps({"command": command[1:]}) + "\n")
         checkpoints.append(run / "best.pt")
     return checkpoints

@@ -18,7 +18,7 @@ from torchprim.cli.failure import one_line
 from torchprim.evaluation.methods import Method
 from torchprim.evaluation.museval_peer import museval_bss_eval
 from torchprim.evaluation.scores import closed_form, framewise
-from torchprim.evaluation.songs import Found, Song, read_song
+from torchprim.evaluation.songs import Found, Song, fingerprint, read_song
 from torchprim.metrics.bss_eval_v4 import BSSEval, bss_eval
 
 Record = dict[str, Any]
@@ -78,10 +78,12 @@ def run_methods(found: Found, methods: Sequence[Method], settings: Settings, out
         records of these songs and methods, in their order.
     """
     files = {"scores": out / "scores.jsonl", "frames": out / "bss.jsonl"}
-    done = {kind: {_key(record) for record in json_lines.read(path)} for kind, path in files.items()}
+    done = {kind: {record_key(record) for record in json_lines.read(path)} for kind, path in files.items()}
+    data = {name: fingerprint(path) for name, path in found.songs.items()}
 
     def lacks(kind: str, name: str, method: Method) -> bool:
-        key = (name, method.identity, settings.channels, settings.bss if kind == "frames" else None)
+        by = settings.bss if kind == "frames" else None
+        key = (name, data[name], method.identity, settings.channels, by)
         return key not in done[kind] and (kind == "scores" or settings.bss != "none")
 
     def wanted(name: str) -> bool:
@@ -97,7 +99,7 @@ def run_methods(found: Found, methods: Sequence[Method], settings: Settings, out
             for method in methods:
                 kinds = [kind for kind in files if lacks(kind, name, method)]
                 if kinds:
-                    problem = _score(song, method, kinds, settings, files, pool)
+                    problem = _score(song, data[name], method, kinds, settings, files, pool)
                     if problem:
                         problems[name] = problem
         if pool is not None:
@@ -109,14 +111,18 @@ def run_methods(found: Found, methods: Sequence[Method], settings: Settings, out
     return Results(kept["scores"], kept["frames"] if settings.bss != "none" else [], problems)
 
 
-def _key(record: Record) -> tuple:
-    return record.get("song"), record.get("identity"), record.get("channels"), record.get("by")
+def record_key(record: Record) -> tuple:
+    """What a result is kept under: song and data, method, channels, and who computed BSSEval."""
+    return tuple(record.get(field) for field in ("song", "data", "identity", "channels", "by"))
 
 
-def _score(song: Song, method: Method, kinds: list[str], settings: Settings, files: dict, pool) -> str:
+def _score(
+    song: Song, data: str, method: Method, kinds: list[str], settings: Settings, files: dict, pool
+) -> str:
     """One method on one song; the problem, where the device's memory does not hold it."""
     head = {
         "song": song.name,
+        "data": data,
         "method": method.name,
         "identity": method.identity,
         "channels": settings.channels,
@@ -145,9 +151,14 @@ def _matching(
     path: Path, found: Found, methods: Sequence[Method], settings: Settings, kind: str
 ) -> list[Record]:
     """The records of this run among all that a file holds, the last of equal ones, named as now."""
-    latest = {_key(record): record for record in json_lines.read(path)}
+    latest = {record_key(record): record for record in json_lines.read(path)}
     by = settings.bss if kind == "frames" else None
-    keys = [((name, m.identity, settings.channels, by), m.name) for name in found.songs for m in methods]
+    data = {name: fingerprint(song) for name, song in found.songs.items()}
+    keys = [
+        ((name, data[name], method.identity, settings.channels, by), method.name)
+        for name in found.songs
+        for method in methods
+    ]
     return [{**latest[key], "method": name} for key, name in keys if key in latest]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,21 +75,29 @@ def find_songs(roots: Sequence[str | os.PathLike]) -> Found:
     songs: dict[str, Path] = {}
     problems: dict[str, str] = {}
     for root in map(Path, roots):
+        front = f"{root.name}/" if len(roots) > 1 else ""
         for path in find_stem_songs([root]):
             reason = _lacks(path) if path.is_dir() else None
             if reason:
-                problems[_name(path, root)] = reason
+                problems[front + _name(path, root)] = reason
             else:
-                songs[_name(path, root)] = path
+                songs[front + _name(path, root)] = path
         for folder in {path.parent for word in _WORDS for path in root.rglob(f"{word}.*")}:
             if not any(path.stem.lower() == "vocals" for path in folder.iterdir()):
-                problems[_name(folder, root)] = "stems, but no vocals"
+                problems[front + _name(folder, root)] = "stems, but no vocals"
     return Found(dict(sorted(songs.items())), dict(sorted(problems.items())))
 
 
 def _name(path: Path, root: Path) -> str:
     inside = path.relative_to(root) if path != root else Path(path.name)
     return inside.as_posix().removesuffix(".stem.mp4")
+
+
+def fingerprint(path: Path) -> str:
+    """Changes with the names and sizes of a song's files: results of other data are not taken for its own."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    sizes = [(file.name, file.stat().st_size) for file in files if file.is_file()]
+    return hashlib.sha256(repr(sizes).encode()).hexdigest()[:12]
 
 
 def _lacks(folder: Path) -> str | None:

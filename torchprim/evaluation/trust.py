@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -109,13 +110,11 @@ def measures(
     masks = list(separation.masks.values())
     frames = min(magnitude.shape[-1], *(mask.shape[-1] for mask in masks))
     geometry = separator.geometry
-    frequencies = (
-        torch.arange(geometry.bins, device=mono.device) * geometry.sample_rate / geometry.window_length
-    )
+    frequencies = torch.arange(geometry.bins, device=mono.device) * geometry.bin_width
     count = max(1, round(frames * geometry.hop_length / geometry.sample_rate / PIECE_SECONDS))
     edges = [round(i * frames / count) for i in range(count + 1)]
     total = torch.zeros(5, dtype=torch.float64)
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         part = [mask[..., start:stop] for mask in masks]
         values = _of_a_part(
             part, magnitude[..., start:stop], frequencies, separator.cue_weights(), separator.preset.beta
