@@ -12,6 +12,8 @@ from benchmarks.data import MissingData
 # name -> (module, what it measures); a module has `add_arguments(parser)` and `run(arguments) -> str`
 BENCHMARKS = {
     "cpu": ("benchmarks.cpu", "seconds per second of audio on the CPU, and peak memory of a long song"),
+    "melody": ("benchmarks.melody", "accuracy, separation and cost of pitch trackers on songs"),
+    "pipeline": ("benchmarks.pipeline", "training steps a second: data made on the fly, or from files"),
     "quality": ("benchmarks.quality", "SD-SDR of every primitive and preset on MUSDB18 previews"),
 }
 RESULTS = Path(__file__).parent / "results"

@@ -208,9 +208,11 @@ def salience(
     Returns:
         `(..., P, N)`, positive, on `pitch_grid(f_min, f_max)`.
     """
-    gentle = None if weight is None else weight.clamp(min=1e-6) ** 0.25
-    one = _relative(harmonic_sum(magnitude, bin_width, f_min, f_max, gentle))
-    two = _relative(comb_salience(magnitude, bin_width, f_min, f_max, gentle))
+    magnitude = magnitude[..., : comb_bins(magnitude.shape[-2], bin_width), :]
+    if weight is not None:
+        weight = weight[..., : magnitude.shape[-2], :].clamp(min=1e-6).sqrt().sqrt()
+    one = _relative(harmonic_sum(magnitude, bin_width, f_min, f_max, weight))
+    two = _relative(comb_salience(magnitude, bin_width, f_min, f_max, weight))
     return ((4 * one.log() + 3 * two.log()) / 7).exp()
 
 

@@ -74,14 +74,19 @@ def track(
     pitches = pitch_grid(f_min, f_max, magnitude)
     read = comb_bins(bins, bin_width)
     teeth = inhibiting_combs(read, bin_width, f_min, f_max, magnitude.dtype, magnitude.device)
+    combs = harmonic_comb(pitches, torch.ones_like(pitches), bins, bin_width, width)  # F, P
     chances = forward_backward(emission) if soft or marginals else None
     if soft:
         path = chances.argmax(-2)
-        combs = harmonic_comb(pitches, torch.ones_like(pitches), bins, bin_width, width)  # F, P
         comb, teeth = combs @ chances, teeth.t() @ chances
     else:
         path = viterbi(emission)
-        comb = harmonic_comb(pitches[path], torch.ones_like(relative[..., 0, :]), bins, bin_width, width)
-        teeth = teeth[path].transpose(-1, -2)
+        comb, teeth = _columns(combs, path), _columns(teeth.t().contiguous(), path)
     score = voicing_score(relative, bin_width, comb, teeth, weight)
     return Track(pitches[path], score, comb, strength, chances)
+
+
+def _columns(table: Tensor, path: Tensor) -> Tensor:
+    """The columns of a table `(F, P)` that a path `(..., N)` names: `(..., F, N)`."""
+    chosen = table.index_select(1, path.reshape(-1)).reshape(-1, *path.shape)
+    return chosen.movedim(0, -2)

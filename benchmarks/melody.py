@@ -1,0 +1,206 @@
+"""Pitch trackers on songs: accuracy, what their masks separate, and their cost.
+
+Accuracy by mir_eval on MIR-1K (voice and accompaniment at 0 dB, human labels) and on MUSDB18 previews
+(pYIN on the clean vocals as reference); SD-SDR of the comb alone and of the ensemble `best` with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import torchprim as tp
+from benchmarks.data import SPLITS, MissingData, data_root, preview_paths, read_song
+from benchmarks.markdown import device_line, table, versions
+from benchmarks.sound import synthetic_music
+from benchmarks.timing import timed
+from benchmarks.trackers import HOP, RATE, Curve, on_grid, pyin, trackers
+from torchprim.audio import load_audio
+from torchprim.kernels.harmonic_comb import harmonic_comb
+from torchprim.primitives.high_pass import high_pass
+
+_MEASURES = (
+    "Raw Pitch Accuracy",
+    "Raw Chroma Accuracy",
+    "Voicing Recall",
+    "Voicing False Alarm",
+    "Overall Accuracy",
+)
+# Mean SD-SDR with the first version of `melody` (harmonic sum, Viterbi, hard comb; commit 9312710),
+# measured with this project's separator on the previews.
+_FIRST = {"even": (4.11, 5.23), "odd": (4.12, 5.42)}
+
+
+class Clip(NamedTuple):
+    """A mixture whose melody is known."""
+
+    mixture: Tensor  # (T,)
+    sample_rate: float
+    reference: Curve
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--split", choices=SPLITS, default="odd", help="previews; even: tuning; odd: reporting (default)"
+    )
+    parser.add_argument(
+        "--singer", choices=("abjones", "amy"), default="amy", help="of MIR-1K; abjones: tuning (%(default)s)"
+    )
+    parser.add_argument("--repeats", type=int, default=2, help="timed repetitions, 2 or more (%(default)s)")
+
+
+def mir1k(singer: str) -> list[Clip]:
+    """Clips of one singer; voice and accompaniment have the same power.
+
+    Raises:
+        MissingData: where there are none.
+    """
+    folder = data_root() / "melody_mir1k"
+    clips = []
+    for path in sorted(folder.glob(f"{singer}_*.flac")):
+        audio, rate = load_audio(path)
+        power = audio.square().mean(-1, keepdim=True).sqrt()
+        label = np.loadtxt(path.with_suffix(".pv"))
+        f0 = 440 * 2 ** ((label - 69) / 12)
+        times = 0.02 + 0.02 * np.arange(len(label))  # middles of windows of 40 ms
+        clips.append(Clip((0.1 * audio / power).sum(0), rate, Curve(times, f0, label > 0)))
+    if not clips:
+        raise MissingData(f"no {singer}_*.flac in {folder}: set TORCHPRIM_DATA")
+    return clips
+
+
+def accuracy(reference: Curve, found: Curve) -> list[float]:
+    """The five measures of mir_eval; a negative frequency is a pitch given for an unvoiced frame."""
+    import mir_eval
+
+    known = np.where(reference.voiced, reference.f0, 0)
+    given = np.where(found.voiced, found.f0, -found.f0)
+    scores = mir_eval.melody.evaluate(reference.times, known, found.times, given)
+    return [scores[name] for name in _MEASURES]
+
+
+def _masks_of(name: str, curve: Curve, separator: tp.PrimitiveSeparator, mixture: tp.Mixture) -> tuple:
+    """The melody's mask by a tracker, and the ensemble's with it."""
+    preset = separator.preset
+    _, masks = separator.masks(mixture)
+    if not name.startswith("`salience`"):
+        bins, frames = mixture.magnitude().shape
+        f0, voiced = on_grid(curve, frames)
+        gain = high_pass(bins, RATE, preset.cutoff, preset.smooth)
+        masks["melody"] = gain * harmonic_comb(f0, voiced, bins, preset.geometry.bin_width)
+    every = [masks[cue] for cue in separator.cues.names]
+    return masks["melody"], tp.soft_assignment(every, separator.cue_weights(), preset.beta)
+
+
+def separation_scores(path: Path, curves: dict[str, Curve]) -> dict[str, tuple[float, float]]:
+    """SD-SDR (mean of both sources) of each tracker's comb alone and of the ensemble with it."""
+    song = read_song(path)
+    separator = tp.PrimitiveSeparator("best")
+    mixture = tp.Mixture(song.mixture, song.sample_rate)
+    scores = {}
+    for name, curve in curves.items():
+        pair = []
+        for mask in _masks_of(name, curve, separator, mixture):
+            vocals = tp.istft(mixture.spectrum() * mask, length=song.mixture.shape[-1])
+            rest = song.mixture - vocals
+            both = tp.sd_sdr(song.vocals, vocals) + tp.sd_sdr(song.accompaniment, rest)
+            pair.append(both.item() / 2)
+        scores[name] = tuple(pair)
+    return scores
+
+
+def costs(repeats: int) -> dict[str, float]:
+    """Seconds per second of audio on one thread; ours in batches of 8 x 30 s, from audio to track."""
+    song = torch.stack([synthetic_music(30, RATE, seed) for seed in range(8)])
+    spectrum = tp.stft(song)
+    weight = tp.long_hpss(song, spectrum=spectrum)
+    seconds = {
+        "`salience` (default)": timed(lambda: tp.track_pitch(song, RATE), repeats).p50 / 240,
+        "`melody`, mask from the spectrogram and the weight": timed(
+            lambda: tp.melody(spectrum.abs(), weight=weight), repeats
+        ).p50
+        / 240,
+        "tracker and mask in one: STFT, long HPSS, `melody`": timed(lambda: _whole(song), repeats).p50 / 240,
+    }
+    short = song[0, : 10 * RATE]
+    for name, follow in trackers().items():
+        if name not in seconds:
+            seconds[name] = timed(lambda follow=follow: follow(short, RATE), repeats).p50 / 10
+    return seconds
+
+
+def _whole(song: Tensor) -> Tensor:
+    spectrum = tp.stft(song)
+    return tp.melody(spectrum.abs(), weight=tp.long_hpss(song, spectrum=spectrum), cutoff=220)
+
+
+def run(options: argparse.Namespace) -> str:
+    from tqdm import tqdm
+
+    torch.set_num_threads(1)
+    clips, paths = mir1k(options.singer), preview_paths(options.split)
+    every = trackers()
+    measured: dict[str, dict[str, list]] = {name: {"mir": [], "previews": []} for name in every}
+    separated: dict[str, list] = {}
+    with torch.inference_mode(), tqdm(total=len(clips) + len(paths), desc="melody") as bar:
+        for clip in clips:
+            for name, follow in every.items():
+                found = follow(clip.mixture, clip.sample_rate)
+                measured[name]["mir"].append(accuracy(clip.reference, found))
+            bar.update()
+        for path in paths:
+            song = read_song(path)
+            reference = pyin(song.vocals)
+            curves = {name: follow(song.mixture, song.sample_rate) for name, follow in every.items()}
+            for name, found in curves.items():
+                measured[name]["previews"].append(accuracy(reference, found))
+            oracle = every["`salience` (default)"](song.vocals, song.sample_rate)
+            curves["our tracker on the clean vocals (oracle), comb of height 1"] = oracle._replace(
+                voiced=np.ones_like(oracle.voiced)
+            )
+            for name, pair in separation_scores(path, curves).items():
+                separated.setdefault(name, []).append(pair)
+            bar.update()
+        seconds = costs(options.repeats)
+    return _page(options, len(clips), len(paths), measured, separated, seconds)
+
+
+def _page(options, clips: int, previews: int, measured, separated, seconds) -> str:
+    head = ["", "raw pitch", "raw chroma", "voicing recall", "false alarm", "overall"]
+
+    def rows(data: str) -> list[list[str]]:
+        means = {name: np.mean(both[data], 0) for name, both in measured.items()}
+        return [[name, *(f"{value:.3f}" for value in values)] for name, values in means.items()]
+
+    quality = [
+        [name, *(f"{statistics.fmean(values):.2f}" for values in zip(*pairs, strict=True))]
+        for name, pairs in separated.items()
+    ]
+    if options.split in _FIRST:
+        quality.append(["first version of `melody`", *(f"{value:.2f}" for value in _FIRST[options.split])])
+    absent = "" if len(measured) > 2 else " Essentia is not installed: `pip install --pre essentia`."
+    return "\n\n".join(
+        [
+            "# Melody",
+            f"MIR-1K, singer {options.singer}, {clips} clips, voice and accompaniment at 0 dB, human labels "
+            f"(mir_eval, mean over clips).{absent}",
+            table(head, rows("mir")),
+            f"{previews} previews of MUSDB18, split `{options.split}`; the reference is pYIN on the clean "
+            "vocals, which misses quiet and rough singing and hears reverberation: voicing is judged "
+            "harshly.",
+            table(head, rows("previews")),
+            "SD-SDR (dB, mean over songs and both sources) of the mask alone and of the ensemble `best` "
+            "with it, cut at 220 Hz. Other trackers' combs are hard: 1 where voiced, 0 elsewhere.",
+            table(["f0 from", "mask alone", "ensemble `best`"], quality),
+            f"Seconds per second of audio, one thread, {options.repeats} repetitions after one that is not "
+            f"counted; ours in batches of 8 x 30 s, the others on 10 s. Hop {HOP} at {RATE} Hz.",
+            table(["", "s / s"], [[name, f"{value:.4f}"] for name, value in seconds.items()]),
+            f"{versions('mir_eval', 'librosa', 'torchcrepe', 'essentia')}. {device_line()}.",
+        ]
+    )
