@@ -61,7 +61,7 @@ def correlation(x: Sequence[float], y: Sequence[float], given: Sequence[float] |
     Example:
         >>> from torchprim.evaluation.statistics import correlation
         >>> [round(v, 2) for v in correlation([1, 2, 3, 4, 5, 6], [2, 1, 4, 3, 6, 5])]
-        [0.83, 0.06, 0.98]
+        [0.83, 0.05, 0.98]
     """
     a, b = (np.asarray(v, dtype=np.float64) for v in (x, y))
     if a.shape != b.shape:

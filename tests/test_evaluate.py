@@ -1,0 +1,295 @@
+"""evaluate.py on small folders of songs: layouts, what is left out, resuming, tables, figures, statistics."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import evaluate
+import torchprim as tp
+from benchmarks import excerpts
+from torchprim.audio import demo_song, save
+from torchprim.audio_error import AudioError
+from torchprim.checkpoint import save_checkpoint
+from torchprim.evaluation import quartiles, runner, statistics
+from torchprim.evaluation.methods import find_method, find_methods
+from torchprim.evaluation.songs import find_songs, read_song
+from torchprim.evaluation.trust import agreement
+from torchprim.separation import Separator
+
+RATE = 8000
+
+
+def noise(seconds, seed, channels=2):
+    g = torch.Generator().manual_seed(seed)
+    return 0.1 * torch.randn(channels, int(seconds * RATE), generator=g)
+
+
+def write_song(folder, seed, seconds=2.0, rest=("accompaniment",), **stems):
+    """A folder with vocals and other stems, of noise but for those given (None: no such file)."""
+    parts = {name: noise(seconds, seed + i) for i, name in enumerate(("vocals", *rest))} | stems
+    for name, audio in parts.items():
+        if audio is not None:
+            save(folder / f"{name}.wav", audio, RATE)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Three songs that can be used, one in each layout of folders, and five that cannot."""
+    root = tmp_path_factory.mktemp("stems")
+    write_song(root / "a", 0)
+    write_song(root / "b", 10, rest=("drums", "bass", "other"))
+    write_song(root / "c", 20, rest=("mixture",))
+    write_song(root / "no bass", 30, rest=("drums", "other"))
+    write_song(root / "no vocals", 40, vocals=None)
+    write_song(root / "silent", 50, vocals=torch.zeros(2, 2 * RATE))
+    write_song(root / "misfit", 60, accompaniment=noise(1.5, 61))
+    write_song(root / "torn", 70)
+    (root / "torn" / "vocals.wav").write_bytes(b"RIFF nothing")
+    return root
+
+
+LEFT_OUT = {
+    "misfit": "stems of different lengths: vocals 2.00 s, accompaniment 1.50 s",
+    "no bass": "no bass",
+    "no vocals": "stems, but no vocals",
+    "silent": "the vocals are silent",
+}
+
+
+def run(*words):
+    return evaluate.main([*map(str, words), "--device", "cpu"])
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_layouts(root):
+    found = find_songs([root])
+    assert set(found.problems) == {"no bass", "no vocals"}
+    assert set(found.songs) == {"a", "b", "c", "silent", "misfit", "torn"}
+    a, b, c = (read_song(name, found.songs[name], stereo=True) for name in "abc")
+    torch.testing.assert_close(a.sources[1], noise(2, 1))
+    torch.testing.assert_close(b.sources[1], noise(2, 11) + noise(2, 12) + noise(2, 13))
+    torch.testing.assert_close(c.mixture, noise(2, 21))
+    assert read_song("a", found.songs["a"]).sources.shape == (2, 1, 2 * RATE)
+    assert a.seconds == 2 and a.level_ratio == pytest.approx(0, abs=0.2)
+    (name,) = find_songs([demo_song()]).songs
+    assert name == "The Easton Ellises - Falcon 69"
+    with pytest.raises(AudioError, match="no song with stems"):
+        find_songs([root / "no vocals"])
+
+
+def test_compare_names_what_it_leaves_out_and_resumes(root, tmp_path, monkeypatch, capsys):
+    words = ("compare", "--stems", root, "--out", tmp_path, "--bss", "torch")
+    assert run(*words, "--methods", "mixture,null,irm,hpss", "--against", "irm") == 0
+    page, whole = (tmp_path / "compare.md").read_text(), json.loads((tmp_path / "compare.json").read_text())
+    left_out = whole["data"]["left out"]
+    assert {name: left_out[name] for name in LEFT_OUT} == LEFT_OUT and set(left_out) == {*LEFT_OUT, "torn"}
+    assert "Left out, 5:" in page and "BSSEval v4 by torchprim" in page and "nan" not in page
+    assert whole["data"]["songs"] == 3 and whole["seed"] == 0 and whole["preset"] == "best"
+    assert whole["versions"]["torch"] == torch.__version__ and "CPU" in whole["device"]
+    for name in ("figure4.png", "figure4-vocals.png", "figure4-accompaniment.png"):
+        assert (tmp_path / name).stat().st_size > 8000
+    scores = lines(tmp_path / "scores.jsonl")
+    assert len(scores) == 12 == len(lines(tmp_path / "bss.jsonl"))
+
+    # The numbers are those of the metrics, and the table those of the lines.
+    song = read_song("a", root / "a")
+    record = next(r for r in scores if (r["song"], r["method"]) == ("a", "mixture"))
+    want = tp.sd_sdr(song.sources[0, 0], song.mixture[0]).item()
+    assert record["scores"]["SD-SDR"]["vocals"] == pytest.approx(want)
+    assert record["gains"]["SD-SDR"] == {"vocals": 0.0, "accompaniment": 0.0}
+    values = [r["scores"]["SD-SDR"]["vocals"] for r in scores if r["method"] == "hpss"]
+    assert whole["summary"]["hpss"]["SD-SDR"]["vocals"] == [pytest.approx(np.mean(values)), np.median(values)]
+    assert f"| `hpss` | {np.mean(values):.2f} | {np.median(values):.2f} |" in page
+
+    # A torn line and a new method: what is there is not computed again, and comes out the same.
+    text = (tmp_path / "scores.jsonl").read_text()
+    (tmp_path / "scores.jsonl").write_text(text[: text.rindex('"scores"')])
+    asked = []
+    real = runner._score
+    monkeypatch.setattr(runner, "_score", lambda *a: asked.append((a[0].name, a[2].name)) or real(*a))
+    assert run(*words, "--methods", "mixture,null,irm,hpss", "--against", "irm") == 0
+    assert len(asked) == 1
+    assert (tmp_path / "compare.md").read_text() == page
+    capsys.readouterr()
+    assert run(*words, "--methods", "irm,2dft-r", "--against", "irm") == 0
+    assert set(asked[1:]) == {(name, "2dft-r") for name in "abc"}
+    assert "`mixture`" not in capsys.readouterr().out
+
+
+def test_results_belong_to_their_data(tmp_path):
+    write_song(tmp_path / "in" / "a", 0)
+    words = ("compare", "--stems", tmp_path / "in", "--out", tmp_path / "out", "--methods", "mixture")
+    assert run(*words) == 0
+    write_song(tmp_path / "in" / "a", 5, seconds=2.5)
+    assert run(*words) == 0
+    assert len(lines(tmp_path / "out" / "scores.jsonl")) == 2
+    assert json.loads((tmp_path / "out" / "compare.json").read_text())["data"]["seconds"] == 2.5
+
+
+def test_stereo_scores_each_channel(root, tmp_path):
+    words = ("--stems", root, "--out", tmp_path, "--methods", "null", "--stereo")
+    assert run("compare", *words) == 0
+    record = next(r for r in lines(tmp_path / "scores.jsonl") if r["song"] == "a")
+    song = read_song("a", root / "a", stereo=True)
+    estimate = find_method("null").estimate(song)
+    want = tp.sd_sdr(song.sources[0], estimate[0]).mean().item()
+    assert record["channels"] == "stereo"
+    assert record["scores"]["SD-SDR"]["vocals"] == pytest.approx(want)
+
+
+def test_museval_runs_in_workers_and_agrees(tmp_path):
+    write_song(tmp_path / "in" / "a", 0)
+    words = ("compare", "--stems", tmp_path / "in", "--out", tmp_path / "out", "--methods", "null")
+    assert run(*words, "--bss", "museval", "--workers", 1) == 0
+    assert run(*words, "--bss", "torch") == 0
+    peer, ours = lines(tmp_path / "out" / "bss.jsonl")
+    assert (peer["by"], ours["by"]) == ("museval", "torch")
+    for measure, sources in peer["frames"].items():
+        for source, values in sources.items():
+            assert values == pytest.approx(ours["frames"][measure][source], abs=0.01)
+
+
+def test_confidence(tmp_path):
+    for i in range(6):
+        vocals = noise(3, i) * torch.linspace(0.1, 1 + i, 3 * RATE).sin()
+        write_song(tmp_path / "in" / str(i), 10 * i, 3.0, vocals=vocals)
+    words = ("confidence", "--stems", tmp_path / "in", "--out", tmp_path)
+    assert run(*words, "--preset", "companion") == 0
+    records = lines(tmp_path / "confidence.jsonl")
+    whole = json.loads((tmp_path / "confidence.json").read_text())
+    x = [r["measures"]["confidence"] for r in records]
+    y = [r["scores"]["SD-SDR"]["vocals"] for r in records]
+    found = whole["summary"]["confidence"]["vocals"]["r"]
+    assert found[0] == pytest.approx(np.corrcoef(x, y)[0, 1]) and found[1] < found[0] < found[2]
+    for record in records:
+        m = record["measures"]
+        # One piece: the measure is the product, also with all points.
+        assert m["confidence"] == pytest.approx(m["posterior"] * m["silhouette"], rel=1e-4)
+        assert 0 <= m["agreement"] <= 1 and 0 <= m["low energy"] <= 1
+    for target in ("vocals", "accompaniment", "both", "improvement"):
+        assert (tmp_path / f"figure2-{target}.png").stat().st_size > 8000
+    assert "partial r given the input level ratio" in " ".join(
+        (tmp_path / "confidence.md").read_text().split()
+    )
+    before = (tmp_path / "confidence.md").read_text()
+    assert run(*words, "--preset", "companion") == 0
+    assert lines(tmp_path / "confidence.jsonl") == records
+    assert (tmp_path / "confidence.md").read_text() == before
+
+
+def test_quartiles_train_each_once_and_go_on(root, tmp_path, monkeypatch):
+    """With a training that writes an untrained network, and is killed once."""
+    calls = []
+
+    def training(command, env):
+        out = command[command.index("--out") + 1]
+        calls.append(command)
+        if len(calls) == 3:
+            return type("", (), {"returncode": 137})
+        torch.manual_seed(len(calls))
+        save_checkpoint(f"{out}/best.pt", tp.build_network("unet"))
+        return type("", (), {"returncode": 0})
+
+    monkeypatch.setattr(quartiles.subprocess, "run", training)
+    words = ["quartiles", "--audio", root, "--stems", root, "--out", tmp_path / "out", "--steps", "7"]
+    words += ["--methods", "mixture,irm", "--against", "mixture"]
+    assert run(*words) == 1
+    assert run(*words) == 0
+    assert [c[c.index("--low") + 1] for c in calls] == ["0", "0.25", "0.5", "0.5", "0.75"]
+    assert [c[c.index("--high") + 1] for c in calls] == ["0.25", "0.5", "0.75", "0.75", "1"]
+    same = {tuple(c[c.index("--resume") :]) for c in calls}
+    assert len(same) == 1 and "--steps" in same.pop()
+    summary = json.loads((tmp_path / "out" / "quartiles.json").read_text())["summary"]
+    assert [name.split("/")[-2] for name in list(summary)[:4]] == ["q1", "q2", "q3", "q4"]
+    assert (tmp_path / "out" / "figure3.png").stat().st_size > 8000
+    assert run(*words, "--rate", "0.1") == 1  # another recipe in the same folder
+    assert len(calls) == 5
+
+
+def test_train_takes_the_options_of_quartiles():
+    import train
+
+    command = quartiles.training_command(
+        evaluate.TRAIN, 2, evaluate.Path("out"), ["--audio", "x", "--seed", "3"]
+    )
+    args = train.arguments(command[2:])
+    args = args[0] if isinstance(args, tuple) else args
+    assert (args.low, args.high, args.seed, args.resume) == (0.5, 0.75, 3, True)
+
+
+def test_methods(tmp_path):
+    save_checkpoint(tmp_path / "net.pt", tp.build_network("unet"))
+    names = ["pcl", "pcl:paper", f"{tmp_path}/net.pt", f"pcl+{tmp_path}/net.pt", "pcl"]
+    methods = find_methods(names)
+    assert len(methods) == 4 == len({method.identity for method in methods})
+    assert all(isinstance(method.separator, Separator) for method in methods)
+    for bad in ("pcll", "pcl:worst", "null:best", "net.pth"):
+        with pytest.raises(ValueError, match="unknown method"):
+            find_method(bad)
+
+
+def test_failures_are_one_line(root, tmp_path, capsys):
+    base = ("compare", "--stems", root, "--out", tmp_path)
+    for words, text in (
+        ((*base, "--methods", "nothing"), "unknown method 'nothing'"),
+        ((*base, "--methods", "missing/best.pt"), "missing/best.pt"),
+        (("compare", "--stems", tmp_path / "none", "--out", tmp_path), "no such file or folder"),
+        (("compare", "--stems", root / "silent", "--out", tmp_path, "--methods", "null"), "silent"),
+        (("confidence", "--stems", root, "--out", tmp_path, "--method", "irm"), "method must cluster"),
+    ):
+        assert run(*words) == 1
+        (line,) = (s for s in capsys.readouterr().err.splitlines() if s.startswith("error: "))
+        assert text in line
+
+
+def test_statistics():
+    g = np.random.default_rng(0)
+    x = g.normal(size=200)
+    found = statistics.bootstrap_mean(x)
+    error = x.std() / math.sqrt(200)
+    assert found.low == pytest.approx(x.mean() - 1.96 * error, abs=0.2 * error)
+    assert found.high == pytest.approx(x.mean() + 1.96 * error, abs=0.2 * error)
+    assert statistics.bootstrap_mean(x) == found != statistics.bootstrap_mean(x, seed=1)
+    assert math.isnan(statistics.bootstrap_mean([]).value) and math.isnan(statistics.bootstrap_mean([1]).low)
+
+    from scipy.stats import pearsonr
+
+    z = g.normal(size=200)
+    a, b = x + z, 0.3 * x + z
+    peer = pearsonr(a, b)
+    ours = statistics.correlation(a, b)
+    assert ours.value == pytest.approx(peer.statistic)
+    assert ours[1:] == pytest.approx(tuple(peer.confidence_interval(0.95)))
+    r_ab, r_az, r_bz = (np.corrcoef(p, q)[0, 1] for p, q in ((a, b), (a, z), (b, z)))
+    partial = (r_ab - r_az * r_bz) / math.sqrt((1 - r_az**2) * (1 - r_bz**2))
+    assert statistics.correlation(a, b, z).value == pytest.approx(partial)
+    assert math.isnan(statistics.correlation([1, 1, 1, 1], [1, 2, 3, 4]).value)
+
+
+def test_agreement():
+    magnitude = torch.rand(20, 30)
+    same = torch.rand(20, 30)
+    assert agreement([same, same, same], magnitude, [1, 2, 3]).item() == pytest.approx(1, abs=1e-5)
+    assert agreement([0 * same, 0 * same + 1], magnitude, [3, 1]).item() == pytest.approx(
+        1 - 2 * 0.75**0.5 / 2
+    )
+
+
+def test_excerpts_are_laid_out(tmp_path):
+    source = tmp_path / "in"
+    save(source / "x.vocals.wav", 0.1 * noise(1, 0), RATE)
+    save(source / "x.accompaniment.wav", noise(1, 1), RATE)
+    save(source / "y.vocals.wav", noise(1, 2), RATE)
+    save(source / "y.mixture.wav", noise(1, 3), RATE)
+    for _ in range(2):  # again does no harm
+        excerpts.lay_out(tmp_path / "out", source)
+    found = find_songs([tmp_path / "out"])
+    assert list(found.songs) == ["x", "y"] and not found.problems
+    assert read_song("x", found.songs["x"], stereo=True).level_ratio == pytest.approx(-4, abs=0.01)
+    torch.testing.assert_close(read_song("y", found.songs["y"], stereo=True).mixture, noise(1, 3))
