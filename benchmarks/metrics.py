@@ -124,9 +124,9 @@ def run(options: argparse.Namespace) -> str:
             "run. Windows and hops of 1 s for version 4. Peers run in NumPy and SciPy on the CPU.",
             table(head, rows),
             f"`tp.metrics.bss_eval` is faster than museval, **{ratios}**; on 3 s of these signals the two "
-            f"differ by at most {worst:.1e} dB. Short tracks are dominated by the solution of 2048 equations, "
-            "which both leave to LAPACK (museval four times, torchprim three); long ones by museval's "
-            "transforms of whole tracks.",
+            f"differ by at most {worst:.1e} dB. Short tracks are dominated by the solution of 2048 "
+            "equations, which both leave to LAPACK (museval four times, torchprim three); long ones by the "
+            "transforms of whole tracks that museval makes.",
             f"{versions('numpy', 'scipy', 'museval', 'mir_eval')}. Device of torch: {device}, "
             f"{options.threads} thread(s).",
         ]

@@ -106,20 +106,15 @@ def _track(references: Tensor, estimates: Tensor, window: int, hop: int, count: 
     own, everything = projection_filters(references, estimates, lags)
     size = _good_size(window + lags - 1)  # so that what rings on does not wrap round
     filters = torch.fft.rfft(own, n=size, dim=2), torch.fft.rfft(everything, n=size, dim=2)
-    # Parseval: each bin but the first (and the last of an even size) stands for two.
-    weight = references.new_full((size // 2 + 1,), 2.0)
-    weight[0] = 1.0
-    if size % 2 == 0:
-        weight[-1] = 1.0
     some = max(1, _CHUNK // (signals[0, :, :, 0].numel() * size))
     for first in range(0, count, some):
         last = min(count, first + some)
         part = signals[..., first * hop : (last - 1) * hop + window].unfold(-1, window, hop)
-        scores[:, :, first:last] = _ratios(part, filters, size, weight)
+        scores[:, :, first:last] = _ratios(part, filters, size)
     return scores
 
 
-def _ratios(frames: Tensor, filters: tuple[Tensor, Tensor], size: int, weight: Tensor) -> Tensor:
+def _ratios(frames: Tensor, filters: tuple[Tensor, Tensor], size: int) -> Tensor:
     """`(2, S, C, frames, window)` -> `(4, S, frames)`, nan where a source is silent."""
     sound = (frames.sum(2) != 0).any(-1).all(0).all(0)  # (frames,)
     s, e = torch.fft.rfft(frames, n=size)  # (S, C, frames, F) each
@@ -128,7 +123,10 @@ def _ratios(frames: Tensor, filters: tuple[Tensor, Tensor], size: int, weight: T
     on_all = torch.einsum("scnf,scfed->ednf", s, everything)
 
     def energy(spectrum: Tensor) -> Tensor:
-        return (torch.view_as_real(spectrum).square().sum(-1) * weight).sum((1, -1))  # (S, frames)
+        """Parseval: each bin but the first, and the last of an even size, stands for two."""
+        total = 2 * torch.linalg.vector_norm(torch.view_as_real(spectrum), dim=(-2, -1)).square()
+        once = spectrum[..., [0, -1] if size % 2 == 0 else [0]].abs().square().sum(-1)
+        return (total - once).sum(1)  # (S, frames)
 
     true = energy(s)
     ratios = torch.stack(

@@ -58,19 +58,18 @@ def correlations(leading: Tensor, lagging: Tensor, lags: int) -> Tensor:
     return torch.fft.irfft(total, n=size)[..., :lags]
 
 
-def gram(reference: Tensor, lags: int) -> Tensor:
-    """G of all delayed channels: G[(p, k), (q, l)] = Σ_t s_p[t - k] s_q[t - l].
+def gram(r: Tensor) -> Tensor:
+    """G of delayed channels from their correlations: G[(p, k), (q, l)] = Σ_t s_p[t - k] s_q[t - l].
 
     Args:
-        reference: s, `(P, T)`.
-        lags: number of delays L.
+        r: `correlations(s, s, L)`, `(P, P, L)`.
 
     Returns:
         `(P, L, P, L)`.
     """
-    r = correlations(reference, reference, lags)  # l >= 0; r_pq[-l] = r_qp[l]
+    lags = r.shape[-1]  # l >= 0; r_pq[-l] = r_qp[l]
     both = torch.cat([r.transpose(0, 1)[..., 1:].flip(-1), r], dim=-1)  # (P, P, 2 L - 1)
-    delay = torch.arange(lags, device=reference.device)
+    delay = torch.arange(lags, device=r.device)
     return both[..., delay - delay[:, None] + lags - 1].movedim(1, 2)
 
 
@@ -113,8 +112,9 @@ def projection_filters(references: Tensor, estimates: Tensor, lags: int) -> tupl
     s, e = references.flatten(0, 1), estimates.flatten(0, 1)
     kept = _independent(s)
     s = s[kept]
-    g = gram(s, lags)
-    d = correlations(e, s, lags).permute(1, 2, 0)  # (P, L, S C): Σ_t s_p[t - l] e_c[t]
+    r = correlations(torch.cat([s, e]), s, lags)
+    g = gram(r[: len(s)])
+    d = r[len(s) :].permute(1, 2, 0)  # (P, L, S C): Σ_t s_p[t - l] e_c[t]
     both = e.new_zeros(sources * channels, lags, len(e))
     own = e.new_zeros(sources * channels, lags, channels)
     both[kept] = _solved(g, d)
