@@ -187,7 +187,7 @@ def test_same_grid_needs_no_interpolation(generator):
     with torch.inference_mode():
         together = network.with_primitives()(song, 44100)
         assert torch.equal(together.masks["network"], network(song, 44100).mask)
-        assert network.with_primitives().weight == 4.0  # a third of all
+        assert network.with_primitives().weight == 2.0  # a fifth of all
 
 
 def test_bad_ensembles():
@@ -222,7 +222,7 @@ def test_identity_changes_with_all_that_changes_the_masks(tmp_path):
     seen.add(tp.NetworkSeparator(network, anchors + 0.1).identity)
     seen.add(tp.NetworkSeparator(tp.build_network(TINY), anchors).identity)
     separator = tp.NetworkSeparator(network, anchors)
-    seen |= {separator.with_primitives(*a).identity for a in ((), ("paper",), ("best", 2.0))}
+    seen |= {separator.with_primitives(*a).identity for a in ((), ("paper",), ("best", 3.0))}
     assert len(seen) == 9
     assert tp.NetworkSeparator(network, anchors).identity == separator.identity
 

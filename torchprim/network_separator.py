@@ -24,7 +24,7 @@ USES = ("auto", "embedding", "mask", "both")
 # k-means looks at the bins that carry a mixture.
 LOUD_SHARE = 0.1
 ITERATIONS = 10
-PRIOR = 0.2
+PRIOR = 1.0  # within 0.05 dB of any other; the most that keeps a cluster from wandering off
 # A mask as an embedding of one dimension: the paper's hardness.
 _MASK_BETA = 5.0
 
@@ -40,7 +40,8 @@ class NetworkSeparator(Separator):
     Args:
         network: from `build_network`, trained.
         anchors: `(2, D)`, mean embedding of accompaniment and of vocals in training.
-        use: `embedding`, `mask`, `both` (the mean of the two), or `auto`: the mask where there is one.
+        use: `embedding`, `mask`, `both` (the mean of the two), or `auto`: the mask where there is
+            one (of a small network with both it was better by 0.5 dB than the embedding, by 0.15 than both).
         beta: hardness of the assignment; the network's setting by default.
         n_points: bins drawn for the silhouette; None takes all of the loudest 1 %.
         name: what the masks were made by, for labels that are kept; a digest of the weights by default.
@@ -158,7 +159,8 @@ class EnsembleSeparator(PrimitiveSeparator):
     Args:
         network: a `NetworkSeparator`.
         preset: of the primitives.
-        weight: of the network's mask; by default half the primitives' together, a third of all.
+        weight: of the network's mask; by default a quarter of the primitives' together, a fifth of all.
+            The better the network, the more it bears.
         n_points: bins drawn for the silhouette; None takes all of the loudest 1 %.
         changes: fields of the preset to replace.
 
@@ -183,7 +185,7 @@ class EnsembleSeparator(PrimitiveSeparator):
         **changes,
     ) -> None:
         super().__init__(preset, "pcl", n_points, **changes)
-        weight = sum(super().cue_weights()) / 2 if weight is None else weight
+        weight = sum(super().cue_weights()) / 4 if weight is None else weight
         self.weight = checks.positive(weight, "weight")
         self.network = network
 
