@@ -60,7 +60,7 @@ def test_what_a_run_holds(whole):
     for name in ("best.pt", "last.pt"):
         content = torch.load(whole / name, weights_only=True)
         assert content["version"] == tp.__version__
-        assert content["config"]["hidden"] == 8
+        assert content["config"]["channels"] == 4
         assert content["training"]["trainer"]["recipe"]["frames"] == 20
         assert content["training"]["arguments"]["seed"] == 0
     best = min(checks, key=lambda r: r["validation"])
@@ -109,8 +109,8 @@ def test_other_settings_are_told_on_resuming(common, whole, tmp_path, capsys):
     run = tmp_path / "run"
     run.mkdir()
     (run / "last.pt").write_bytes((whole / "last.pt").read_bytes())
-    assert train.main([*common, "--out", str(run), *_steps(25), "--resume", "--rate", "0.01"]) == 0
-    assert "resumed with other settings: steps 24 -> 25, rate 0.001 -> 0.01" in capsys.readouterr().err
+    assert train.main([*common, "--out", str(run), *_steps(25), "--resume", "--rate", "0.02"]) == 0
+    assert "resumed with other settings: steps 24 -> 25, rate 0.01 -> 0.02" in capsys.readouterr().err
 
 
 def test_true_stems_and_validation_on_them(common, stems, tmp_path):

@@ -1,4 +1,4 @@
-"""Tiny trainings for tests: songs of a second and a half, a network of eight cells."""
+"""Tiny trainings for tests: songs of a second and a half, a network of four channels."""
 
 import json
 import math
@@ -14,9 +14,10 @@ ROOT = Path(__file__).parents[1]
 _SETTINGS = {
     "preset": "small",
     "layers": 1,
-    "hidden": 8,
+    "channels": 4,
     "batch-size": 2,
     "frames": 20,
+    "rate": 0.01,
     "cluster-frames": 8,
     "slots": 4,
     "every": 2,
