@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +21,6 @@ import torchprim as tp
 from benchmarks.data import SPLITS, MissingData, data_root, preview_paths, read_song
 from benchmarks.markdown import device_line, table, versions
 from benchmarks.sound import synthetic_music
-from benchmarks.timing import timed
 from benchmarks.trackers import HOP, RATE, Curve, on_grid, pyin, trackers
 from torchprim.audio import load_audio
 from torchprim.kernels.harmonic_comb import harmonic_comb
@@ -115,23 +116,34 @@ def separation_scores(path: Path, curves: dict[str, Curve]) -> dict[str, tuple[f
     return scores
 
 
+def cpu_seconds(call: Callable[[], object], repeats: int) -> float:
+    """Median CPU time of a call on one thread: other programs on the machine do not count."""
+    call()
+    seconds = []
+    for _ in range(repeats):
+        start = time.process_time()
+        call()
+        seconds.append(time.process_time() - start)
+    return statistics.median(seconds)
+
+
 def costs(repeats: int) -> dict[str, float]:
     """Seconds per second of audio on one thread; ours in batches of 8 x 30 s, from audio to track."""
     song = torch.stack([synthetic_music(30, RATE, seed) for seed in range(8)])
     spectrum = tp.stft(song)
     weight = tp.long_hpss(song, spectrum=spectrum)
-    seconds = {
-        "`salience` (default)": timed(lambda: tp.track_pitch(song, RATE), repeats).p50 / 240,
-        "`melody`, mask from the spectrogram and the weight": timed(
-            lambda: tp.melody(spectrum.abs(), weight=weight), repeats
-        ).p50
-        / 240,
-        "tracker and mask in one: STFT, long HPSS, `melody`": timed(lambda: _whole(song), repeats).p50 / 240,
+    ours = {
+        "`salience` (default)": lambda: tp.track_pitch(song, RATE),
+        "`melody`, mask from the spectrogram and the weight": lambda: tp.melody(
+            spectrum.abs(), weight=weight
+        ),
+        "tracker and mask in one: STFT, long HPSS, `melody`": lambda: _whole(song),
     }
+    seconds = {name: cpu_seconds(call, repeats) / 240 for name, call in ours.items()}
     short = song[0, : 10 * RATE]
     for name, follow in trackers().items():
         if name not in seconds:
-            seconds[name] = timed(lambda follow=follow: follow(short, RATE), repeats).p50 / 10
+            seconds[name] = cpu_seconds(lambda follow=follow: follow(short, RATE), repeats) / 10
     return seconds
 
 
@@ -198,8 +210,8 @@ def _page(options, clips: int, previews: int, measured, separated, seconds) -> s
             "SD-SDR (dB, mean over songs and both sources) of the mask alone and of the ensemble `best` "
             "with it, cut at 220 Hz. Other trackers' combs are hard: 1 where voiced, 0 elsewhere.",
             table(["f0 from", "mask alone", "ensemble `best`"], quality),
-            f"Seconds per second of audio, one thread, {options.repeats} repetitions after one that is not "
-            f"counted; ours in batches of 8 x 30 s, the others on 10 s. Hop {HOP} at {RATE} Hz.",
+            f"CPU seconds per second of audio, one thread, {options.repeats} repetitions after one that is "
+            f"not counted; ours in batches of 8 x 30 s, the others on 10 s. Hop {HOP} at {RATE} Hz.",
             table(["", "s / s"], [[name, f"{value:.4f}"] for name, value in seconds.items()]),
             f"{versions('mir_eval', 'librosa', 'torchcrepe', 'essentia')}. {device_line()}.",
         ]
