@@ -193,7 +193,7 @@ def test_quartiles_train_each_once_and_go_on(root, tmp_path, monkeypatch):
         if len(calls) == 3:
             return type("", (), {"returncode": 137})
         torch.manual_seed(len(calls))
-        save_checkpoint(f"{out}/best.pt", tp.build_network("unet"))
+        save_checkpoint(f"{out}/last.pt", tp.build_network("unet"))
         return type("", (), {"returncode": 0})
 
     monkeypatch.setattr(quartiles.subprocess, "run", training)

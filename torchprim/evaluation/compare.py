@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torchprim.evaluation.figures import save_boxes
+from torchprim.evaluation.figures import labels, save_boxes
 from torchprim.evaluation.markdown import interval, number, table
 from torchprim.evaluation.runner import Record, Results
 from torchprim.evaluation.scores import METRICS, from_json, median_of_frames
@@ -97,8 +97,9 @@ def main_table(summary: dict[str, Any], against: str) -> str:
     for part in PARTS:
         head += [f"{part} mean", "median"]
     rows = []
+    names = labels(summary)
     for method, row in summary.items():
-        cells = [f"`{method}`"]
+        cells = [f"`{names[method]}`"]
         for part in PARTS:
             cells += [number(value) for value in row["SD-SDR"][part]]
         cells.append(interval(row["difference"]["mean"], sign=True) if "difference" in row else "")
@@ -113,9 +114,10 @@ def metrics_table(summary: dict[str, Any]) -> str:
         return " / ".join(number(values[part][0], sign) for part in SOURCES)
 
     head = ["method", *(name for name in METRICS if name != "SD-SDR"), "SD-SDR over the mixture"]
+    names = labels(summary)
     rows = [
         [
-            f"`{method}`",
+            f"`{names[method]}`",
             *(pair(row["scores"][name]) for name in METRICS if name != "SD-SDR"),
             pair(row["gains"]["SD-SDR"], sign=True),
         ]
@@ -127,9 +129,10 @@ def metrics_table(summary: dict[str, Any]) -> str:
 def bss_table(summary: dict[str, Any]) -> str:
     """BSSEval v4 as SiSEC gives it: medians over songs of medians over frames, vocals / accompaniment."""
     measures = ("SDR", "ISR", "SIR", "SAR")
+    names = labels(summary)
     rows = [
         [
-            f"`{method}`",
+            f"`{names[method]}`",
             *(
                 " / ".join(number(row["BSSEval v4"][measure][part][1]) for part in SOURCES)
                 for measure in measures

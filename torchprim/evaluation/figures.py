@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,19 @@ def short(name: str) -> str:
     return f"{front}pcl + {label}" if plus else label
 
 
+def labels(names: Iterable[str]) -> dict[str, str]:
+    """Short names where they tell methods apart, else the names.
+
+    Example:
+        >>> from torchprim.evaluation.figures import labels
+        >>> labels(["a/q1/best.pt", "pcl"]), labels(["a/q1/best.pt", "b/q1/best.pt"])["b/q1/best.pt"]
+        ({'a/q1/best.pt': 'q1', 'pcl': 'pcl'}, 'b/q1/best.pt')
+    """
+    names = list(names)
+    made = [short(name) for name in names]
+    return {name: label if made.count(label) == 1 else name for name, label in zip(names, made, strict=True)}
+
+
 def save_boxes(values: Mapping[str, Sequence[float]], label: str, path: Path) -> None:
     """Figures 3 and 4: a box a method over songs, with quartiles, median, mean and single songs.
 
@@ -53,7 +66,8 @@ def save_boxes(values: Mapping[str, Sequence[float]], label: str, path: Path) ->
     from matplotlib.ticker import MaxNLocator
 
     figure, (axes,) = new_figure(WIDTH, 0.19 * len(values) + 0.85)
-    draw_boxes(axes, {short(name): row for name, row in values.items()}, label)
+    names = labels(values)
+    draw_boxes(axes, {names[name]: row for name, row in values.items()}, label)
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     songs = max(map(len, values.values()))
     marks = [

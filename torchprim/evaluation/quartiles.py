@@ -48,7 +48,7 @@ def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
         args: options of `train.py`, the same for all.
 
     Returns:
-        the four checkpoints.
+        the four checkpoints, `last.pt`: all have learnt for equally many steps.
 
     Raises:
         TrainingFailed: where a training ends with an error, or one is there with other options.
@@ -60,7 +60,7 @@ def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
         run.mkdir(parents=True, exist_ok=True)
         wanted = list(args)
         before = json.loads(marker.read_text())["options"] if marker.exists() else wanted
-        if before != wanted:
+        if before != wanted and (run / "last.pt").exists():
             raise TrainingFailed(f"{run}: was trained with {' '.join(before)}; give another --out")
         marker.write_text(json.dumps({"options": wanted}) + "\n")
         if not (run / "finished.json").exists():
@@ -69,7 +69,9 @@ def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
             # The same waiting as everywhere: see torchprim/cli/main.py.
             status = subprocess.run(command, env={"OMP_WAIT_POLICY": "passive", **os.environ}).returncode
             if status:
-                raise TrainingFailed(f"{run}: the training ended with status {status}; try the same again")
+                raise TrainingFailed(
+                    f"{run}: the training ended with status {status}; the same command goes on"
+                )
             (run / "finished.json").write_text(json.dumps({"command": command[1:]}) + "\n")
-        checkpoints.append(run / "best.pt")
+        checkpoints.append(run / "last.pt")
     return checkpoints
