@@ -197,8 +197,8 @@ def measure(options: argparse.Namespace, folder: Path) -> str:
             f"Filling its store of {settings['slots']} segments took {filling:.1f} s.",
             table(head, rows),
             "Core-ms: the processor's time in this process, of all threads; workers not counted. The share "
-            "is what a step takes beyond one with a constant batch: of its time on a GPU, of its core time on a "
-            "CPU, which other programs may use, too.",
+            "is what a step takes beyond one with a constant batch: of its time on a GPU, of its core time "
+            "on a CPU, which other programs may use, too.",
             f"Files: {1e3 * writing:.0f} ms and {bytes_each / 1e6:.2f} MB a sequence, 16 bits; the paper's "
             f"20,000 are {disk:.0f} GB and {spent:.0f} minutes before the first step. They were just "
             "written, so they are read from memory, not from a disk.",
