@@ -39,7 +39,7 @@ class Trainer:
         >>> trainer = Trainer(tp.build_network("unet"), find_recipe("unet"))
         >>> batch = make_batch(torch.randn(2, 10240), torch.randn(2, 10240), tp.Geometry())
         >>> first = trainer.step(batch, 0)
-        >>> trainer.validate([batch]) < first
+        >>> bool(trainer.validate([batch]) < first)
         True
     """
 
