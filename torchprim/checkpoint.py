@@ -29,7 +29,17 @@ FORMAT = 1
 
 
 class CheckpointError(Exception):
-    """A checkpoint that cannot be used, in one line: the file and the reason."""
+    """A checkpoint that cannot be used, in one line: the file and the reason.
+
+    Args:
+        path: the file.
+        reason: what is wrong with it.
+
+    Example:
+        >>> import torchprim as tp
+        >>> str(tp.CheckpointError("best.pt", "there is no such file"))
+        'best.pt: there is no such file'
+    """
 
     def __init__(self, path: str | os.PathLike, reason: str) -> None:
         super().__init__(f"{os.fspath(path)}: {reason}")
