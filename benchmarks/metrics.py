@@ -7,6 +7,7 @@ piece, to 0.01 dB.
 from __future__ import annotations
 
 import argparse
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -128,6 +129,6 @@ def run(options: argparse.Namespace) -> str:
             "equations, which both leave to LAPACK (museval four times, torchprim three); long ones by the "
             "transforms of whole tracks that museval makes.",
             f"{versions('numpy', 'scipy', 'museval', 'mir_eval')}. Device of torch: {device}, "
-            f"{options.threads} thread(s).",
+            f"{options.threads} thread(s); load of the machine when done: {os.getloadavg()[0]:.1f}.",
         ]
     )
