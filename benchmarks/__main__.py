@@ -13,6 +13,7 @@ from benchmarks.data import MissingData
 BENCHMARKS = {
     "cpu": ("benchmarks.cpu", "seconds per second of audio on the CPU, and peak memory of a long song"),
     "melody": ("benchmarks.melody", "accuracy, separation and cost of pitch trackers on songs"),
+    "metrics": ("benchmarks.metrics", "seconds a track of every metric, beside museval and mir_eval"),
     "pipeline": ("benchmarks.pipeline", "training steps a second: data made on the fly, or from files"),
     "quality": ("benchmarks.quality", "SD-SDR of every primitive and preset on MUSDB18 previews"),
 }
