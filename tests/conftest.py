@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.small_bank import bank, music  # noqa: F401  (fixtures)
+
 RATE = 44100
 
 

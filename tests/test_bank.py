@@ -1,0 +1,136 @@
+"""The bank of songs: decoding, cache, segments, loudness, true stems."""
+
+import math
+import os
+
+import pytest
+import soundfile
+import torch
+
+import torchprim as tp
+from tests.small_bank import RATE, tone
+from torchprim.audio_error import AudioError
+from torchprim.loudness import block_powers, gated_loudness
+from torchprim.stems import StemBank
+
+# --- loudness -------------------------------------------------------------------------------------
+
+
+def test_loudness_of_the_standards_own_tone():
+    """BS.1770: a 0 dB sine of 997 Hz in one channel reads -3.01 LUFS; level by level."""
+    sine = tone(5, 997, 1.0, 48000)
+    assert gated_loudness(block_powers(sine, 48000)) == pytest.approx(-3.01, abs=0.05)
+    assert gated_loudness(block_powers(sine / 10, 48000)) == pytest.approx(-23.01, abs=0.05)
+    assert gated_loudness(block_powers(torch.zeros(48000), 48000)) == -math.inf
+
+
+def test_loudness_gates_silence_out():
+    sine = tone(5, 997, 0.5, 48000)
+    padded = torch.cat([sine, torch.zeros(20 * 48000)])
+    alone = gated_loudness(block_powers(sine, 48000))
+    assert gated_loudness(block_powers(padded, 48000)) == pytest.approx(alone, abs=0.2)
+
+
+# --- bank -----------------------------------------------------------------------------------------
+
+
+def test_segments(bank, music):
+    assert [os.path.basename(name) for name in bank.names] == ["a.wav", "b.wav", "c.wav", "quiet.wav"]
+    starts = [(s.song, s.start / RATE, s.length / RATE) for s in bank.segments]
+    assert starts == [(0, 0, 4), (0, 2, 4), (0, 4, 4), (0, 6, 4), (1, 0, 4), (1, 2, 4), (2, 0, 2)]
+    assert len(bank.skipped) == 1
+    assert "broken.wav" in bank.skipped[0]
+    audio = bank.audio([1, 5])
+    torch.testing.assert_close(audio[0], tone(10, 300)[2 * RATE : 6 * RATE], atol=1e-4, rtol=0)
+    torch.testing.assert_close(audio[1], tone(7, 500, 0.4)[2 * RATE : 6 * RATE], atol=1e-4, rtol=0)
+    assert bank.seconds == 24
+
+
+def test_samples_above_1_are_kept(tmp_path):
+    loud = tone(3, 300, 1.7)
+    soundfile.write(tmp_path / "loud.wav", loud.numpy(), RATE, subtype="FLOAT")
+    bank = tp.Bank([tmp_path / "loud.wav"], RATE, cache=tmp_path / "cache", progress=False)
+    torch.testing.assert_close(bank.audio([0])[0], loud, atol=1e-4, rtol=0)
+
+
+def test_batches_hold_one_length(bank):
+    batches = list(bank.batches(4))
+    assert batches == [[0, 1, 2, 3], [4, 5], [6]]
+    with pytest.raises(ValueError, match="indices must name segments of one length"):
+        bank.audio([0, 6])
+
+
+def test_second_start_decodes_nothing(bank, music, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(tp.Bank, "_decode", refuse)
+    settings = {"segment_seconds": 4.0, "hop_seconds": 2.0, "progress": False}
+    (music / "broken.wav").unlink()
+    again = tp.Bank([music], RATE, cache=tmp_path / "cache", **settings)
+    assert again.segments == bank.segments
+    del settings["progress"]
+    carried = tp.Bank.from_cache(tmp_path / "cache", sample_rate=RATE, **settings)
+    assert carried.segments == bank.segments
+    assert torch.equal(carried.audio([0, 1]), bank.audio([0, 1]))
+    # A file that changed is decoded again.
+    monkeypatch.undo()
+    soundfile.write(music / "a.wav", tone(4, 300).numpy(), RATE)
+    changed = tp.Bank([music], RATE, cache=tmp_path / "cache", **settings, progress=False)
+    assert [s.song for s in changed.segments] == [0, 1, 1, 2]
+
+
+def test_a_torn_cache_file_is_made_anew(bank, music, tmp_path):
+    for file in (tmp_path / "cache").glob("*.npz"):
+        file.write_bytes(file.read_bytes()[:1000])
+    settings = {"segment_seconds": 4.0, "hop_seconds": 2.0, "progress": False}
+    assert tp.Bank([music], RATE, cache=tmp_path / "cache", **settings).segments == bank.segments
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: tp.Bank([p / "nowhere"], cache=p), "nowhere: no such file or folder"),
+        (lambda p: tp.Bank([p / "empty"], cache=p / "c", progress=False), "no song that can be used"),
+        (lambda p: tp.Bank.from_cache(p / "empty"), "empty: no cached songs"),
+        (lambda p: StemBank([p / "empty"], cache=p / "c"), "no song with stems"),
+        (lambda p: tp.Bank([p / "x.txt"], cache=p / "c", progress=False), "x.txt"),
+    ],
+)
+def test_nothing_to_use(make, message, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.txt").write_text("no sound")
+    with pytest.raises(AudioError, match=message):
+        make(tmp_path)
+
+
+def test_bad_settings(music):
+    for change, message in (
+        ({"residence": "disk"}, "residence must be one of"),
+        ({"segment_seconds": 0.0}, "segment_seconds must be positive, got 0.0"),
+        ({"hop_seconds": -1.0}, "hop_seconds must be positive"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tp.Bank([music], RATE, **change)
+
+
+def test_true_stems(tmp_path):
+    vocals, rest = tone(5, 300), tone(5, 500, 0.3)
+    for name, parts in {
+        "one": {"vocals": vocals, "accompaniment": rest},
+        "two": {"vocals": vocals, "mixture": vocals + rest},
+        "three": {"vocals": vocals, "drums": rest / 2, "bass": rest / 4, "other": rest / 4},
+        "without": {"vocals": vocals},
+    }.items():
+        (tmp_path / name).mkdir()
+        for part, audio in parts.items():
+            soundfile.write(tmp_path / name / f"{part}.wav", audio.numpy(), RATE, subtype="FLOAT")
+    bank = StemBank([tmp_path], RATE, segment_seconds=5.0, cache=tmp_path / "cache", progress=False)
+    assert len(bank.segments) == 3
+    assert len(bank.skipped) == 1
+    assert "neither accompaniment nor mixture" in bank.skipped[0]
+    got_vocals, got_rest = bank.stems([0, 1, 2])
+    for i in range(3):
+        torch.testing.assert_close(got_vocals[i], vocals, atol=1e-4, rtol=0)
+        torch.testing.assert_close(got_rest[i], rest, atol=1e-4, rtol=0)
+    torch.testing.assert_close(bank.audio([1])[0], vocals + rest, atol=1e-4, rtol=0)

@@ -1,0 +1,86 @@
+"""Labels: kept line by line, gone on with after a kill, shared by ranks."""
+
+import math
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import torchprim as tp
+from tests.small_bank import Halves
+from torchprim import json_lines
+from torchprim.labels import Labels
+
+
+def test_labels_are_kept_and_gone_on_with(bank, tmp_path):
+    path, teacher = tmp_path / "labels.jsonl", Halves()
+    labels = tp.label(bank, teacher, path, progress=False)
+    assert teacher.asked == 7
+    lines = path.read_text().splitlines()
+    assert len(lines) == 7
+    path.write_text("\n".join(lines[:3]) + "\n" + lines[3][:20])  # killed while writing the fourth
+    again = tp.label(bank, teacher, path, progress=False)
+    assert teacher.asked == 7 + 7  # the first batch lacks a line: it is made as a whole
+    assert torch.equal(again.confidence, labels.confidence)
+    assert len(list(json_lines.read(path))) == 7
+    teacher.identity = "another"
+    tp.label(bank, teacher, path, progress=False)
+    assert teacher.asked == 14 + 7
+
+
+def test_labels_of_two_ranks(bank, tmp_path):
+    path, teacher = tmp_path / "labels.jsonl", Halves()
+    first = tp.label(bank, teacher, path, rank=0, world=2, progress=False)
+    assert torch.isnan(first.confidence).nonzero().flatten().tolist() == [4, 5]
+    second = tp.label(bank, teacher, path, rank=1, world=2, progress=False)
+    assert not torch.isnan(second.confidence).any()
+    whole = tp.label(bank, teacher, path, progress=False)
+    assert torch.equal(whole.confidence, second.confidence)
+    assert teacher.asked == 7
+
+
+def test_trusted_segments():
+    confidence = torch.tensor([0.5, 0.1, math.nan, 0.4, 0.2, 0.3])
+    labels = Labels(confidence, confidence, confidence)
+    assert labels.trusted(0.0, 1.0) == [0, 1, 3, 4, 5]
+    assert labels.trusted(0.4) == [0, 3, 5]
+    quartiles = [labels.trusted(q / 4, (q + 1) / 4, [0, 1, 3, 4]) for q in range(4)]
+    assert quartiles == [[1], [4], [3], [0]]
+    with pytest.raises(ValueError, match="quantiles must satisfy"):
+        labels.trusted(0.5, 0.5)
+
+
+def test_label_survives_a_kill(tmp_path):
+    """SIGKILL in the middle of labelling; the second run computes the rest, and no line is lost."""
+    program = """
+import sys, time, torch, torchprim as tp
+from tests.small_bank import Halves, RATE, tone
+class Slow(Halves):
+    def forward(self, *a, **k):
+        time.sleep(0.15)
+        return super().forward(*a, **k)
+import soundfile, pathlib
+folder = pathlib.Path(sys.argv[1])
+soundfile.write(folder / "a.wav", tone(40, 300).numpy(), RATE)
+settings = {"segment_seconds": 2.0, "hop_seconds": 2.0, "cache": folder / "c", "progress": False}
+bank = tp.Bank([folder / "a.wav"], RATE, **settings)
+teacher = Slow()
+tp.label(bank, teacher, folder / "labels.jsonl", batch_size=1, progress=False)
+print(teacher.asked)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    first = subprocess.Popen(command)
+    path = tmp_path / "labels.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and (not path.exists() or path.read_bytes().count(b"\n") < 3):
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    kept = len(list(json_lines.read(path)))
+    assert 3 <= kept < 20
+    asked = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert asked == 20 - kept
+    assert len({record["start"] for record in json_lines.read(path)}) == 20

@@ -1,0 +1,174 @@
+"""The store of estimates and the stream of remixes."""
+
+import pytest
+import soundfile
+import torch
+
+import torchprim as tp
+from tests.small_bank import GEOMETRY, RATE, Halves, tone
+from torchprim.remix_store import RemixStore, mixed_seed, pack
+from torchprim.stems import StemBank
+
+# --- store ----------------------------------------------------------------------------------------
+
+
+def test_store_is_a_function_of_the_step():
+    def estimate(indices):
+        return [pack(i, torch.full((4,), i / 100), torch.zeros(4)) for i in indices]
+
+    def held(step, store):
+        return [e.segment for e in store.at(step)]
+
+    def fresh():
+        return RemixStore(range(10), 4, 3, (7, 0), estimate)
+
+    walking = fresh()
+    content = [held(step, walking) for step in range(60)]
+    assert [held(step, fresh()) for step in (0, 1, 17, 59)] == [content[i] for i in (0, 1, 17, 59)]
+    assert content[0] == content[2] != content[3]  # one renewal every three steps
+    assert sum(a != b for a, b in zip(content[2], content[3], strict=True)) == 1
+    assert {s for c in content for s in c} == set(range(10))  # everything gets its turn
+    whole = RemixStore(range(10), 99, 3, (7, 0), estimate)
+    assert held(0, whole) == held(50, whole) == list(range(10))
+
+
+def test_store_estimates_the_same_segments_together():
+    """Wherever one begins: so a resumed run repeats the last bits, too."""
+
+    def asked(steps):
+        groups = set()
+
+        def estimate(indices):
+            groups.add(tuple(indices))
+            return [pack(i, torch.zeros(4), torch.zeros(4)) for i in indices]
+
+        store = RemixStore(range(11), 5, 2, (7, 0), estimate, 3)
+        for step in steps:
+            store.at(step)
+        return groups
+
+    walked = asked(range(40))
+    assert {len(group) for group in walked} == {3}
+    for begin in range(0, 40, 5):
+        assert asked(range(begin, 40)) <= walked
+
+
+def test_seeds_are_unrelated():
+    seeds = {mixed_seed(a, b) for a in range(30) for b in range(30)}
+    assert len(seeds) == 900
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+# --- stream ---------------------------------------------------------------------------------------
+
+
+def stream(bank, teacher=None, **changes):
+    settings = {"batch_size": 6, "frames": 50, "seed": 3, "geometry": GEOMETRY, "slots": 4, "every": 2}
+    return tp.RemixStream(bank, teacher or Halves(), **(settings | changes))
+
+
+def test_what_a_batch_holds(bank):
+    batch = stream(bank).batch(0)
+    assert batch.mixture.shape == (6, 49 * 64)
+    assert batch.magnitude.shape == batch.labels.shape == batch.weights.shape == (6, 129, 50)
+    torch.testing.assert_close(batch.mixture, batch.vocals + batch.accompaniment)
+    torch.testing.assert_close(batch.magnitude, tp.stft(batch.mixture, GEOMETRY).abs(), atol=1e-3, rtol=0)
+    vocals, accompaniment = (tp.stft(x, GEOMETRY).abs() for x in (batch.vocals, batch.accompaniment))
+    assert (batch.labels == (vocals > accompaniment)).float().mean() > 0.999
+    mean = batch.magnitude.mean((1, 2), keepdim=True)
+    torch.testing.assert_close(batch.weights, (batch.magnitude / mean).sqrt())
+
+
+def test_ratio_and_incoherence(bank):
+    """Vocals of one tone over another song's; levels as drawn, in the range and not all the same."""
+    batch = stream(bank, ratio=(3.0, 9.0), batch_size=32).batch(0)
+    ratio = 10 * torch.log10(batch.vocals.square().mean(-1) / batch.accompaniment.square().mean(-1))
+    assert ratio.min() > 3 - 1e-3
+    assert ratio.max() < 9 + 1e-3
+    assert ratio.max() - ratio.min() > 2
+    loudest = [tp.stft(x, GEOMETRY).abs().mean(-1).argmax(-1) for x in (batch.vocals, batch.accompaniment)]
+    assert (loudest[0] != loudest[1]).all()  # another song, another pitch
+
+
+def test_coherent_pairs_and_natural_levels(bank):
+    batch = stream(bank, coherent=1.0, natural=True, ratio=(0.0, 0.0)).batch(0)
+    torch.testing.assert_close(batch.vocals * 3, batch.accompaniment, atol=1e-3, rtol=0)
+
+
+def test_same_seed_same_batches_wherever_one_begins(bank):
+    walking = stream(bank, eq=3.0, speed=0.05, coherent=0.3)
+    batches = [b for b, _ in zip(walking, range(9), strict=False)]
+    resumed = stream(bank, eq=3.0, speed=0.05, coherent=0.3)
+    resumed.step = 7
+    assert torch.equal(next(iter(resumed)).mixture, batches[7].mixture)
+    assert torch.equal(resumed.batch(2).mixture, batches[2].mixture)  # backwards, too
+    assert not torch.equal(batches[7].mixture, batches[6].mixture)
+    assert not torch.equal(stream(bank, seed=4).batch(0).mixture, stream(bank).batch(0).mixture)
+
+
+def test_ranks_have_their_own_part(bank):
+    stores = [stream(bank, rank=r, world=2, coherent=1.0, slots=99).store.segments for r in range(2)]
+    assert not set(stores[0]) & set(stores[1])
+    assert sorted(stores[0] + stores[1]) == list(range(7))
+    batches = [stream(bank, rank=r, world=2, coherent=1.0).batch(0).mixture for r in range(2)]
+    assert not torch.equal(*batches)
+
+
+def test_pool_draws_the_same_remixes_again(bank):
+    pooled = stream(bank, pool=3, ratio=(-5.0, 5.0))
+    seen = {tuple(row[:50].tolist()) for step in range(10) for row in pooled.batch(step).mixture}
+    assert len(seen) == 3
+
+
+def test_trust(bank):
+    labels = tp.label(bank, Halves(), progress=False)
+    loudest = stream(bank, labels=labels, quantiles=(0.7, 1.0), coherent=1.0)
+    assert {bank.segments[i].song for i in loudest.store.segments} == {1}  # the loud song, here trusted
+    assert (loudest.batch(0).confidence >= labels.confidence.quantile(0.7)).all()
+
+
+def test_bin_confidence_weights(bank):
+    plain, weighted = (stream(bank, bin_confidence=b).batch(0).weights for b in (False, True))
+    # The teacher's mask is 0.25 everywhere: a posterior strength of a half.
+    torch.testing.assert_close(weighted, plain * 0.5, atol=5e-3, rtol=5e-3)
+
+
+def test_eq_colours_and_keeps_the_sum(bank):
+    plain, coloured = (stream(bank, eq=e, ratio=(0.0, 0.0)).batch(0) for e in (0.0, 6.0))
+    assert not torch.allclose(plain.vocals, coloured.vocals, atol=1e-3)
+    torch.testing.assert_close(coloured.mixture, coloured.vocals + coloured.accompaniment)
+
+
+def test_true_stems_stream(tmp_path):
+    for i in range(3):
+        (tmp_path / f"s{i}").mkdir()
+        for name, frequency in (("vocals", 300 + 50 * i), ("accompaniment", 1500 + 100 * i)):
+            audio = tone(4, frequency).numpy()
+            soundfile.write(tmp_path / f"s{i}" / f"{name}.wav", audio, RATE, subtype="FLOAT")
+    stems = StemBank([tmp_path], RATE, segment_seconds=4.0, cache=tmp_path / "c", progress=False)
+    batch = tp.RemixStream(stems, None, 4, 50, geometry=GEOMETRY).batch(0)
+    below = torch.arange(GEOMETRY.bins) * GEOMETRY.bin_width < 900
+    loud = batch.magnitude > 0.1 * batch.magnitude.amax()
+    assert batch.labels[:, below][loud[:, below]].all()
+    assert not batch.labels[:, ~below][loud[:, ~below]].any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frames": 10_000}, "no trusted segment is as long as 10000 frames"),
+        ({"segments": []}, "no segment lies between the quantiles"),
+        ({"segments": [0, 1]}, "pairs need two songs, only .*a.wav can be used"),
+        ({"world": 50, "rank": 49}, r"fewer trusted segments than processes \(50\)"),
+        ({"coherent": 1.5}, r"coherent must lie in \[0, 1\], got 1.5"),
+        ({"ratio": (2.0, -2.0)}, "ratio must be two levels in dB"),
+        ({"geometry": tp.Geometry()}, "geometry has 44100 Hz, the bank 8000"),
+        ({"batch_size": 0}, "batch_size must be a whole number at least 1, got 0"),
+        ({"bin_confidence": True, "speed": 0.1}, "bin_confidence needs the excerpts' own time"),
+        ({"eq": -1.0}, "eq must not be negative, got -1.0"),
+        ({"speed": 2.0}, r"speed must lie in \[0, 0.5\], got 2.0"),
+    ],
+)
+def test_nothing_to_mix(bank, change, message):
+    with pytest.raises(ValueError, match=message):
+        stream(bank, **change)
