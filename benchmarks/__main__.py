@@ -12,6 +12,7 @@ from benchmarks.data import MissingData
 # name -> (module, what it measures); a module has `add_arguments(parser)` and `run(arguments) -> str`
 BENCHMARKS = {
     "cpu": ("benchmarks.cpu", "seconds per second of audio on the CPU, and peak memory of a long song"),
+    "evaluation": ("benchmarks.evaluation", "evaluate.py on the data: tables and figures of the paper"),
     "melody": ("benchmarks.melody", "accuracy, separation and cost of pitch trackers on songs"),
     "metrics": ("benchmarks.metrics", "seconds a track of every metric, beside museval and mir_eval"),
     "pipeline": ("benchmarks.pipeline", "training steps a second: data made on the fly, or from files"),

@@ -1,5 +1,6 @@
 """evaluate.py on small folders of songs: layouts, what is left out, resuming, tables, figures, statistics."""
 
+import argparse
 import json
 import math
 
@@ -9,7 +10,7 @@ import torch
 
 import evaluate
 import torchprim as tp
-from benchmarks import excerpts
+from benchmarks import evaluation, excerpts
 from torchprim.audio import demo_song, save
 from torchprim.audio_error import AudioError
 from torchprim.checkpoint import save_checkpoint
@@ -293,3 +294,29 @@ def test_excerpts_are_laid_out(tmp_path):
     assert list(found.songs) == ["x", "y"] and not found.problems
     assert read_song("x", found.songs["x"], stereo=True).level_ratio == pytest.approx(-4, abs=0.01)
     torch.testing.assert_close(read_song("y", found.songs["y"], stereo=True).mixture, noise(1, 3))
+
+
+def test_benchmark_collects_pages_and_figures(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHPRIM_DATA", str(tmp_path / "data"))
+    write_song(tmp_path / "data" / "musdb18_7s" / "a", 0, seconds=0.5)
+    save(tmp_path / "data" / "long_excerpts" / "x.vocals.wav", noise(0.5, 0), RATE)
+    save(tmp_path / "data" / "long_excerpts" / "x.accompaniment.wav", noise(0.5, 1), RATE)
+    real = evaluate.main
+    asked = []
+
+    def quick(words):
+        asked.append((words[0], "paper" in words))
+        return real([*words, "--methods", "null"] if words[0] == "compare" else words)
+
+    monkeypatch.setattr(evaluate, "main", quick)
+    out = tmp_path / "out" / "evaluation.md"
+    threads = torch.get_num_threads()
+    options = argparse.Namespace(work=tmp_path / "work", device="cpu", threads=threads, out=out)
+    text = evaluation.run(options)
+    assert asked == 2 * [("compare", False), ("confidence", False), ("confidence", True)]
+    assert text.count("| `null` |") == 2
+    for name in ("musdb18_7s/compare.md", "long_excerpts/figure4.png", "musdb18_7s_paper/confidence.json"):
+        assert (tmp_path / "out" / name).is_file()
+    assert not list((tmp_path / "out").rglob("*.jsonl"))
+    page = (tmp_path / "out" / "musdb18_7s" / "compare.md").read_text()
+    assert "Data: data/musdb18_7s, 1 songs" in page and str(tmp_path) not in page

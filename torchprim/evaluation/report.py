@@ -28,7 +28,7 @@ def facts(args: Any, device: str, songs: Mapping[str, float], problems: Mapping[
         "seed": args.seed,
         "channels": "stereo" if args.stereo else "mono",
         "data": {
-            "stems": [os.fspath(root) for root in args.stems],
+            "stems": ["/".join(Path(root).resolve().parts[-2:]) for root in args.stems],
             "songs": len(songs),
             "seconds": round(sum(songs.values()), 1),
             "left out": dict(problems),
