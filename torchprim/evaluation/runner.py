@@ -6,6 +6,7 @@ import concurrent.futures
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -191,7 +192,10 @@ class _Pool:
         done, self.waiting = concurrent.futures.wait(
             self.waiting, return_when=concurrent.futures.FIRST_COMPLETED
         )
-        json_lines.append(self.path, [future.result() for future in done])
+        try:
+            json_lines.append(self.path, [future.result() for future in done])
+        except BrokenProcessPool as error:
+            raise OSError("a worker of museval died; fewer --workers need less memory") from error
 
     def finish(self) -> None:
         while self.waiting:
