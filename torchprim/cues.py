@@ -48,8 +48,6 @@ class Cues(nn.Module):
         long_window = 2 ** round(math.log2(_LONG_WINDOW_SECONDS * geometry.sample_rate))
         self.long_hpss = LongHPSS(window_length=long_window, hop_length=long_window // 4, geometry=geometry)
         self.long_cut = self._cut(preset, "long-hpss")
-        # The melody is helped by the long window where the preset has it; others keep to their own cues.
-        self.melody_weighted = preset.weights.get("long-hpss", 0) > 0
 
     @staticmethod
     def _cut(preset: Preset, name: str) -> dict:
@@ -68,8 +66,8 @@ class Cues(nn.Module):
         return mask * high_pass(mask.shape[-2], **self.long_cut, like=mask)
 
     def _melody(self, mixture: Mixture) -> Tensor:
-        weight = self._long_hpss(mixture) if self.melody_weighted else None
-        return self.melody(mixture.magnitude(), weight)
+        # The long window tells a moving voice from sustained notes, in any ensemble.
+        return self.melody(mixture.magnitude(), self._long_hpss(mixture))
 
     def forward(self, mixture: Mixture) -> dict[str, Tensor]:
         compute: dict[str, Callable[[], Tensor]] = {
