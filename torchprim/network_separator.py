@@ -159,7 +159,7 @@ class EnsembleSeparator(PrimitiveSeparator):
     Args:
         network: a `NetworkSeparator`.
         preset: of the primitives.
-        weight: of the network's mask; by default a quarter of the primitives' together, a fifth of all.
+        weight: of the network's mask; by default an eighth of the primitives' together, see docs/training.md.
             The better the network, the more it bears.
         n_points: bins drawn for the silhouette; None takes all of the loudest 1 %.
         changes: fields of the preset to replace.
@@ -185,7 +185,7 @@ class EnsembleSeparator(PrimitiveSeparator):
         **changes,
     ) -> None:
         super().__init__(preset, "pcl", n_points, **changes)
-        weight = sum(super().cue_weights()) / 4 if weight is None else weight
+        weight = sum(super().cue_weights()) / 8 if weight is None else weight
         self.weight = checks.positive(weight, "weight")
         self.network = network
 
