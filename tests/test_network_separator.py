@@ -187,7 +187,7 @@ def test_same_grid_needs_no_interpolation(generator):
     with torch.inference_mode():
         together = network.with_primitives()(song, 44100)
         assert torch.equal(together.masks["network"], network(song, 44100).mask)
-        assert network.with_primitives().weight == 2.0  # a fifth of all
+        assert network.with_primitives().weight == 1.0  # an eighth of the primitives
 
 
 def test_bad_ensembles():
