@@ -208,8 +208,8 @@ def _page(options, clips: int, previews: int, measured, separated, seconds) -> s
             "harshly.",
             table(head, rows("previews")),
             "SD-SDR (dB, mean over songs and both sources) of the mask alone and of the ensemble `best` "
-            f"with it, cut at {tp.PRESETS['best'].cutoff:g} Hz. Other trackers' combs are hard: 1 where voiced, "
-            "0 elsewhere. The first version's row was measured at 220 Hz.",
+            f"with it, cut at {tp.PRESETS['best'].cutoff:g} Hz. Other trackers' combs are hard: 1 where "
+            "voiced, 0 elsewhere. The first version's row was measured at 220 Hz.",
             table(["f0 from", "mask alone", "ensemble `best`"], quality),
             f"CPU seconds per second of audio, one thread, {options.repeats} repetitions after one that is "
             f"not counted; ours in batches of 8 x 30 s, the others on 10 s. Hop {HOP} at {RATE} Hz.",
