@@ -1,0 +1,44 @@
+"""On real songs with known stems, where there are any: see `benchmarks/data.py`."""
+
+import pytest
+import torch
+
+import torchprim as tp
+from benchmarks.data import preview_paths, read_song
+
+pytestmark = pytest.mark.data
+
+
+@pytest.fixture(scope="module")
+def songs():
+    return [read_song(path) for path in preview_paths("odd")[::3]]
+
+
+def mean_score(songs, preset, method="pcl"):
+    """Mean SD-SDR of both sources over the songs."""
+    separator, scores = tp.PrimitiveSeparator(preset, method), []
+    for song in songs:
+        with torch.no_grad():
+            stems = separator(song.mixture, song.sample_rate)
+        scores.append(
+            tp.sd_sdr(song.vocals, stems.vocals) + tp.sd_sdr(song.accompaniment, stems.accompaniment)
+        )
+    return torch.stack(scores).mean().item() / 2
+
+
+def test_best_beats_paper_and_its_parts(songs):
+    best = mean_score(songs, "best")
+    assert best > mean_score(songs, "paper") + 1
+    for cue in tp.PRESETS["best"].weights:
+        assert best > mean_score(songs, "best", cue)
+
+
+def test_melody_follows_the_voice(songs):
+    """The pitch found in the mixture is mostly the pitch found in the voice alone."""
+    agree = []
+    for song in songs:
+        alone, mixed = (tp.track_pitch(x, song.sample_rate) for x in (song.vocals, song.mixture))
+        both = alone.voiced & mixed.voiced
+        cents = 1200 * (mixed.f0[both] / alone.f0[both]).log2().abs()
+        agree.append((cents < 50).float().mean())
+    assert torch.stack(agree).mean() > 0.6
