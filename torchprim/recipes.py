@@ -117,7 +117,7 @@ class Recipe:
 # What the small networks gain from, see docs/training.md.
 _SMALL = {
     "steps": 1500,
-    "batch_size": 8,
+    "batch_size": 6,
     "frames": 256,
     "rate": 1e-3,
     "final_rate": 0.05,
