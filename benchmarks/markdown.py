@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-import torch
-
-from torchprim import __version__
+from torchprim.evaluation import provenance
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -19,28 +14,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
-def processor() -> str:
-    """The processor's name, as the system knows it."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def versions(*packages: str) -> str:
     """Versions of Python, torchprim, torch and further packages, in one line."""
-    found = [f"Python {platform.python_version()}", f"torchprim {__version__}", f"torch {torch.__version__}"]
-    for package in packages:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            found.append(f"{package} absent")
-    return ", ".join(found)
+    return ", ".join(f"{name} {number}" for name, number in provenance.versions(*packages).items())
 
 
 def device_line() -> str:
     """What the numbers were measured on."""
     policy = os.environ.get("OMP_WAIT_POLICY", "not set")
-    return f"CPU: {processor()}, {os.cpu_count()} logical cores seen, OMP_WAIT_POLICY {policy}"
+    return f"CPU: {provenance.processor()}, {os.cpu_count()} logical cores seen, OMP_WAIT_POLICY {policy}"

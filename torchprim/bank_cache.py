@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 _FORMAT = 1
-_FULL_SCALE = 32767
+FULL_SCALE = 32767
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Song:
 def to_int16(audio: Tensor) -> tuple[Tensor, float]:
     """Audio -> int16 samples and their scale."""
     scale = max(1.0, audio.abs().max().item())
-    return (audio * (_FULL_SCALE / scale)).round().to(torch.int16), scale
+    return (audio * (FULL_SCALE / scale)).round().to(torch.int16), scale
 
 
 def to_float(samples: Tensor, scale: Tensor | float) -> Tensor:
     """int16 samples -> audio."""
-    return samples.float() * (scale / _FULL_SCALE)
+    return samples.float() * (scale / FULL_SCALE)
 
 
 def default_folder() -> Path:

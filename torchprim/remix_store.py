@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_FULL_SCALE = 32767
+from torchprim.bank_cache import FULL_SCALE, to_float
 
 
 class Estimate(NamedTuple):
@@ -22,7 +22,7 @@ class Estimate(NamedTuple):
 
     def crop(self, source: int, start: int, length: int) -> Tensor:
         """`length` samples of vocals (0) or accompaniment (1)."""
-        return self.audio[source, start : start + length].float() * (self.scale / _FULL_SCALE)
+        return to_float(self.audio[source, start : start + length], self.scale)
 
 
 def pack(segment: int, vocals: Tensor, accompaniment: Tensor, mask: Tensor | None = None) -> Estimate:
@@ -31,7 +31,7 @@ def pack(segment: int, vocals: Tensor, accompaniment: Tensor, mask: Tensor | Non
     # The larger of the loudest sample and 1, without asking the device for it.
     scale = audio.abs().amax().clamp(min=1.0)
     strength = None if mask is None else (255 * (2 * mask - 1).abs()).round().to(torch.uint8)
-    return Estimate(segment, (audio * (_FULL_SCALE / scale)).round().to(torch.int16), scale, strength)
+    return Estimate(segment, (audio * (FULL_SCALE / scale)).round().to(torch.int16), scale, strength)
 
 
 class RemixStore:
