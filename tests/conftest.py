@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+# Kernels run in Triton's interpreter where there is no GPU; it has to be said before they are imported.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 from tests.small_bank import bank, music  # noqa: F401  (fixtures)
 
 RATE = 44100
@@ -26,6 +30,15 @@ def pytest_collection_modifyitems(items):
 def _threads():
     """Small tensors gain nothing from many threads, and test workers share the cores."""
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+
+
+@pytest.fixture
+def poisoned():
+    """Memory that a kernel should have written and did not holds NaN."""
+    torch.use_deterministic_algorithms(True, warn_only=True)  # and so fills what `torch.empty` gives
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture
