@@ -12,6 +12,7 @@ from torch import Tensor
 # What kernels read; all of them compute in float32.
 _READ = (torch.float32, torch.float16, torch.bfloat16)
 _forced = False
+_refused = False
 
 
 def takes_kernel(*tensors: Tensor) -> bool:
@@ -20,7 +21,8 @@ def takes_kernel(*tensors: Tensor) -> bool:
     Double precision is there to check gradients with, and takes the reference everywhere.
     """
     real = [t for t in tensors if t.is_floating_point()]
-    return (_forced or all(t.is_cuda for t in tensors)) and all(t.dtype in _READ for t in real)
+    wanted = (_forced or all(t.is_cuda for t in tensors)) and not _refused
+    return wanted and all(t.dtype in _READ for t in real)
 
 
 @contextmanager
@@ -38,3 +40,14 @@ def forced_kernels() -> Iterator[None]:
         yield
     finally:
         _forced = before
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """References for tensors on a GPU too: what kernels are compared with there."""
+    global _refused
+    before, _refused = _refused, True
+    try:
+        yield
+    finally:
+        _refused = before
