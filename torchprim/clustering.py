@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -41,7 +42,10 @@ def checked_weights(weights: Sequence[float] | Tensor | None, dimensions: int, l
     """Weights `(D,)`, not negative and not all zero; None is 1 each."""
     if weights is None:
         return torch.ones(dimensions, dtype=like.dtype, device=like.device)
-    weights = torch.as_tensor(weights, dtype=like.dtype).to(like.device, non_blocking=True)
+    if isinstance(weights, Tensor):
+        weights = weights.to(like.device, like.dtype, non_blocking=True)
+    else:
+        weights = _on_device(tuple(map(float, weights)), like)
     if weights.shape != (dimensions,):
         raise ValueError(f"weights must hold {dimensions} numbers, one a mask, got {weights.tolist()}")
     if weights.device.type == "cpu" and not torch.compiler.is_compiling():
@@ -49,6 +53,19 @@ def checked_weights(weights: Sequence[float] | Tensor | None, dimensions: int, l
         if not ok:
             raise ValueError(f"weights must not be negative and not all 0, got {weights.tolist()}")
     return weights
+
+
+def _on_device(values: tuple[float, ...], like: Tensor) -> Tensor:
+    """Numbers as a tensor; a graph of the device's work can be captured once they are there."""
+    if torch.compiler.is_compiling():
+        return torch.tensor(values, dtype=like.dtype, device=like.device)
+    return _kept(values, like.dtype, like.device)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # what is kept must serve with gradients, too
+def _kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=dtype).to(device)
 
 
 def root(squared_distance: Tensor) -> Tensor:

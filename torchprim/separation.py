@@ -111,10 +111,11 @@ class Separator(nn.Module):
                 kept.append({"": mask, **masks})
             if progress is not None:
                 progress(done, len(pieces))
-        weights = torch.tensor([piece.weight for piece in pieces], dtype=audio.dtype)
-        weights = weights.to(audio.device, non_blocking=True)
-        weights = weights / weights.sum()
-        overall = Confidence(*(torch.stack(values, -1) @ weights for values in zip(*measures, strict=True)))
+        total = sum(piece.weight for piece in pieces)
+        shares = [piece.weight / total for piece in pieces]  # plain numbers: nothing goes to the device
+        overall = Confidence(
+            *(sum(s * v for s, v in zip(shares, values, strict=True)) for values in zip(*measures, strict=True))
+        )
         joined = self._joined(kept, pieces, sample_rate) if keep_masks else {"": None}
         return Separation(vocals, audio - vocals, joined.pop(""), *overall, joined)
 
