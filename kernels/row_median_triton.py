@@ -1,0 +1,115 @@
+"""Median of whole rows on a GPU: a row stays in registers while the bits of its median are found.
+
+Floating-point numbers sort like the integers that their bits make. From the highest bit down, one count
+over the row tells whether the median lies in the upper half of what is left; the search ends when one
+sample is left, after 20 to 25 counts on music. For 16 x 454 rows of 2,584 frames: 75 MB read, 0.02 ms at
+4.3 TB/s; the counts, 3 instructions a sample, come to 0.09 ms, and are what it costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from torchprim.kernels.launch import Configuration
+
+# Samples in registers -> warps, so that a thread holds 8 to 64; longer rows are sorted.
+WARPS = {256: 1, 1024: 2, 4096: 4, 8192: 8, 32768: 16}
+BACKWARD = {"BLOCK": 1024}
+BACKWARD_WARPS = 4
+_TYPES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
+
+
+@triton.jit
+def _forward(x_ptr, out_ptr, row_stride, frames, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    i = tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + row * row_stride + i, mask=i < frames, other=0.0).to(tl.float32)
+    missing = tl.max((x != x).to(tl.int32), 0) > 0
+    bits = x.to(tl.int32, bitcast=True)
+    key = tl.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    key = tl.where(i < frames, key, 0x7FFFFFFF)
+    rank = (frames - 1) // 2
+
+    # The median is at least `low`; `below` samples are smaller than low, `upto` than the end of its range.
+    negative = tl.sum((key < 0).to(tl.int32), 0)
+    low = tl.where(negative > rank, -2147483648, 0)
+    below = tl.where(negative > rank, 0, negative)
+    upto = tl.where(negative > rank, negative, frames)
+    bit = 30
+    while (bit >= 0) & (upto - below > 1):
+        middle = low + (1 << bit)
+        count = tl.sum((key < middle).to(tl.int32), 0)
+        upper = count <= rank
+        low = tl.where(upper, middle, low)
+        below = tl.where(upper, count, below)
+        upto = tl.where(upper, upto, count)
+        bit -= 1
+    # One sample is left, or some that are equal: the smallest from `low` on.
+    key = tl.min(tl.where(key >= low, key, 0x7FFFFFFF), 0)
+    bits = tl.where(key < 0, key ^ 0x7FFFFFFF, key)
+    median = tl.where(missing, float("nan"), bits.to(tl.float32, bitcast=True))
+    tl.store(out_ptr + row, median)
+
+
+@triton.jit
+def _backward(gradient_ptr, x_ptr, median_ptr, d_x_ptr, row_stride, frames, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    median = tl.load(median_ptr + row)
+    gradient = tl.load(gradient_ptr + row)
+    chosen = frames
+    for first in range(0, frames, BLOCK):
+        i = first + tl.arange(0, BLOCK)
+        x = tl.load(x_ptr + row * row_stride + i, mask=i < frames, other=float("nan"))
+        chosen = tl.minimum(chosen, tl.min(tl.where(x == median, i, frames), 0))
+    for first in range(0, frames, BLOCK):
+        i = first + tl.arange(0, BLOCK)
+        d_x = tl.where(i == chosen, gradient, 0.0)
+        tl.store(d_x_ptr + row * frames + i, d_x.to(d_x_ptr.dtype.element_ty), mask=i < frames)
+
+
+def _rows(x: Tensor) -> Tensor:
+    return (x if x.stride(-1) == 1 else x.contiguous()).reshape(-1, x.shape[-1])
+
+
+def _block(frames: int) -> int | None:
+    return next((block for block in WARPS if block >= frames), None)
+
+
+def forward(x: Tensor) -> Tensor:
+    """As `row_median.reference`."""
+    frames = x.shape[-1]
+    block = _block(frames)
+    if block is None:
+        return x.sort(-1).values[..., (frames - 1) // 2].clone()
+    out = torch.empty(x.shape[:-1], dtype=x.dtype, device=x.device)
+    if x.numel():
+        rows = _rows(x)
+        _forward[(len(rows),)](rows, out, rows.stride(0), frames, BLOCK=block, num_warps=WARPS[block])
+    return out
+
+
+def backward(gradient: Tensor, x: Tensor, median: Tensor) -> Tensor:
+    """As `row_median.reference_gradient`."""
+    d_x = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    if x.numel():
+        rows = _rows(x)
+        arguments = (gradient.contiguous(), rows, median.contiguous(), d_x, rows.stride(0), x.shape[-1])
+        _backward[(len(rows),)](*arguments, **BACKWARD, num_warps=BACKWARD_WARPS)
+    return d_x
+
+
+def configurations() -> Iterator[Configuration]:
+    """All that can be launched."""
+    scalars = {"row_stride": "i32", "frames": "i32"}
+    for kind in _TYPES.values():
+        for block, warps in WARPS.items():
+            tensors = dict.fromkeys(("x_ptr", "out_ptr"), kind)
+            common = kind == "*fp32" and block == 4096
+            yield Configuration(_forward, tensors | scalars, {"BLOCK": block}, warps, common=common)
+        tensors = dict.fromkeys(("gradient_ptr", "x_ptr", "median_ptr", "d_x_ptr"), kind)
+        yield Configuration(_backward, tensors | scalars, BACKWARD, BACKWARD_WARPS, common=kind == "*fp32")

@@ -1,0 +1,234 @@
+"""Spectral peaks on a logarithmic axis, and the level that a comb is held against: what salience reads."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from torchprim.kernels.dispatch import takes_kernel
+
+PLACES = 120  # of an octave: 10 cents each
+FLOOR = 1e-10  # of a magnitude, before its logarithm
+POWER = 1.1  # of a peak's height
+RANGE = 1e-2  # 40 dB: of a frame's peaks, those above this share of the highest count
+LEAST_WEIGHT = 1e-6  # its fourth root has no slope at 0
+# A root has no slope at 0; the offset, -120 dB of the loudest bin, changes nothing else.
+OFFSET = 1e-6
+
+
+def _parabola(spectrum: Tensor) -> tuple[Tensor, Tensor]:
+    """Offsets of the local maxima from their bins and their heights; row k belongs to bin k + 1."""
+    level = spectrum.clamp(min=FLOOR).log()
+    level = torch.nn.functional.pad(level, (0, 0, 0, 2), value=math.log(FLOOR))
+    below, here, above = level[..., :-2, :], level[..., 1:-1, :], level[..., 2:, :]
+    peak = (here >= below) & (here > above)
+    curvature = torch.where(peak, below - 2 * here + above, -1.0)
+    shift = torch.where(peak, 0.5 * (below - above) / curvature, 0.0)
+    return shift, torch.where(peak, (here - 0.25 * (below - above) * shift).exp(), 0.0)
+
+
+def peaks(spectrum: Tensor) -> tuple[Tensor, Tensor]:
+    """Places in bins and heights of the local maxima over frequency, 0 where there is none.
+
+    A parabola through the log magnitudes of three bins (Smith and Serra 1987).
+
+    Args:
+        spectrum: `(..., F, N)`, not negative.
+
+    Returns:
+        Two tensors `(..., F, N)`: row k holds the peak at bin k + 1.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.kernels.salience import peaks
+        >>> place, height = peaks(torch.tensor([[0.0], [1.0], [4.0], [2.0], [0.0]]))
+        >>> round(place[1].item(), 3), round(height[1].item(), 3)
+        (2.167, 4.12)
+    """
+    shift, height = _parabola(spectrum)
+    return _bins(spectrum) + shift, height
+
+
+def _bins(spectrum: Tensor) -> Tensor:
+    return torch.arange(1, spectrum.shape[-2] + 1, dtype=spectrum.dtype, device=spectrum.device)[:, None]
+
+
+def _strengths(
+    spectrum: Tensor, weight: Tensor | None, ratio: float, places: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Strength and place on the axis of each peak, and its offset from its bin; row k is bin k + 1."""
+    shift, height = _parabola(spectrum)
+    height = torch.where(height > height.amax(-2, keepdim=True) * RANGE, height, 0.0)
+    if weight is not None:
+        height = height * torch.nn.functional.pad(weight[..., 1:, :], (0, 0, 0, 1))
+    place = (torch.log2((_bins(spectrum) + shift) * ratio) * PLACES).round()
+    found = (height > 0) & (place >= 0) & (place < places)
+    # The slope of x^1.1 is 0 at 0, but automatic differentiation makes NaN of it through the logarithm.
+    strength = torch.where(found, torch.where(found, height, 1.0) ** POWER, 0.0)
+    return strength, place.clamp(0, places - 1).long(), shift
+
+
+def peak_axis(spectrum: Tensor, weight: Tensor | None, ratio: float, places: int) -> Tensor:
+    """Peaks within 40 dB of their frame's highest, on an axis of 10 cents a place: `(..., places, N)`.
+
+    Args:
+        spectrum: `(..., F, N)`, not negative.
+        weight: `(..., F, N)`, multiplies the peaks after they are found.
+        ratio: distance of two bins over the frequency of place 0.
+        places: of the axis.
+    """
+    strength, place, _ = _strengths(spectrum, weight, ratio, places)
+    axis = strength.new_zeros(*strength.shape[:-2], places, strength.shape[-1])
+    return axis.scatter_add(-2, place, strength)
+
+
+def comb_level(spectrum: Tensor, weight: Tensor | None) -> Tensor:
+    """Square root of a spectrum, times a weight: what the combs are held against."""
+    level = (spectrum + OFFSET).sqrt() - math.sqrt(OFFSET)
+    return level if weight is None else level * weight
+
+
+def reference(
+    magnitude: Tensor, gain: Tensor, weight: Tensor | None, ratio: float, peak_bins: int, places: int
+) -> tuple[Tensor, Tensor]:
+    """Axis of peaks and level, one after the other."""
+    heard = magnitude * gain[:, None]
+    root = None if weight is None else weight.clamp(min=LEAST_WEIGHT).sqrt().sqrt()
+    weight = None if root is None else root[..., :peak_bins, :]
+    return peak_axis(heard[..., :peak_bins, :], weight, ratio, places), comb_level(heard, root)
+
+
+def reference_gradients(
+    d_axis: Tensor,
+    d_level: Tensor,
+    magnitude: Tensor,
+    gain: Tensor,
+    weight: Tensor | None,
+    ratio: float,
+    peak_bins: int,
+) -> tuple[Tensor, Tensor]:
+    """Gradients to magnitude and weight; which bins are peaks and their places are fixed.
+
+    With the log levels a, b, c of three bins and s the peak's offset, its log height has the slopes
+    (s² - s) / 2, 1 - s² and (s² + s) / 2.
+    """
+    heard = magnitude * gain[:, None]
+    root = None if weight is None else weight.clamp(min=LEAST_WEIGHT).sqrt().sqrt()
+    low = heard[..., :peak_bins, :]
+    strength, place, s = _strengths(
+        low, None if root is None else root[..., :peak_bins, :], ratio, d_axis.shape[-2]
+    )
+    slope = POWER * strength * d_axis.gather(-2, place)  # to the logarithm of a peak's height
+    d_low = slope.new_zeros(*slope.shape[:-2], peak_bins + 2, slope.shape[-1])
+    d_low[..., :-2, :] += slope * 0.5 * (s * s - s)
+    d_low[..., 1:-1, :] += slope * (1 - s * s)
+    d_low[..., 2:, :] += slope * 0.5 * (s * s + s)
+    d_low = torch.where(low >= FLOOR, d_low[..., :peak_bins, :] / low, 0.0)
+    sqrt = (heard + OFFSET).sqrt()
+    d_heard = 0.5 * d_level / sqrt if root is None else 0.5 * d_level * root / sqrt
+    d_heard[..., :peak_bins, :] += d_low
+    if root is None:
+        return d_heard * gain[:, None], d_heard.new_empty(0)
+    d_root = d_level * (sqrt - math.sqrt(OFFSET))
+    d_root[..., 1:peak_bins, :] += slope[..., : peak_bins - 1, :] / root[..., 1:peak_bins, :]
+    d_weight = torch.where(weight >= LEAST_WEIGHT, 0.25 * d_root * root / weight, 0.0)
+    return d_heard * gain[:, None], d_weight
+
+
+def _tensors(*tensors: Tensor | None) -> list[Tensor]:
+    return [t for t in tensors if t is not None]
+
+
+@torch.library.custom_op("torchprim::salience_inputs", mutates_args=())
+def _inputs(
+    magnitude: Tensor, gain: Tensor, weight: Tensor | None, ratio: float, peak_bins: int, places: int
+) -> tuple[Tensor, Tensor]:
+    if takes_kernel(*_tensors(magnitude, gain, weight)):
+        from torchprim.kernels import salience_triton
+
+        return salience_triton.forward(magnitude, gain, weight, ratio, peak_bins, places)
+    return reference(magnitude, gain, weight, ratio, peak_bins, places)
+
+
+@_inputs.register_fake
+def _(magnitude, gain, weight, ratio, peak_bins, places):
+    axis = magnitude.new_empty(*magnitude.shape[:-2], places, magnitude.shape[-1])
+    return axis, magnitude.new_empty(magnitude.shape)
+
+
+@torch.library.custom_op("torchprim::salience_inputs_backward", mutates_args=())
+def _inputs_backward(
+    d_axis: Tensor,
+    d_level: Tensor,
+    magnitude: Tensor,
+    gain: Tensor,
+    weight: Tensor | None,
+    ratio: float,
+    peak_bins: int,
+) -> tuple[Tensor, Tensor]:
+    arguments = (d_axis, d_level, magnitude, gain, weight)
+    if takes_kernel(*_tensors(*arguments)):
+        from torchprim.kernels import salience_triton
+
+        return salience_triton.backward(*arguments, ratio, peak_bins)
+    return reference_gradients(*arguments, ratio, peak_bins)
+
+
+@_inputs_backward.register_fake
+def _(d_axis, d_level, magnitude, gain, weight, ratio, peak_bins):
+    like = magnitude.new_empty(magnitude.shape)
+    return like, magnitude.new_empty(0) if weight is None else torch.empty_like(like)
+
+
+def _remember(ctx, inputs, output):
+    magnitude, gain, weight, ctx.ratio, ctx.peak_bins, _ = inputs
+    ctx.save_for_backward(*_tensors(magnitude, gain, weight))
+
+
+def _gradients(ctx, d_axis, d_level):
+    magnitude, gain, *weight = ctx.saved_tensors
+    weight = weight[0] if weight else None
+    d_magnitude, d_weight = _inputs_backward(
+        d_axis, d_level, magnitude, gain, weight, ctx.ratio, ctx.peak_bins
+    )
+    return d_magnitude, None, None if weight is None else d_weight, None, None, None
+
+
+_inputs.register_autograd(_gradients, setup_context=_remember)
+
+
+def salience_inputs(
+    magnitude: Tensor, gain: Tensor, weight: Tensor | None, ratio: float, peak_bins: int, places: int
+) -> tuple[Tensor, Tensor]:
+    """Spectral peaks on a logarithmic axis, and the square root of a spectrum, from one read of it.
+
+    H = A g is what is heard. Axis: the local maxima of H, with heights h between bins from a parabola
+    through log H (Smith and Serra 1987), within 40 dB of their frame's highest, each at the place that is
+    nearest to its frequency: (h w^¼)^1.1, summed where several share a place (Salamon and Gómez 2012).
+    Level: ((H + 10⁻⁶)^½ - 10⁻³) w^¼.
+
+    Args:
+        magnitude: `(..., F, N)`, not negative, its loudest bin near 1.
+        gain: `(F,)`, of each bin; receives no gradient.
+        weight: `(..., F, N)`, or None for 1; at least 10⁻⁶ is taken.
+        ratio: distance of two bins over the frequency of place 0.
+        peak_bins: only bins below this have peaks; above it all is taken as silent.
+        places: of the axis, 10 cents apart.
+
+    Returns:
+        Axis `(..., places, N)` and level `(..., F, N)`. Gradients flow to magnitude and weight through
+        heights and levels; which bins are peaks, and at which place, is taken as fixed.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.kernels.salience import salience_inputs
+        >>> tone = torch.tensor([0.0, 0.0, 0.5, 1.0, 0.5, 0.0])[:, None]
+        >>> axis, level = salience_inputs(tone, torch.ones(6), None, 1.0, 6, 240)
+        >>> axis.argmax().item(), round(axis.max().item(), 3)  # 120 log2 3, and 1
+        (190, 1.0)
+    """
+    if weight is not None:
+        weight = weight.expand_as(magnitude)
+    return _inputs(magnitude, gain, weight, ratio, min(peak_bins, magnitude.shape[-2]), places)

@@ -1,0 +1,279 @@
+"""Peaks, their axis and the comb's level on a GPU: magnitude and weight are read from memory once.
+
+A program owns some frames. It walks over the bins, writes the level, and notes height and place of each
+peak; then each place of the axis looks at the two or three bins whose peak can fall on it. That gather
+needs no atomics and gives the same sum every time. For 16 x 30 s (41,344 frames, 373 bins, 211 of them
+with peaks, 698 places): 62 + 62 MB read, 62 + 115 MB written, 0.07 ms at 4.3 TB/s; the notes, 52 MB, are
+read where they were written, mostly from L1 and L2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from torchprim.kernels.launch import Configuration
+
+# Frames lie innermost: a row of a tile is one coalesced access.
+FORWARD = {"BLOCK_F": 16, "BLOCK_N": 32}
+BACKWARD = {"BLOCK_F": 8, "BLOCK_N": 32}
+WARPS = 4
+
+_PLACES = tl.constexpr(120.0)
+_FLOOR = tl.constexpr(1e-10)
+_POWER = tl.constexpr(1.1)
+_RANGE = tl.constexpr(math.log2(1e-2))
+_LEAST = tl.constexpr(1e-6)
+_OFFSET = tl.constexpr(1e-6)
+_OFFSET_ROOT = tl.constexpr(1e-3)
+_HALF = tl.constexpr(0.51)  # a peak's offset, and what rounding may add
+
+
+@triton.jit
+def _load(ptr, row, k, n, bins, frames, other):
+    inside = ((k >= 0) & (k < bins))[:, None] & (n < frames)[None, :]
+    return tl.load(ptr + k[:, None] * row + n[None, :], mask=inside, other=other).to(tl.float32)
+
+
+@triton.jit
+def _heard(ptr, row, gain_ptr, k, n, bins, frames):
+    gain = tl.load(gain_ptr + k, mask=(k >= 0) & (k < bins), other=0.0)
+    return _load(ptr, row, k, n, bins, frames, 0.0) * gain[:, None]
+
+
+@triton.jit
+def _peak(ptr, row, gain_ptr, k, n, bins, frames, here):
+    """Whether bin k is a peak, its offset, and the base-2 logarithm of its height."""
+    below = tl.log2(tl.maximum(_heard(ptr, row, gain_ptr, k - 1, n, bins, frames), _FLOOR))
+    above = tl.log2(tl.maximum(_heard(ptr, row, gain_ptr, k + 1, n, bins, frames), _FLOOR))
+    here = tl.log2(tl.maximum(here, _FLOOR))
+    peak = (here >= below) & (here > above) & ((k >= 1) & (k < bins))[:, None]
+    curvature = tl.where(peak, below - 2 * here + above, -1.0)
+    shift = tl.where(peak, tl.div_rn(0.5 * (below - above), curvature), 0.0)
+    return peak, shift, tl.where(peak, here - 0.25 * (below - above) * shift, float("-inf"))
+
+
+@triton.jit
+def _place(k, shift, ratio):
+    """Nearest place; only compared with places, so that half-way cases may go either way."""
+    position = tl.maximum(k.to(tl.float32)[:, None] + shift, 0.25)
+    return tl.floor(tl.log2(position * ratio) * _PLACES + 0.5)
+
+
+@triton.jit
+def _root(weight):
+    return tl.sqrt_rn(tl.sqrt_rn(tl.maximum(weight, _LEAST)))
+
+
+@triton.jit
+def _forward(
+    magnitude_ptr, gain_ptr, weight_ptr, axis_ptr, level_ptr, height_ptr, place_ptr,
+    magnitude_item, magnitude_row, weight_item, weight_row,
+    bins, peak_bins, places, frames, ratio,
+    WEIGHTED: tl.constexpr, BLOCK_F: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    item = tl.program_id(1).to(tl.int64)
+    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    magnitude_ptr += item * magnitude_item
+    weight_ptr += item * weight_item
+    axis_ptr += item * places * frames
+    level_ptr += item * bins * frames
+    height_ptr += item * peak_bins * frames
+    place_ptr += item * peak_bins * frames
+    shown = (n < frames)[None, :]
+
+    # The comb's level of every bin, and the peaks: height in log2, and place.
+    top = tl.full((BLOCK_N,), float("-inf"), dtype=tl.float32)
+    for first in range(0, bins, BLOCK_F):
+        k = first + tl.arange(0, BLOCK_F)
+        heard = _heard(magnitude_ptr, magnitude_row, gain_ptr, k, n, bins, frames)
+        level = tl.sqrt_rn(heard + _OFFSET) - _OFFSET_ROOT
+        if WEIGHTED:
+            level *= _root(_load(weight_ptr, weight_row, k, n, bins, frames, 1.0))
+        tl.store(level_ptr + k[:, None] * frames + n[None, :], level, mask=(k < bins)[:, None] & shown)
+        if first < peak_bins:
+            _, shift, height = _peak(
+                magnitude_ptr, magnitude_row, gain_ptr, k, n, peak_bins, frames, heard
+            )  # fmt: skip
+            place = tl.maximum(_place(k, shift, ratio), -1.0)
+            note = k[:, None] * frames + n[None, :]
+            tl.store(height_ptr + note, height, mask=(k < peak_bins)[:, None] & shown)
+            tl.store(place_ptr + note, place.to(tl.int16), mask=(k < peak_bins)[:, None] & shown)
+            top = tl.maximum(top, tl.max(height, 0))
+
+    # Strengths in place of heights, now that each frame's highest peak is known.
+    tl.debug_barrier()
+    for first in range(0, peak_bins, BLOCK_F):
+        k = first + tl.arange(0, BLOCK_F)
+        note = k[:, None] * frames + n[None, :]
+        mask = (k < peak_bins)[:, None] & shown
+        height = tl.load(height_ptr + note, mask=mask, other=float("-inf"))
+        counts = height > (top + _RANGE)[None, :]
+        if WEIGHTED:
+            weight = _load(weight_ptr, weight_row, k, n, bins, frames, 1.0)
+            height += 0.25 * tl.log2(tl.maximum(weight, _LEAST))
+        tl.store(height_ptr + note, tl.where(counts, tl.exp2(_POWER * height), 0.0), mask=mask)
+
+    # Each place looks at the bins whose peak can fall on it.
+    tl.debug_barrier()
+    for first in range(0, places, BLOCK_F):
+        q = first + tl.arange(0, BLOCK_F)
+        lowest = tl.exp2((q.to(tl.float32) - 0.5) / _PLACES) / ratio - _HALF
+        lowest = tl.ceil(lowest).to(tl.int32)
+        end = tl.exp2((first + BLOCK_F - 0.5) / _PLACES) / ratio
+        width = end * (1 - tl.exp2(-1.0 / _PLACES)) + 2 * _HALF
+        axis = tl.zeros((BLOCK_F, BLOCK_N), dtype=tl.float32)
+        for j in range(0, width.to(tl.int32) + 1):
+            k = lowest + j
+            mask = ((k >= 1) & (k < peak_bins))[:, None] & shown
+            note = k[:, None] * frames + n[None, :]
+            place = tl.load(place_ptr + note, mask=mask, other=-1)
+            strength = tl.load(height_ptr + note, mask=mask, other=0.0)
+            axis += tl.where(place == q[:, None], strength, 0.0)
+        tl.store(axis_ptr + q[:, None] * frames + n[None, :], axis, mask=(q < places)[:, None] & shown)
+
+
+@triton.jit
+def _slope(
+    d_axis_ptr, magnitude_ptr, magnitude_row, gain_ptr, weight_ptr, weight_row, k, n, top,
+    bins, peak_bins, places, frames, ratio, WEIGHTED: tl.constexpr,
+):  # fmt: skip
+    """Gradient to the logarithm of the height of the peak at bin k, 0 where there is none; its offset."""
+    here = _heard(magnitude_ptr, magnitude_row, gain_ptr, k, n, peak_bins, frames)
+    _, shift, height = _peak(magnitude_ptr, magnitude_row, gain_ptr, k, n, peak_bins, frames, here)
+    place = _place(k, shift, ratio)
+    counts = (height > (top + _RANGE)[None, :]) & (place >= 0) & (place < places)
+    if WEIGHTED:
+        weight = _load(weight_ptr, weight_row, k, n, bins, frames, 1.0)
+        height += 0.25 * tl.log2(tl.maximum(weight, _LEAST))
+    row = tl.where(counts, place, 0.0).to(tl.int32)
+    gradient = tl.load(d_axis_ptr + row * frames + n[None, :], mask=counts & (n < frames)[None, :], other=0.0)
+    return tl.where(counts, _POWER * tl.exp2(_POWER * height) * gradient, 0.0), shift
+
+
+@triton.jit
+def _backward(
+    d_axis_ptr, d_level_ptr, magnitude_ptr, gain_ptr, weight_ptr, d_magnitude_ptr, d_weight_ptr,
+    magnitude_item, magnitude_row, weight_item, weight_row,
+    bins, peak_bins, places, frames, ratio,
+    WEIGHTED: tl.constexpr, BLOCK_F: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Each bin gathers from the three peaks that its level has a part in: its own and its neighbours'."""
+    item = tl.program_id(1).to(tl.int64)
+    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    magnitude_ptr += item * magnitude_item
+    weight_ptr += item * weight_item
+    d_axis_ptr += item * places * frames
+    d_level_ptr += item * bins * frames
+    d_magnitude_ptr += item * bins * frames
+    d_weight_ptr += item * bins * frames
+
+    top = tl.full((BLOCK_N,), float("-inf"), dtype=tl.float32)
+    for first in range(0, peak_bins, BLOCK_F):
+        k = first + tl.arange(0, BLOCK_F)
+        here = _heard(magnitude_ptr, magnitude_row, gain_ptr, k, n, peak_bins, frames)
+        _, _, height = _peak(magnitude_ptr, magnitude_row, gain_ptr, k, n, peak_bins, frames, here)
+        top = tl.maximum(top, tl.max(height, 0))
+
+    for first in range(0, bins, BLOCK_F):
+        k = first + tl.arange(0, BLOCK_F)
+        gain = tl.load(gain_ptr + k, mask=k < bins, other=0.0)[:, None]
+        heard = _load(magnitude_ptr, magnitude_row, k, n, bins, frames, 0.0) * gain
+        d_level = _load(d_level_ptr, frames, k, n, bins, frames, 0.0)
+        sqrt = tl.sqrt_rn(heard + _OFFSET)
+        own = tl.zeros((BLOCK_F, BLOCK_N), dtype=tl.float32)
+        d_log = tl.zeros((BLOCK_F, BLOCK_N), dtype=tl.float32)
+        if first < peak_bins:
+            for j in tl.static_range(-1, 2):
+                slope, s = _slope(
+                    d_axis_ptr, magnitude_ptr, magnitude_row, gain_ptr, weight_ptr, weight_row, k + j, n, top,
+                    bins, peak_bins, places, frames, ratio, WEIGHTED,
+                )  # fmt: skip
+                if j == 0:
+                    own = slope
+                    d_log += slope * (1 - s * s)
+                else:  # bin k is the lower neighbour of bin k + 1, and the upper one of bin k - 1
+                    d_log += 0.5 * slope * (s * s - j * s)
+        audible = (heard >= _FLOOR) & (k < peak_bins)[:, None]
+        d_heard = tl.where(audible, tl.div_rn(d_log, tl.maximum(heard, _FLOOR)), 0.0)
+        half = tl.div_rn(0.5 * d_level, sqrt)
+        here = k[:, None] * frames + n[None, :]
+        inside = (k < bins)[:, None] & (n < frames)[None, :]
+        if WEIGHTED:
+            weight = _load(weight_ptr, weight_row, k, n, bins, frames, 1.0)
+            root = _root(weight)
+            d_root = d_level * (sqrt - _OFFSET_ROOT) + own / root
+            d_weight = tl.div_rn(0.25 * d_root * root, tl.maximum(weight, _LEAST))
+            tl.store(d_weight_ptr + here, tl.where(weight >= _LEAST, d_weight, 0.0), mask=inside)
+            half *= root
+        tl.store(d_magnitude_ptr + here, (d_heard + half) * gain, mask=inside)
+
+
+def _rows(x: Tensor) -> tuple[Tensor, int, int]:
+    """Items in one dimension, and the distances of two items and of two rows; frames lie side by side."""
+    x = x if x.stride(-1) == 1 else x.contiguous()
+    x = x.reshape(-1, *x.shape[-2:])
+    return x, x.stride(0), x.stride(1)
+
+
+def forward(
+    magnitude: Tensor, gain: Tensor, weight: Tensor | None, ratio: float, peak_bins: int, places: int
+) -> tuple[Tensor, Tensor]:
+    """As `salience.reference`."""
+    *batch, bins, frames = magnitude.shape
+    new = dict(dtype=torch.float32, device=magnitude.device)
+    axis = torch.empty(*batch, places, frames, **new)
+    level = torch.empty(*batch, bins, frames, **new)
+    if magnitude.numel():
+        magnitude, *distances = _rows(magnitude)
+        weighted = weight is not None
+        weight, *weight_distances = _rows(weight) if weighted else (magnitude, 0, 0)
+        heights = torch.empty(len(magnitude), peak_bins, frames, **new)
+        where = torch.empty(heights.shape, dtype=torch.int16, device=magnitude.device)
+        _forward[(triton.cdiv(frames, FORWARD["BLOCK_N"]), len(magnitude))](
+            magnitude, gain.contiguous(), weight, axis, level, heights, where,
+            *distances, *weight_distances, bins, peak_bins, places, frames, ratio,
+            WEIGHTED=weighted, **FORWARD, num_warps=WARPS,
+        )  # fmt: skip
+    return axis, level
+
+
+def backward(
+    d_axis: Tensor, d_level: Tensor, magnitude: Tensor, gain: Tensor, weight: Tensor | None, ratio: float,
+    peak_bins: int,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """As `salience.reference_gradients`."""
+    bins, frames = magnitude.shape[-2:]
+    places, weighted = d_axis.shape[-2], weight is not None
+    d_magnitude = torch.empty(magnitude.shape, dtype=torch.float32, device=magnitude.device)
+    d_weight = torch.empty_like(d_magnitude) if weighted else d_magnitude.new_empty(0)
+    if magnitude.numel():
+        magnitude, *distances = _rows(magnitude)
+        weight, *weight_distances = _rows(weight) if weighted else (magnitude, 0, 0)
+        _backward[(triton.cdiv(frames, BACKWARD["BLOCK_N"]), len(magnitude))](
+            d_axis.contiguous(), d_level.contiguous(), magnitude, gain.contiguous(), weight,
+            d_magnitude, d_weight, *distances, *weight_distances, bins, peak_bins, places, frames, ratio,
+            WEIGHTED=weighted, **BACKWARD, num_warps=WARPS,
+        )  # fmt: skip
+    return d_magnitude, d_weight
+
+
+def configurations() -> Iterator[Configuration]:
+    """All that can be launched."""
+    sizes = ("bins", "peak_bins", "places", "frames")
+    strides = ("magnitude_item", "magnitude_row", "weight_item", "weight_row")
+    scalars = dict.fromkeys((*strides, *sizes), "i32") | {"ratio": "fp32"}
+    read = ("magnitude_ptr", "gain_ptr", "weight_ptr")
+    forward_names = (*read, "axis_ptr", "level_ptr", "height_ptr")
+    backward_names = ("d_axis_ptr", "d_level_ptr", *read, "d_magnitude_ptr", "d_weight_ptr")
+    for weighted in (True, False):
+        constants = {"WEIGHTED": weighted}
+        tensors = dict.fromkeys(forward_names, "*fp32") | {"place_ptr": "*i16"}
+        yield Configuration(_forward, tensors | scalars, constants | FORWARD, WARPS, common=weighted)
+        tensors = dict.fromkeys(backward_names, "*fp32")
+        yield Configuration(_backward, tensors | scalars, constants | BACKWARD, WARPS, common=weighted)
