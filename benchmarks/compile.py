@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,6 +54,15 @@ def _assembled(ptx: str, capability: int) -> tuple[int, int]:
     return registers, sum(int(n) for n in re.findall(r"(\d+) bytes spill", said))
 
 
+def _pointers(types: Iterable[str | tuple[str, ...]]) -> Iterator[tuple[int, ...]]:
+    """Where the pointers are among a kernel's arguments: `(i,)`, or `(i, j)` in a tuple of them."""
+    for i, kind in enumerate(types):
+        if isinstance(kind, tuple):
+            yield from ((i, j) for j, one in enumerate(kind) if one.startswith("*"))
+        elif kind.startswith("*"):
+            yield (i,)
+
+
 def compile_operator(operator: str, common: bool) -> list[Compiled]:
     """All configurations of an operator, or those the primitives' defaults use, for every target.
 
@@ -70,9 +80,7 @@ def compile_operator(operator: str, common: bool) -> list[Compiled]:
         kernel, constants = configuration.kernel, dict(configuration.constants)
         order = {name: configuration.signature.get(name, "constexpr") for name in kernel.arg_names}
         # As at a launch: pointers and the sizes that PyTorch's allocator gives are aligned.
-        aligned = {
-            (i,): [["tt.divisibility", 16]] for i, kind in enumerate(order.values()) if kind.startswith("*")
-        }
+        aligned = {place: [["tt.divisibility", 16]] for place in _pointers(order.values())}
         options = {"num_warps": configuration.warps, "num_stages": configuration.stages}
         for capability in TARGETS:
             name = f"{operator}: {configuration.name} warps={configuration.warps}"

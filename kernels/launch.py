@@ -14,7 +14,8 @@ class Configuration(NamedTuple):
 
     Args:
         kernel: function decorated with `@triton.jit`.
-        signature: argument -> Triton type (`*fp32`, `i32`, `fp32`), those that are not constants.
+        signature: argument -> Triton type (`*fp32`, `i32`, `fp32`), those that are not constants; a tuple of
+            tensors has a tuple of types.
         constants: `tl.constexpr` argument -> value.
         warps: of a program.
         stages: of the software pipeline.
@@ -22,7 +23,7 @@ class Configuration(NamedTuple):
     """
 
     kernel: Any
-    signature: Mapping[str, str]
+    signature: Mapping[str, str | tuple[str, ...]]
     constants: Mapping[str, Any]
     warps: int = 4
     stages: int = 2
@@ -32,5 +33,6 @@ class Configuration(NamedTuple):
     def name(self) -> str:
         """Kernel and constants, for a table."""
         constants = " ".join(f"{k}={v}" for k, v in self.constants.items())
-        types = " ".join(sorted({t for t in self.signature.values() if t.startswith("*")}))
+        kinds = {t for kind in self.signature.values() for t in (kind if isinstance(kind, tuple) else (kind,))}
+        types = " ".join(sorted(t for t in kinds if t.startswith("*")))
         return f"{self.kernel.__name__} {constants} {types}"
