@@ -27,6 +27,8 @@ class NetworkConfig:
         layers: bidirectional LSTM layers, or halvings of the U-Net; at least 1.
         hidden: cells of an LSTM layer in each direction.
         channels: of the U-Net after its first halving; they double at each up to four times as many.
+        fine: lowest bins that the U-Net sees one by one; 0 for all.
+        coarse: bins above them that it sees as one, see `Bands`.
         dimensions: D of the embedding.
         dropout: after each LSTM layer, or at the bottom of the U-Net; in [0, 1).
         mel: bands of a fixed mel filter bank in front of the LSTM; 0 for none.
@@ -52,6 +54,8 @@ class NetworkConfig:
     layers: int = 4
     hidden: int = 300
     channels: int = 16
+    fine: int = 0
+    coarse: int = 8
     dimensions: int = 20
     dropout: float = 0.3
     mel: int = 0
@@ -65,9 +69,10 @@ class NetworkConfig:
         if not heads or set(self.heads) - set(HEADS) or isinstance(self.heads, str):
             raise ValueError(f"heads must be one or both of {', '.join(HEADS)}, got {self.heads!r}")
         object.__setattr__(self, "heads", heads)
-        for name in ("layers", "hidden", "channels"):
+        for name in ("layers", "hidden", "channels", "coarse"):
             checks.integer(getattr(self, name), name, 1)
         checks.integer(self.dimensions, "dimensions", 2)
+        checks.integer(self.fine, "fine", 0)
         checks.integer(self.mel, "mel", 0)
         checks.integer(self.projection, "projection", 0)
         if not (isinstance(self.dropout, (int, float)) and 0 <= self.dropout < 1):

@@ -6,36 +6,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
+from torchprim.networks.bands import Bands
 from torchprim.networks.config import NetworkConfig
-from torchprim.networks.features import log_features
+from torchprim.networks.features import log_features, root_mean_square
 from torchprim.networks.heads import NetworkOutput, unit_embedding, unit_mask
 
 
 class UNet(nn.Module):
     """Strided convolutions down, transposed ones up, and what was seen on the way down added.
 
-    Every halving of frequency and frames is a convolution of stride 2; adding rather than stacking the
-    skipped maps halves the work on the way up. Group normalisation with one group knows nothing of the
-    batch, so that training on several devices equals training on one. The last step goes from the first
-    halving straight to the heads. A gain and an offset of each bin, before and behind, tell frequencies
-    apart, which convolutions alone cannot.
+        Every halving of frequency and frames is a convolution of stride 2; adding rather than stacking the
+        skipped maps halves the work on the way up. Group normalisation with one group knows nothing of the
+        batch, so that training on several devices equals training on one. The last step goes from the first
+        halving straight to the heads. A gain and an offset of each bin, before and behind, tell frequencies
+        apart, which convolutions alone cannot.
 
-    Args:
-        config: with `kind="unet"`.
+        Args:
+            config: with `kind="unet"`.
 
-    Example:
-        >>> import torch
-        >>> from torchprim.networks.config import NetworkConfig
-        >>> from torchprim.networks.unet import UNet
-        >>> network = UNet(NetworkConfig(kind="unet", layers=3, channels=4, heads=("mask",)))
-        >>> network(torch.rand(2, 1025, 7)).mask.shape
-        torch.Size([2, 1025, 7])
+        Example:
+            >>> import torch
+            >>> from torchprim.networks.bands import Bands
+    from torchprim.networks.config import NetworkConfig
+            >>> from torchprim.networks.unet import UNet
+            >>> network = UNet(NetworkConfig(kind="unet", layers=3, channels=4, heads=("mask",)))
+            >>> network(torch.rand(2, 1025, 7)).mask.shape
+            torch.Size([2, 1025, 7])
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        bins = config.geometry.bins
+        self.bands = Bands(config.geometry.bins, config.fine or config.geometry.bins, config.coarse)
+        bins = self.bands.rows
         widths = [config.channels * min(2**i, 4) for i in range(config.layers)]
         sizes = [5] + [3] * (config.layers - 1)  # the first looks a little further
         self.gain = nn.Parameter(torch.ones(bins, 1))
@@ -61,11 +64,12 @@ class UNet(nn.Module):
             self.mask_offset = nn.Parameter(torch.zeros(bins, 1))
 
     def features(self, magnitude: Tensor) -> Tensor:
-        """What the convolutions see, `(B, 1, F, N)`."""
-        return (log_features(magnitude) * self.gain + self.offset).unsqueeze(-3)
+        """What the convolutions see, `(B, 1, R, N)`, see `Bands`."""
+        rows = log_features(self.bands.reduce(magnitude), root_mean_square(magnitude))
+        return (rows * self.gain + self.offset).unsqueeze(-3)
 
     def _maps(self, magnitude: Tensor) -> Tensor:
-        """The last common maps, `(B, C, F / 2, N / 2)` rounded up."""
+        """The last common maps, `(B, C, R / 2, N / 2)` rounded up."""
         # Channels lie innermost: twice as fast on a CPU.
         x = self.features(magnitude).contiguous(memory_format=torch.channels_last)
         skipped = []
@@ -80,7 +84,7 @@ class UNet(nn.Module):
         return x
 
     def _embedding_logits(self, maps: Tensor, size: torch.Size, frames: Tensor | None) -> Tensor:
-        """`(B, F, K, D)` of the chosen frames, or of all."""
+        """`(B, R, K, D)` of the chosen frames, or of all."""
         chosen = maps if frames is None else maps.index_select(-1, frames // 2)
         logits = self.embedding_head(chosen, output_size=(size[0], chosen.shape[-1]))  # (B, 2 D, F, K)
         logits = logits.unflatten(1, (2, self.config.dimensions)).permute(0, 3, 4, 1, 2)  # (B, F, K, 2, D)
@@ -99,11 +103,11 @@ class UNet(nn.Module):
         Returns:
             A `NetworkOutput`, float32 also under autocast.
         """
-        maps, size = self._maps(magnitude), magnitude.shape[-2:]
+        maps, size = self._maps(magnitude), torch.Size([self.bands.rows, magnitude.shape[-1]])
         embedding = mask = None
         if "embedding" in self.config.heads:
-            embedding = unit_embedding(self._embedding_logits(maps, size, frames))
+            embedding = self.bands.expand(unit_embedding(self._embedding_logits(maps, size, frames)), 1)
         if "mask" in self.config.heads:
             logits = self.mask_head(maps, output_size=size).squeeze(1)
-            mask = unit_mask(logits * self.mask_gain + self.mask_offset)
+            mask = self.bands.expand(unit_mask(logits * self.mask_gain + self.mask_offset), 1)
         return NetworkOutput(embedding, mask)
