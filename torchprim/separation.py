@@ -113,8 +113,9 @@ class Separator(nn.Module):
                 progress(done, len(pieces))
         total = sum(piece.weight for piece in pieces)
         shares = [piece.weight / total for piece in pieces]  # plain numbers: nothing goes to the device
+        of_pieces = zip(*measures, strict=True)
         overall = Confidence(
-            *(sum(s * v for s, v in zip(shares, values, strict=True)) for values in zip(*measures, strict=True))
+            *(sum(s * v for s, v in zip(shares, values, strict=True)) for values in of_pieces)
         )
         joined = self._joined(kept, pieces, sample_rate) if keep_masks else {"": None}
         return Separation(vocals, audio - vocals, joined.pop(""), *overall, joined)
