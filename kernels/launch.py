@@ -33,6 +33,6 @@ class Configuration(NamedTuple):
     def name(self) -> str:
         """Kernel and constants, for a table."""
         constants = " ".join(f"{k}={v}" for k, v in self.constants.items())
-        kinds = {t for kind in self.signature.values() for t in (kind if isinstance(kind, tuple) else (kind,))}
-        types = " ".join(sorted(t for t in kinds if t.startswith("*")))
+        kinds = (kind if isinstance(kind, tuple) else (kind,) for kind in self.signature.values())
+        types = " ".join(sorted({t for kind in kinds for t in kind if t.startswith("*")}))
         return f"{self.kernel.__name__} {constants} {types}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.kernels.soft_assignment import assign, distances, root
+
+__all__ = ["centre_distances", "checked_masks", "checked_weights", "embed", "root", "soft_assignment"]
 
 
 def embed(masks: Sequence[Tensor]) -> Tensor:
@@ -68,12 +71,6 @@ def _kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -
     return torch.tensor(values, dtype=dtype).to(device)
 
 
-def root(squared_distance: Tensor) -> Tensor:
-    """Square root whose derivative at 0 is 0: the gradient of a Euclidean distance by convention."""
-    zero = squared_distance <= 0
-    return squared_distance.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
-
-
 def centre_distances(
     masks: Sequence[Tensor], weights: Tensor, centres: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -82,9 +79,7 @@ def centre_distances(
     The centres are 0 and 1, or those given: `(..., 2, D)`, the first of accompaniment.
     """
     if centres is None:
-        to_zero = sum(w * mask.square() for w, mask in zip(weights, masks, strict=True))
-        to_one = sum(w * (1 - mask).square() for w, mask in zip(weights, masks, strict=True))
-        return root(to_zero), root(to_one)
+        return distances(masks, weights)
 
     def distance(centre: Tensor) -> Tensor:
         places = (place.reshape(place.shape + (1,) * (masks[0].dim() - place.dim())) for place in centre)
@@ -114,7 +109,8 @@ def soft_assignment(
         `(..., F, N)` in [0, 1].
 
     Raises:
-        ValueError: for masks of different shapes, weights of the wrong length, or beta <= 0.
+        ValueError: for masks of different shapes, weights of the wrong length, or beta <= 0 or of more than
+            one number.
 
     Example:
         >>> import torch, torchprim as tp
@@ -124,5 +120,6 @@ def soft_assignment(
     """
     masks = checked_masks(masks)
     checks.positive(beta, "beta")
-    to_zero, to_one = centre_distances(masks, checked_weights(weights, len(masks), masks[0]))
-    return torch.sigmoid(beta * (to_zero - to_one))
+    kind = reduce(torch.promote_types, (mask.dtype for mask in masks))
+    masks = [mask.to(kind) for mask in masks]
+    return assign(masks, checked_weights(weights, len(masks), masks[0]), beta)

@@ -39,6 +39,7 @@ class Estimate(NamedTuple):
     mask: Tensor  # (..., F, N)
     masks: dict[str, Tensor]  # each cue's mask by name
     confidence: Confidence
+    vocals: Tensor | None = None  # the mixture's spectrum times the mask, where it was made together with it
 
 
 class Separator(nn.Module):
@@ -131,11 +132,11 @@ class Separator(nn.Module):
         geometry = self.geometry
         mono = audio.mean(-2) if channels else audio
         mixture = Mixture(_without_mean(mono), sample_rate, geometry)
-        mask, masks, measure = self.estimate(mixture, generator)
+        mask, masks, measure, spectrum = self.estimate(mixture, generator)
         if channels:
             sound = resample(_without_mean(audio), sample_rate, geometry.sample_rate)
             spectrum = stft(sound, geometry) * mask.unsqueeze(-3)
-        else:
+        elif spectrum is None:
             spectrum = mixture.spectrum() * mask
         estimate = istft(spectrum, geometry, mixture.audio.shape[-1])
         estimate = resample(estimate, geometry.sample_rate, sample_rate)[..., : audio.shape[-1]]

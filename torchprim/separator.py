@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.clustering import soft_assignment
+from torchprim.clustering import checked_weights
 from torchprim.confidence import Confidence, confidence_measure
 from torchprim.cues import Cues
+from torchprim.kernels.soft_assignment import assign_and_apply
 from torchprim.mixture import Mixture
 from torchprim.presets import PRIMITIVES, Preset, find_preset
 from torchprim.separation import Estimate, Separation, Separator
@@ -85,12 +86,19 @@ class PrimitiveSeparator(Separator):
 
     def masks(self, mixture: Mixture) -> tuple[Tensor, dict[str, Tensor]]:
         """The mask `(..., F, N)` of a mixture on the preset's grid, and each cue's by name."""
+        mask, masks, _ = self._masks(mixture)
+        return mask, masks
+
+    def _masks(self, mixture: Mixture) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
+        """The mask and the cues', and the ensemble's vocals: one kernel reads all that makes both."""
         masks = self.cue_masks(mixture)
         if self.method != "pcl":
-            return masks[self.method], masks
-        mask = soft_assignment(list(masks.values()), self.cue_weights(), self.preset.beta)
+            return masks[self.method], masks, None
+        every = list(masks.values())
+        weights = checked_weights(self.cue_weights(), len(every), every[0])
         # Masks of 0 all round give a small positive number in equation 1; silence is 0.
-        return torch.where(mixture.magnitude() > 0, mask, 0), masks
+        mask, vocals = assign_and_apply(every, weights, self.preset.beta, mixture.spectrum())
+        return mask, masks, vocals
 
     def confidence(
         self, masks: dict[str, Tensor], mixture: Mixture, generator: torch.Generator | None = None
@@ -107,5 +115,5 @@ class PrimitiveSeparator(Separator):
 
     def estimate(self, mixture: Mixture, generator: torch.Generator | None = None) -> Estimate:
         """The ensemble's mask, the cues' masks, the confidence."""
-        mask, masks = self.masks(mixture)
-        return Estimate(mask, masks, self.confidence(masks, mixture, generator))
+        mask, masks, vocals = self._masks(mixture)
+        return Estimate(mask, masks, self.confidence(masks, mixture, generator), vocals)

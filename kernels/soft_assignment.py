@@ -1,0 +1,274 @@
+"""Soft k-means of D masks with centres fixed at 0 and 1, and the spectrum that its mask lets through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from torchprim.kernels.dispatch import takes_kernel
+
+
+def root(squared_distance: Tensor) -> Tensor:
+    """Square root whose derivative at 0 is 0: the gradient of a Euclidean distance by convention."""
+    zero = squared_distance <= 0
+    return squared_distance.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
+
+
+def distances(masks: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted Euclidean distances to the centres 0 and 1, without stacking the masks."""
+    to_zero = sum(w * mask.square() for w, mask in zip(weights, masks, strict=True))
+    to_one = sum(w * (1 - mask).square() for w, mask in zip(weights, masks, strict=True))
+    return root(to_zero), root(to_one)
+
+
+def _sounding(spectrum: Tensor) -> Tensor:
+    """Where a spectrum `(..., 2)`, real and imaginary part, is not 0."""
+    return (spectrum[..., 0] != 0) | (spectrum[..., 1] != 0)
+
+
+def reference(
+    masks: Sequence[Tensor], weights: Tensor, beta: Tensor, spectrum: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Equation 1 as it is written, 0 where the spectrum `(..., 2)` is; and the spectrum times that mask."""
+    to_zero, to_one = distances(masks, weights)
+    mask = torch.sigmoid(beta * (to_zero - to_one))
+    if spectrum is None:
+        return mask, None
+    mask = torch.where(_sounding(spectrum), mask, 0)
+    return mask, spectrum * mask[..., None]
+
+
+def reference_gradients(
+    to_mask: Tensor | None,
+    to_vocals: Tensor | None,
+    masks: Sequence[Tensor],
+    weights: Tensor,
+    beta: Tensor,
+    spectrum: Tensor | None,
+    of_masks: bool = True,
+    of_spectrum: bool = True,
+) -> list[Tensor]:
+    """Gradients of weights and beta; then, where they are asked for, of each mask and of the spectrum."""
+    to_zero, to_one = distances(masks, weights)
+    difference = to_zero - to_one
+    mask = torch.sigmoid(beta * difference)
+    slope = torch.zeros_like(mask) if to_mask is None else to_mask
+    if to_vocals is not None:
+        slope = slope + (spectrum * to_vocals).sum(-1)
+    slope = slope * mask * (1 - mask)
+    if spectrum is not None:
+        slope = torch.where(_sounding(spectrum), slope, 0)
+    # 1 / d, where the derivative of a distance of 0 is 0
+    by_zero, by_one = (beta * torch.where(d > 0, 1 / d, 0) for d in (to_zero, to_one))
+    of_weights = [
+        (slope * (mask.square() * by_zero - (1 - mask).square() * by_one)).sum() / 2 for mask in masks
+    ]
+    results = [torch.stack(of_weights), (slope * difference).sum()]
+    if of_masks:
+        pairs = zip(weights, masks, strict=True)
+        results += [slope * w * (x * by_zero + (1 - x) * by_one) for w, x in pairs]
+    if of_spectrum and spectrum is not None:
+        if to_vocals is None:
+            results.append(torch.zeros_like(spectrum))
+        else:
+            results.append(to_vocals * torch.where(_sounding(spectrum), mask, 0)[..., None])
+    return results
+
+
+def spacing(x: Tensor) -> int:
+    """Distance of neighbours in memory where `x` lies like a contiguous tensor but for that; else 0."""
+    found = wanted = 0
+    for size, stride in zip(reversed(x.shape), reversed(x.stride()), strict=True):
+        if size != 1:
+            found = found or stride
+            wanted = wanted or stride
+            if stride != wanted or stride == 0:
+                return 0
+            wanted *= size
+    return found or 1
+
+
+def by_frames(x: Tensor) -> bool:
+    """Whether a frame's bins are neighbours in memory: the transform leaves spectrograms like that."""
+    return not spacing(x) and bool(spacing(x.mT))
+
+
+def empty_like(x: Tensor) -> Tensor:
+    """Dense memory in the order of `x`: a mask lies as the masks that it was made from do."""
+    return x.new_empty(x.mT.shape).mT if by_frames(x) else x.new_empty(x.shape)
+
+
+def empty_spectrum_like(spectrum: Tensor) -> Tensor:
+    """Dense memory for real and imaginary parts `(..., F, N, 2)` in the order of a spectrum."""
+    if by_frames(spectrum[..., 0]):
+        return spectrum.new_empty(spectrum.transpose(-2, -3).shape).transpose(-2, -3)
+    return spectrum.new_empty(spectrum.shape)
+
+
+def _laid_out(result: Tensor, like: Tensor) -> Tensor:
+    """What the fakes promise: a result that lies in the order of `like`."""
+    return result if result.stride() == like.stride() else like.copy_(result)
+
+
+@torch.library.custom_op("torchprim::soft_assignment", mutates_args=())
+def _assign(masks: Sequence[Tensor], weights: Tensor, beta: Tensor) -> Tensor:
+    if takes_kernel(*masks, weights, beta):
+        from torchprim.kernels import soft_assignment_triton
+
+        return soft_assignment_triton.forward(masks, weights, beta)[0]
+    return _laid_out(reference(masks, weights, beta)[0], empty_like(masks[0]))
+
+
+@_assign.register_fake
+def _(masks, weights, beta):
+    return empty_like(masks[0])
+
+
+@torch.library.custom_op("torchprim::assign_and_apply", mutates_args=())
+def _apply(masks: Sequence[Tensor], weights: Tensor, beta: Tensor, spectrum: Tensor) -> tuple[Tensor, Tensor]:
+    if takes_kernel(*masks, weights, beta, spectrum):
+        from torchprim.kernels import soft_assignment_triton
+
+        return soft_assignment_triton.forward(masks, weights, beta, spectrum)
+    mask, vocals = reference(masks, weights, beta, spectrum)
+    return _laid_out(mask, empty_like(masks[0])), _laid_out(vocals, empty_spectrum_like(spectrum))
+
+
+@_apply.register_fake
+def _(masks, weights, beta, spectrum):
+    return empty_like(masks[0]), empty_spectrum_like(spectrum)
+
+
+@torch.library.custom_op("torchprim::soft_assignment_backward", mutates_args=())
+def _backward(
+    to_mask: Tensor | None,
+    to_vocals: Tensor | None,
+    masks: Sequence[Tensor],
+    weights: Tensor,
+    beta: Tensor,
+    spectrum: Tensor | None,
+    of_masks: bool,
+    of_spectrum: bool,
+) -> list[Tensor]:
+    arguments = (to_mask, to_vocals, masks, weights, beta, spectrum, of_masks, of_spectrum)
+    given = [x for x in (to_mask, to_vocals, spectrum) if x is not None]
+    if takes_kernel(*masks, weights, beta, *given):
+        from torchprim.kernels import soft_assignment_triton
+
+        return soft_assignment_triton.backward(*arguments)
+    results = reference_gradients(*arguments)
+    return [_laid_out(x, y) for x, y in zip(results, _empty_gradients(*arguments[2:]), strict=True)]
+
+
+def _empty_gradients(masks, weights, beta, spectrum, of_masks, of_spectrum) -> list[Tensor]:
+    results = [weights.new_empty(weights.shape), beta.new_empty(())]
+    if of_masks:
+        results += [empty_like(masks[0]) for _ in masks]
+    if of_spectrum and spectrum is not None:
+        results.append(empty_spectrum_like(spectrum))
+    return results
+
+
+@_backward.register_fake
+def _(to_mask, to_vocals, *arguments):
+    return _empty_gradients(*arguments)
+
+
+def _remember(ctx, inputs, output):
+    masks, *others = inputs
+    ctx.count = len(masks)
+    ctx.save_for_backward(*masks, *others)
+    ctx.set_materialize_grads(False)
+
+
+def _gradients(ctx, to_mask, to_vocals=None):
+    masks, (weights, beta, *spectrum) = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+    none = [None] * ctx.count
+    if to_mask is None and to_vocals is None:
+        return none, None, None, *[None for _ in spectrum]
+    of_masks = any(ctx.needs_input_grad[0])
+    of_spectrum = bool(spectrum) and ctx.needs_input_grad[3]
+    of_weights, of_beta, *rest = _backward(
+        to_mask, to_vocals, masks, weights, beta, spectrum[0] if spectrum else None, of_masks, of_spectrum
+    )
+    given = rest[: ctx.count] if of_masks else none
+    return given, of_weights, of_beta, *[rest[-1] if of_spectrum else None for _ in spectrum]
+
+
+_assign.register_autograd(_gradients, setup_context=_remember)
+_apply.register_autograd(_gradients, setup_context=_remember)
+
+
+def _number(beta: float | Tensor, like: Tensor) -> Tensor:
+    """The hardness as a tensor of one number beside the masks."""
+    if not isinstance(beta, Tensor):
+        return torch.full((), beta, dtype=like.dtype, device=like.device)
+    if beta.numel() != 1:
+        raise ValueError(f"beta must be one number, got a tensor of shape {tuple(beta.shape)}")
+    return beta.to(like.device, like.dtype, non_blocking=True).reshape(())
+
+
+def assign(masks: Sequence[Tensor], weights: Tensor, beta: float | Tensor) -> Tensor:
+    """Equation 1 of the paper: the mask sigmoid(β (d0 - d1)) of D masks.
+
+    d0 = sqrt(Σ w_i x_i²) and d1 = sqrt(Σ w_i (1 - x_i)²).
+
+    Args:
+        masks: D tensors `(..., F, N)` of one shape and type; D views of an embedding are read where they lie.
+        weights: `(D,)`, of the masks' type.
+        beta: hardness of the decision; a tensor of one number receives a gradient.
+
+    Returns:
+        `(..., F, N)` in [0, 1]. Gradients flow to masks, weights and beta; that of a distance of 0 is 0.
+
+    Raises:
+        ValueError: for a beta of more than one number.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.kernels.soft_assignment import assign
+        >>> one, two = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 0.0]])
+        >>> [round(x, 3) for x in assign([one, two], torch.ones(2), 5.0)[0].tolist()]
+        [0.001, 0.5]
+    """
+    return _assign(list(masks), weights, _number(beta, masks[0]))
+
+
+def assign_and_apply(
+    masks: Sequence[Tensor], weights: Tensor, beta: float | Tensor, spectrum: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`assign`, and the mixture's spectrum times that mask, from one read of everything.
+
+    The accompaniment is what is left of the mixture, and costs nothing more in the time domain.
+
+    Args:
+        masks: D tensors `(..., F, N)` of one shape and type.
+        weights: `(D,)`, of the masks' type.
+        beta: hardness of the decision; a tensor of one number receives a gradient.
+        spectrum: of the mixture, `(..., F, N)`, complex.
+
+    Returns:
+        The mask `(..., F, N)`, 0 where the mixture is; and the vocals' spectrum, complex. Gradients flow
+        to masks, weights, beta and the spectrum.
+
+    Raises:
+        ValueError: for a beta of more than one number, or a spectrum that does not fit the masks.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.kernels.soft_assignment import assign_and_apply
+        >>> masks, spectrum = [torch.ones(1, 2)], torch.tensor([[2j, 0]])
+        >>> mask, vocals = assign_and_apply(masks, torch.ones(1), 5.0, spectrum)
+        >>> mask.round(decimals=3).tolist(), vocals.imag.round(decimals=3).tolist()
+        ([[0.9929999709129333, 0.0]], [[1.9869999885559082, 0.0]])
+    """
+    if not spectrum.is_complex() or spectrum.shape != masks[0].shape:
+        raise ValueError(
+            f"spectrum must be complex and have shape {tuple(masks[0].shape)}, "
+            f"got {spectrum.dtype} {tuple(spectrum.shape)}"
+        )
+    parts = torch.view_as_real(spectrum.resolve_conj())
+    mask, vocals = _apply(list(masks), weights, _number(beta, masks[0]), parts)
+    return mask, torch.view_as_complex(vocals)
