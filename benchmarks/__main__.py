@@ -14,6 +14,7 @@ BENCHMARKS = {
     "compile": ("benchmarks.compile", "registers, spills and shared memory of every kernel, with no GPU"),
     "cpu": ("benchmarks.cpu", "seconds per second of audio on the CPU, and peak memory of a long song"),
     "evaluation": ("benchmarks.evaluation", "evaluate.py on the data: tables and figures of the paper"),
+    "gpu": ("benchmarks.gpu", "kernels on a GPU: parity, times against floors, growth, times real time"),
     "melody": ("benchmarks.melody", "accuracy, separation and cost of pitch trackers on songs"),
     "metrics": ("benchmarks.metrics", "seconds a track of every metric, beside museval and mir_eval"),
     "pipeline": ("benchmarks.pipeline", "training steps a second: data made on the fly, or from files"),
@@ -50,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     print(text)
+    if options.out is None:  # nothing worth keeping
+        return getattr(options, "status", 0)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text + "\n", encoding="utf-8")
     print(f"written to {options.out}", file=sys.stderr)

@@ -16,8 +16,16 @@ from tests.small_bank import bank, music  # noqa: F401  (fixtures)
 RATE = 44100
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Tests of a GPU or of real audio skip where there is none, and say so."""
+    """Tests of a GPU or of real audio skip where there is none, and say so.
+
+    Where there is a GPU the tests of kernels run on it, so `pytest -m gpu` has to choose them, too.
+    """
+    if torch.cuda.is_available():
+        for item in items:
+            if item.path.name.startswith("test_kernel_"):
+                item.add_marker(pytest.mark.gpu)
     data = Path(os.environ.get("TORCHPRIM_DATA", Path(__file__).parents[2] / "shared" / "data"))
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():

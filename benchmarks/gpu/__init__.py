@@ -1,0 +1,186 @@
+"""Kernels on a GPU: parity with their references, times of every stage against its floor, growth.
+
+Needs torch, triton, numpy and tqdm alone: music is made on the device. Each piece runs in a process that
+may die; what is known so far is in the files at any time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import re
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.gpu.settings import Settings, rehearsal
+from benchmarks.gpu.supervisor import Unit, supervised
+
+SECTIONS = ("parity", "times", "growth", "training")
+_RESULTS = Path(__file__).resolve().parents[1] / "results"
+_UNITS, _TRAINING = "benchmarks.gpu.units", "benchmarks.gpu.training"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    defaults = Settings()
+    parser.set_defaults(out=_RESULTS)  # a folder: the file bears the device's name and the date
+    parser.add_argument("--batch", type=int, default=defaults.batch, help="mixtures (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=defaults.seconds, help="length of each (%(default)s)"
+    )
+    parser.add_argument("--preset", nargs="+", default=list(defaults.presets), help="ensembles (%(default)s)")
+    parser.add_argument(
+        "--sections", nargs="+", choices=SECTIONS, default=SECTIONS, help="some of them (all)"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions, sizes and peers")
+    parser.add_argument("--compile", action="store_true", help="torch.compile of references as peers")
+    parser.add_argument("--limit", type=float, default=120.0, help="seconds for one piece (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=0.0, help="stop after so many; 0 for never")
+    parser.add_argument("--rehearse", action="store_true", help="tiny sizes on the CPU, nothing written")
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    settings = Settings(
+        batch=options.batch,
+        seconds=options.seconds,
+        presets=tuple(options.preset),
+        compiled=options.compile,
+        deadline=time.time() + 60 * options.minutes if options.minutes else 0.0,
+    )
+    if options.quick:
+        fewer = {"batches": (1, 16, 64), "lengths": (7.0, 30.0, 120.0), "steps": 4}
+        settings = dataclasses.replace(settings, seconds_each=0.1, **fewer)
+    return rehearsal(settings) if options.rehearse else settings
+
+
+def plan(settings: Settings, sections: tuple[str, ...], quick: bool = False) -> list[tuple[Unit, str]]:
+    """All pieces of a run in order, and the role of each in the page."""
+    from benchmarks.gpu.stages import STAGES
+    from benchmarks.gpu.units import peers_of
+    from torchprim.presets import find_preset
+
+    first, *others = settings.presets
+    size = {"batch": settings.batch, "seconds": settings.seconds}
+    made: list[tuple[Unit, str]] = [(Unit(f"{_UNITS}:measure_ceilings", {}), "")]
+
+    def add(function: str, role: str = "", module: str = _UNITS, **arguments) -> None:
+        made.append((Unit(f"{module}:{function}", arguments), role))
+
+    if "parity" in sections:
+        for stage in STAGES:
+            if stage.operators:
+                add("compare", stage=stage.name, preset=first)
+    if "times" in sections:
+        for preset in settings.presets:
+            add("time_pipeline", "whole", preset=preset, **size)
+        for stage in STAGES:
+            add("time_stage", stage=stage.name, preset=first)
+        for stage in STAGES:
+            if stage.operators:
+                add("time_reference", stage=stage.name, preset=first)
+            for peer in [] if quick else peers_of(stage, settings.compiled):
+                add("time_peer", stage=stage.name, peer=peer, preset=first)
+        for preset in settings.presets:
+            add("time_pipeline", "references", preset=preset, **size, mode="references")
+    if "training" in sections:
+        add("time_step", module=_TRAINING, mode="kernels")
+        add("time_stream", module=_TRAINING)
+        add("time_step", module=_TRAINING, mode="references")
+    if "growth" in sections:
+        for batch in settings.batches:
+            add("time_pipeline", "batch", preset=first, batch=batch, seconds=settings.seconds)
+        for seconds in settings.lengths:
+            add("time_pipeline", "length", preset=first, batch=settings.batch, seconds=seconds)
+        names = [name for name, weight in find_preset(first).weights.items() if weight > 0]
+        for count in range(1, len(names) + 1):
+            add("time_pipeline", "cues", preset=first, **size, cues=names[:count])
+        add("time_pipeline", "gradients", preset=first, **size, mode="gradients")
+    if "times" in sections:
+        for preset in others:
+            for stage in STAGES:
+                if stage.whole:
+                    add("time_stage", stage=stage.name, preset=preset)
+                    if stage.operators and not quick:
+                        add("time_reference", stage=stage.name, preset=preset)
+    return made
+
+
+def _where(device: str) -> tuple[str, str]:
+    """The device's name, and a line about it and the versions."""
+    import torch
+
+    from benchmarks.markdown import device_line, versions
+
+    today = datetime.date.today().isoformat()
+    if device == "cpu":
+        return "rehearsal", f"{today}. {versions('triton', 'numpy')}. {device_line()}."
+    properties = torch.cuda.get_device_properties(0)
+    line = (
+        f"{today}. {properties.name}, {properties.total_memory / 2**30:.0f} GiB, "
+        f"{properties.multi_processor_count} multiprocessors, L2 {properties.L2_cache_size / 2**20:.0f} MiB, "
+        f"CUDA {torch.version.cuda}. {versions('triton', 'numpy')}."
+    )
+    return properties.name, line
+
+
+def _target(options: argparse.Namespace, name: str) -> Path | None:
+    """The Markdown file: as given, or in the folder that is given; none for a rehearsal by default."""
+    if options.rehearse and options.out == _RESULTS:
+        return None
+    if options.out.suffix == ".md":
+        return options.out
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return options.out / f"gpu-{slug}-{datetime.date.today().isoformat()}.md"
+
+
+def run(options: argparse.Namespace) -> str:
+    import torch
+    from tqdm import tqdm
+
+    from benchmarks.data import MissingData
+
+    if not options.rehearse and not torch.cuda.is_available():
+        raise MissingData("no CUDA device; --rehearse runs everything on the CPU at tiny sizes")
+    from benchmarks.gpu.ceilings import Ceilings
+    from benchmarks.gpu.page import Page
+    from benchmarks.gpu.units import floors
+
+    settings = _settings(options)
+    name, where = _where(settings.device)
+    options.out = _target(options, name)
+    title = "# A rehearsal: the numbers mean nothing" if options.rehearse else f"# Kernels on {name}"
+    page = Page(settings, f"{title}\n\n{where}")
+    made = plan(settings, tuple(options.sections), options.quick)
+    results = supervised([unit for unit, _ in made], settings, options.limit)
+    bar = tqdm(total=len(made), unit="piece", file=sys.stderr, mininterval=5.0)
+    for (_, role), (unit, record) in zip(made, results, strict=True):
+        kind = unit.function.rpartition(":")[2]
+        page.add({"kind": kind, "role": role, "name": unit.name, **unit.arguments, **record})
+        if kind == "measure_ceilings" and not record.get("failure"):
+            page.ceilings = Ceilings(**{field: record[field] for field in Ceilings._fields})
+            page.floors = floors(settings, page.ceilings)
+        if record.get("failure"):
+            bar.write(f"{unit.name}: {record['failure']}", file=sys.stderr)
+        bar.set_postfix_str(unit.name[:60], refresh=False)
+        bar.update()
+        _keep(page, options.out, settings, where)
+    bar.close()
+    options.status = 1 if page.failures() else 0
+    return page.text()
+
+
+def _keep(page, target: Path | None, settings: Settings, where: str) -> None:
+    """What is known so far, as Markdown and as JSON beside it."""
+    if target is None:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(page.text() + "\n", encoding="utf-8")
+    data = {
+        "where": where,
+        "settings": dataclasses.asdict(settings),
+        "floors": page.floors,
+        "records": page.records,
+    }
+    target.with_suffix(".json").write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")

@@ -1,0 +1,239 @@
+"""The page that people read: made from the records, as far as they go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from benchmarks.gpu.ceilings import Ceilings, Phase
+from benchmarks.gpu.settings import Settings
+from benchmarks.markdown import table
+
+Record = dict[str, Any]
+NONE = "-"
+
+
+def _ms(seconds: float | None) -> str:
+    return NONE if seconds is None else f"{1e3 * seconds:.3g}"
+
+
+def _quantiles(times: Any) -> str:
+    """`p50 (p20-p80)` in ms."""
+    return NONE if times is None else f"{_ms(times[1])} ({_ms(times[0])}-{_ms(times[2])})"
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:120].replace("|", "/")
+
+
+class Page:
+    """Records of a run and the sections made of them.
+
+    Args:
+        settings: of the run.
+        head: title line and where the numbers come from.
+    """
+
+    def __init__(self, settings: Settings, head: str) -> None:
+        self.settings, self.head = settings, head
+        self.records: list[Record] = []
+        self.ceilings: Ceilings | None = None
+        self.floors: dict[str, dict[str, float]] = {}
+
+    def add(self, record: Record) -> None:
+        self.records.append(record)
+
+    def of(self, kind: str, **wanted: Any) -> list[Record]:
+        """Records of one kind with these arguments."""
+        return [
+            r for r in self.records if r["kind"] == kind and all(r.get(k) == v for k, v in wanted.items())
+        ]
+
+    def failures(self) -> list[Record]:
+        return [r for r in self.records if r.get("failure")]
+
+    def text(self) -> str:
+        """Markdown of all that is there."""
+        sections = [self.head, self._ceilings(), self._parity()]
+        sections += [self._stages(preset) for preset in self.settings.presets]
+        sections += [self._growth(), self._training(), self._failures(), self._real_time()]
+        return "\n\n".join(section for section in sections if section)
+
+    def _ceilings(self) -> str:
+        if self.ceilings is None:
+            return ""
+        c = self.ceilings
+        return (
+            "## What the device does at most\n\n"
+            f"Measured in this run: copying {c.copy / 1e12:.2f} TB/s (read plus written); "
+            f"{c.extrema / 1e12:.1f} T minima or maxima/s; float32 products {c.float32 / 1e12:.1f} TFLOP/s, "
+            f"bf16 {c.bfloat16 / 1e12:.0f} TFLOP/s; a step that waits for the maximum over a block "
+            f"{1e6 * c.step:.2f} µs. A floor is the dearest of bytes, operations and serial steps of each "
+            "phase of a stage, counted in benchmarks/gpu/floors.py, the phases added up."
+        )
+
+    def _parity(self) -> str:
+        rows = []
+        for r in self.of("compare"):
+            if "error" not in r:
+                rows.append([r["stage"], *[NONE] * 5, _short(r["failure"])])
+                continue
+            gradient = NONE if r["gradient_error"] is None else f"{r['gradient_error']:.1e}"
+            limit = NONE if r["gradient_error"] is None else f"{r['gradient_tolerance']:.0e}"
+            cells = [f"{r['error']:.1e}", f"{r['tolerance']:.0e}", gradient, limit, str(r["launches"])]
+            rows.append([r["stage"], *cells, r["failure"] or "equal"])
+        if not rows:
+            return ""
+        head = ["stage", "error", "allowed", "gradient's", "allowed", "launches", "verdict"]
+        batch, seconds = self.settings.parity
+        return (
+            f"## Kernels against references, on the device\n\n{batch} x {seconds:g} s, preset "
+            f"`{self.settings.presets[0]}`: ‖kernel - reference‖ / ‖reference‖, of whole numbers the share "
+            "that differs. Memory was filled with NaN first. Launches are those of Triton kernels, forward "
+            f"and back.\n\n{table(head, rows)}"
+        )
+
+    def _stages(self, preset: str) -> str:
+        rows = [self._row(r, preset) for r in self.of("time_stage", preset=preset)]
+        rows += [
+            self._row(r | {"stage": "**whole pipeline**"}, preset)
+            for r in self.of("time_pipeline", preset=preset, role="whole")
+        ]
+        if not rows:
+            return ""
+        head = ["stage", "floor", "eager p50 (p20-p80)", "graph p50 (p20-p80)", "times floor", "reference"]
+        head += ["times faster", "peers", "peak MiB", "launches"]
+        s = self.settings
+        return (
+            f"## Stages, preset `{preset}`, {s.batch} x {s.seconds:g} s\n\nMilliseconds. Inputs are rotated "
+            "so that none is met in the second-level cache. *Graph*: the same calls as one CUDA graph, with "
+            "no gaps between launches; where there is one, the ratios are of its time. *Reference*: plain "
+            f"torch on the same device, eager.\n\n{table(head, rows)}{self._furthest(preset)}"
+        )
+
+    def _furthest(self, preset: str) -> str:
+        """Where the pipeline's time beyond its floor goes, most of it first."""
+        beyond = []
+        for r in self.of("time_stage", preset=preset, whole=True):
+            least = self.floors.get(preset, {}).get(r["stage"])
+            if "eager" in r and least is not None:
+                beyond.append(((r["graph"] or r["eager"])[1] - least, r["stage"]))
+        lines = [f"{name} {_ms(seconds)}" for seconds, name in sorted(beyond, reverse=True)]
+        return (
+            f"\n\nMilliseconds beyond the floor, of the pipeline's parts: {'; '.join(lines)}."
+            if lines
+            else ""
+        )
+
+    def _row(self, r: Record, preset: str) -> list[str]:
+        name, whole = r["stage"], r["kind"] == "time_pipeline"
+        least = self.floors.get(preset, {}).get("whole" if whole else name)
+        if "eager" not in r:
+            return [name, _ms(least), *[NONE] * 7, _short(r["failure"])]
+        best = (r["graph"] or r["eager"])[1]
+        if whole:
+            slow = self.of("time_pipeline", preset=preset, role="references")
+        else:
+            slow = self.of("time_reference", preset=preset, stage=name)
+        slow = next((x["eager"][1] for x in slow if "eager" in x), None)
+        peers = "; ".join(self._peers(self.of("time_peer", preset=preset, stage=name), best))
+        graph = _quantiles(r["graph"]) + (" (no capture)" if r.get("graph_failure") else "")
+        ratio = NONE if least is None else f"{best / least:.1f}"
+        faster = NONE if slow is None else f"{slow / best:.1f}"
+        peak = NONE if r["peak"] is None else f"{r['peak'] / 2**20:.0f}"
+        times = [_quantiles(r["eager"]), graph, ratio, _ms(slow), faster]
+        return [name, _ms(least), *times, peers or NONE, peak, str(r["launches"])]
+
+    @staticmethod
+    def _peers(records: Iterable[Record], best: float) -> Iterable[str]:
+        for r in records:
+            if "eager" in r:
+                yield f"{r['peer']} {_ms(r['eager'][1])} ({r['eager'][1] / best:.1f} times)"
+            else:
+                yield f"{r['peer']}: {'not installed' if 'absent' in r else 'failed'}"
+
+    def _growth(self) -> str:
+        parts = []
+        for role, what in (("batch", "Batch"), ("length", "Segment length"), ("cues", "Primitives")):
+            rows = []
+            for r in self.of("time_pipeline", role=role):
+                label = ", ".join(r["cues"]) if role == "cues" else f"{r['batch']} x {r['seconds']:g} s"
+                if "eager" not in r:
+                    rows.append([label, *[NONE] * 4, _short(r["failure"])])
+                    continue
+                best = (r["graph"] or r["eager"])[1]
+                peak = NONE if r["peak"] is None else f"{r['peak'] / 2**20:.0f}"
+                rate = f"{r['batch'] * r['seconds'] / best:,.0f}"
+                rows.append([label, _quantiles(r["eager"]), _quantiles(r["graph"]), rate, peak, ""])
+            if rows:
+                head = ["input" if role != "cues" else "primitives", "eager, ms", "graph, ms"]
+                parts.append(f"### {what}\n\n{table([*head, 'times real time', 'peak MiB', ''], rows)}")
+        if not parts:
+            return ""
+        about = (
+            f"## How the whole grows, preset `{self.settings.presets[0]}`\n\nAudio to stems and confidence. "
+            "Recordings over 30 s are separated in overlapping pieces of 30 s, one after the other."
+        )
+        for r in self.of("time_pipeline", role="gradients"):
+            if "eager" in r:
+                peak = "" if r["peak"] is None else f", peak {r['peak'] / 2**30:.1f} GiB"
+                times = _quantiles(r["eager"])
+                parts.append(
+                    "With gradients of stems and confidence to the audio, "
+                    f"{r['batch']} x {r['seconds']:g} s: {times} ms{peak}."
+                )
+        return "\n\n".join([about, *parts])
+
+    def _training(self) -> str:
+        lines = []
+        for r in self.of("time_step", mode="kernels"):
+            if "eager" not in r:
+                continue
+            s, seconds = self.settings, r["eager"][1]
+            least = None
+            if self.ceilings:
+                least = sum(Phase(*phase).seconds(self.ceilings) for phase in r["phases"])
+            slow = [x["eager"][1] for x in self.of("time_step", mode="references") if "eager" in x]
+            peak = "" if r["peak"] is None else f", peak {r['peak'] / 2**30:.1f} GiB"
+            lines.append(
+                f"- Deep-clustering step, network `{s.network or 'tiny'}`, {s.sequences} x {s.frames} "
+                f"frames, bf16 autocast {r['bfloat16']}: {_quantiles(r['eager'])} ms, "
+                f"{s.sequences / seconds:,.0f} sequences/s; floor {_ms(least)} ms (matrix products and one "
+                f"pass over what the head writes); by references {_ms(slow[0]) if slow else NONE} ms{peak}. "
+                f"Loss {r['first_loss']:.4f} to {r['last_loss']:.4f}."
+            )
+        for r in self.of("time_stream"):
+            if "batch_seconds" not in r:
+                continue
+            rate = r["sequences"] / r["batch_seconds"]
+            lines.append(
+                f"- Remix stream alone, batches of {r['sequences']}: {rate:,.0f} sequences/s, "
+                f"{rate * r['sequence_seconds']:,.0f} times real time, renewals of its store of {r['slots']} "
+                f"segments every {r['group']} steps counted; filling it took {r['filling']:.1f} s."
+            )
+        return "## Training\n\n" + "\n".join(lines) if lines else ""
+
+    def _failures(self) -> str:
+        """Everything that went wrong, in full: a short cell of a table is not enough to mend it."""
+        lines = [f"- {r['name']}: {' '.join(r['failure'].split())}" for r in self.failures()]
+        lines += [
+            f"- {r['name']}: no graph, {' '.join(r['graph_failure'].split())}"
+            for r in self.records
+            if r.get("graph_failure")
+        ]
+        return "## What failed\n\n" + "\n".join(lines) if lines else ""
+
+    def _real_time(self) -> str:
+        lines = []
+        for preset in self.settings.presets:
+            for r in self.of("time_pipeline", preset=preset, role="whole"):
+                if "eager" not in r:
+                    continue
+                best = (r["graph"] or r["eager"])[1]
+                least = self.floors.get(preset, {}).get("whole")
+                floor = "" if least is None else f", {best / least:.1f} times the floor of {_ms(least)} ms"
+                lines.append(
+                    f"- preset `{preset}`: **{r['batch'] * r['seconds'] / best:,.0f} times real time** "
+                    f"({r['batch']} x {r['seconds']:g} s in {_ms(best)} ms{floor})"
+                )
+        return "## Times real time, whole pipeline\n\n" + "\n".join(lines) if lines else ""

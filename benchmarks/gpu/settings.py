@@ -1,0 +1,68 @@
+"""What a run is asked for: plain values, which a process of its own can be given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes and choices of a run.
+
+    Args:
+        device: `cuda`, or `cpu` for a rehearsal.
+        batch: mixtures.
+        seconds: length of each.
+        presets: ensembles; the first is compared and timed stage by stage in full.
+        seconds_each: roughly what one figure may take.
+        parity: batch and seconds at which kernels are compared with references.
+        batches: sizes at which the whole pipeline is timed.
+        lengths: in seconds, likewise.
+        network: preset of the training step; empty for one of a few cells.
+        sequences: of the training step.
+        frames: of each sequence.
+        steps: training steps that are timed.
+        songs: of the bank that remixes are made from.
+        song_seconds: length of each.
+        compiled: whether `torch.compile` is a peer.
+        deadline: when to stop, in seconds since 1970; 0 for never.
+    """
+
+    device: str = "cuda"
+    batch: int = 16
+    seconds: float = 30.0
+    presets: tuple[str, ...] = ("best", "paper")
+    seconds_each: float = 0.4
+    parity: tuple[int, float] = (2, 7.0)
+    batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    lengths: tuple[float, ...] = (7.0, 15.0, 30.0, 60.0, 120.0, 240.0)
+    network: str = "paper"
+    sequences: int = 128
+    frames: int = 400
+    steps: int = 10
+    songs: int = 8
+    song_seconds: float = 60.0
+    compiled: bool = False
+    deadline: float = 0.0
+
+
+def rehearsal(settings: Settings) -> Settings:
+    """The same run in seconds on a machine without a GPU; its numbers mean nothing."""
+    return Settings(
+        device="cpu",
+        batch=2,
+        seconds=0.4,
+        presets=settings.presets,
+        seconds_each=0.0,
+        parity=(1, 0.3),
+        batches=(1, 2),
+        lengths=(0.3, 0.4),
+        network="",
+        sequences=2,
+        frames=12,
+        steps=2,
+        songs=3,
+        song_seconds=1.0,
+        compiled=settings.compiled,
+        deadline=settings.deadline,
+    )
