@@ -35,7 +35,7 @@ def test_rehearsal(tmp_path, capfd):
     assert said.splitlines()[0] == "# A rehearsal: the numbers mean nothing"
     for stage in STAGES:
         assert said.count(f"\n| {stage.name} |") == bool(stage.operators) + 1 + stage.whole
-    assert said.count("times real time** (2 x 0.4 s") == 2
+    assert said.count("times real time** (2 x 0.25 s") == 2
     last = said[said.rindex("\n## ") :]
     assert last.startswith("\n## Times real time, whole pipeline") and "preset `paper`" in last
     assert "sequences/s" in said and "What failed" not in said

@@ -106,6 +106,11 @@ def soft_assignment(s: Scene) -> list[Phase]:
     return [Phase(bytes=(s.cues + 1) * s.plane)]
 
 
+def assign_and_apply(s: Scene) -> list[Phase]:
+    """Masks and spectrum in, mask and the vocals' spectrum out."""
+    return [Phase(bytes=(s.cues + 5) * s.plane)]
+
+
 def confidence(s: Scene) -> list[Phase]:
     """The loudest bins by one read; a sector of 32 bytes for each of their values; 1000 points of them."""
     pairs = s.batch * min(1000, s.loudest) ** 2
@@ -119,8 +124,8 @@ def silhouette(s: Scene) -> list[Phase]:
 
 
 def istft(s: Scene) -> list[Phase]:
-    """Spectrum and mask in, vocals out; the accompaniment from the mixture."""
-    return [Phase(bytes=3 * s.plane + s.sound), Phase(bytes=3 * s.sound)]
+    """The vocals' spectrum in, vocals out; the accompaniment is what the mixture has besides."""
+    return [Phase(bytes=2 * s.plane + s.sound), Phase(bytes=3 * s.sound)]
 
 
 def grams(items: int, points: int, dimensions: int) -> list[Phase]:

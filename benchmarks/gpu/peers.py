@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchprim.kernels.hpss_mask import power_ratio
 from torchprim.kernels.sliding_median import mirrored_index
-from torchprim.primitives.hpss import power_ratio
 
 
 def unfolded_median(x: Tensor, window: int, dim: int = -1) -> Tensor:

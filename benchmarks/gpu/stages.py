@@ -13,12 +13,14 @@ import torchprim as tp
 from benchmarks.gpu import floors, peers
 from benchmarks.gpu.ceilings import Phase
 from benchmarks.gpu.scene import F_MAX, F_MIN, Scene
+from torchprim.clustering import checked_weights
 from torchprim.grams import weighted_grams
 from torchprim.kernels import harmonic_comb as comb_op
 from torchprim.kernels.forward_backward import forward_backward, transition
 from torchprim.kernels.local_peaks import local_peaks
 from torchprim.kernels.silhouette import silhouette_samples
 from torchprim.kernels.sliding_median import sliding_median
+from torchprim.kernels.soft_assignment import assign_and_apply
 from torchprim.kernels.viterbi import viterbi
 from torchprim.salience import salience
 from torchprim.tracking import COMB_WIDTH
@@ -63,9 +65,14 @@ def _medians(dim: int) -> Mapping[str, Call]:
     }
 
 
-def _split(s: Scene, spectrum: Tensor, mask: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
-    vocals = tp.istft(spectrum * mask, s.geometry, s.samples)
+def _split(s: Scene, spectrum: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+    vocals = tp.istft(spectrum, s.geometry, s.samples)
     return vocals, audio - vocals
+
+
+def _assign(s: Scene, spectrum: Tensor, *masks: Tensor) -> tuple[Tensor, Tensor]:
+    weights = checked_weights(s.separator.cue_weights(), len(masks), masks[0])
+    return assign_and_apply(masks, weights, s.preset.beta, spectrum)
 
 
 def _stft(s: Scene, audio: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,6 +215,14 @@ STAGES: tuple[Stage, ...] = (
         floors.soft_assignment,
         ("soft_assignment",),
         tuple(_CUES),
+    ),
+    Stage(
+        "soft assignment and the vocals' spectrum",
+        lambda s: (s.spectrum, *s.masks),
+        _assign,
+        floors.assign_and_apply,
+        ("soft_assignment",),
+        tuple(1 + cue for cue in _CUES),
         whole=True,
     ),
     Stage(
@@ -230,9 +245,7 @@ STAGES: tuple[Stage, ...] = (
         (0,),
         peers={"torch.cdist": lambda s, points, labels: peers.cdist_silhouette(points, labels)},
     ),
-    Stage(
-        "iSTFT and both stems", lambda s: (s.spectrum, s.masks[0], s.audio), _split, floors.istft, whole=True
-    ),
+    Stage("iSTFT and both stems", lambda s: (s.spectrum, s.audio), _split, floors.istft, whole=True),
     Stage(
         "Gram matrices of embeddings",
         _embedding,

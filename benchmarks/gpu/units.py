@@ -61,7 +61,8 @@ def _with_gradients(stage: Stage, s: Scene, inputs: tuple) -> tuple[list[Tensor]
     moving = [x for x in results if x.requires_grad]
     if wanted and moving:
         generator = torch.Generator(s.device).manual_seed(1)
-        weights = [torch.rand(x.shape, generator=generator, device=x.device) - 0.5 for x in moving]
+        drawn = {"generator": generator, "device": s.device}
+        weights = [torch.rand(x.shape, dtype=x.dtype, **drawn) - 0.5 for x in moving]
         torch.autograd.backward(moving, weights)
     gradients = [torch.zeros_like(x) if x.grad is None else x.grad for x in wanted]
     return [x.detach() for x in results], gradients
