@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.kernels.dispatch import takes_kernel
 from torchprim.kernels.selection_network import Network, best_tile, selection_network
 
 # Samples an operation of the network handles at once. On a CPU one operand of 64 KiB and the network's
 # 30 to 50 live values stay in the second-level cache; on a GPU launches have to be amortised.
 _BLOCK = {"cpu": 16384, "cuda": 1 << 22}
 LARGEST_WINDOW = 1023
+KERNEL_WINDOW = 63
 
 
 def mirrored_index(length: int, before: int, after: int, device: torch.device) -> Tensor:
@@ -61,43 +65,83 @@ def _median_rows(x: Tensor, window: int) -> Tensor:
     return out[:length]
 
 
-class _SlidingMedian(torch.autograd.Function):
+def reference(x: Tensor, window: int, dim: int) -> Tensor:
+    """The medians by a selection network over strided views: what runs on a CPU."""
+    rows = x.movedim(dim, 0)
+    flat = rows.reshape(rows.shape[0], -1)
+    columns = max(1, flat.shape[1])
+    # Wide matrices are walked in strips, so that one tile of a strip fills a block, not more.
+    strips = flat.split(max(1, min(columns, _BLOCK.get(x.device.type, 1 << 20))), dim=1)
+    result = [_median_rows(strip, window) for strip in strips]
+    median = torch.cat(result, 1) if len(result) > 1 else result[0]
+    return median.reshape(rows.shape).movedim(0, dim).contiguous()
+
+
+def reference_gradient(gradient: Tensor, x: Tensor, median: Tensor, window: int, dim: int) -> Tensor:
     """The gradient goes to the selected sample; among equal samples to the one of the lowest index.
 
     Every mirrored sample of a window is in the window itself too, so the search needs no padding.
     """
+    gradient, x, median = (t.movedim(dim, 0) for t in (gradient, x, median))
+    length = x.shape[0]
+    result = torch.zeros_like(x)
+    waiting = torch.ones(x.shape, dtype=torch.bool, device=x.device)
+    for offset in range(-(window // 2), window - window // 2):
+        first, last = max(0, -offset), min(length, length - offset)  # outputs that see i + offset
+        if first >= last:
+            continue
+        here, there = slice(first, last), slice(first + offset, last + offset)
+        chosen = (x[there] == median[here]) & waiting[here]
+        result[there] += torch.where(chosen, gradient[here], 0)
+        waiting[here] &= ~chosen
+    return result.movedim(0, dim).contiguous()
 
-    @staticmethod
-    def forward(ctx, x: Tensor, window: int, dim: int) -> Tensor:
-        rows = x.movedim(dim, 0)
-        flat = rows.reshape(rows.shape[0], -1)
-        columns = max(1, flat.shape[1])
-        # Wide matrices are walked in strips, so that one tile of a strip fills a block, not more.
-        strips = flat.split(max(1, min(columns, _BLOCK.get(x.device.type, 1 << 20))), dim=1)
-        result = [_median_rows(strip, window) for strip in strips]
-        median = torch.cat(result, 1) if len(result) > 1 else result[0]
-        median = median.reshape(rows.shape).movedim(0, dim)
-        ctx.save_for_backward(x, median)
-        ctx.window, ctx.dim = window, dim
-        return median
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient: Tensor):
-        x, median = (t.movedim(ctx.dim, 0) for t in ctx.saved_tensors)
-        gradient = gradient.movedim(ctx.dim, 0)
-        length, window = x.shape[0], ctx.window
-        result = torch.zeros_like(x)
-        waiting = torch.ones(x.shape, dtype=torch.bool, device=x.device)
-        for offset in range(-(window // 2), window - window // 2):
-            first, last = max(0, -offset), min(length, length - offset)  # outputs that see i + offset
-            if first >= last:
-                continue
-            here, there = slice(first, last), slice(first + offset, last + offset)
-            chosen = (x[there] == median[here]) & waiting[here]
-            result[there] += torch.where(chosen, gradient[here], 0)
-            waiting[here] &= ~chosen
-        return result.movedim(0, ctx.dim), None, None
+def kernel_fits(x: Tensor, window: int, dim: int) -> bool:
+    """Whether the kernels take a window along an axis: not a long one, nor one that is mirrored twice."""
+    length, inner = x.shape[dim], math.prod(x.shape[dim % x.dim() + 1 :])
+    small = 2 * length * max(inner, 128) < 2**31 and length < 2**19  # distances within a program, grid
+    return window <= KERNEL_WINDOW and window // 2 <= length and small
+
+
+@torch.library.custom_op("torchprim::sliding_median", mutates_args=())
+def _median(x: Tensor, window: int, dim: int) -> Tensor:
+    if takes_kernel(x) and kernel_fits(x, window, dim):
+        from torchprim.kernels import sliding_median_triton
+
+        return sliding_median_triton.forward(x, window, dim)
+    return reference(x, window, dim)
+
+
+@_median.register_fake
+def _(x, window, dim):
+    return x.new_empty(x.shape)
+
+
+@torch.library.custom_op("torchprim::sliding_median_backward", mutates_args=())
+def _median_backward(gradient: Tensor, x: Tensor, median: Tensor, window: int, dim: int) -> Tensor:
+    if takes_kernel(gradient, x, median) and kernel_fits(x, window, dim):
+        from torchprim.kernels import sliding_median_gradient_triton
+
+        return sliding_median_gradient_triton.backward(gradient, x, median, window, dim)
+    return reference_gradient(gradient, x, median, window, dim)
+
+
+@_median_backward.register_fake
+def _(gradient, x, median, window, dim):
+    return x.new_empty(x.shape)
+
+
+def _remember(ctx, inputs, output):
+    x, ctx.window, ctx.dim = inputs
+    ctx.save_for_backward(x, output)
+
+
+def _gradients(ctx, gradient):
+    return _median_backward(gradient, *ctx.saved_tensors, ctx.window, ctx.dim), None, None
+
+
+_median.register_autograd(_gradients, setup_context=_remember)
 
 
 def sliding_median(x: Tensor, window: int, dim: int = -1) -> Tensor:
@@ -127,4 +171,4 @@ def sliding_median(x: Tensor, window: int, dim: int = -1) -> Tensor:
     checks.integer(window, "window", 1, LARGEST_WINDOW)
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() == 0 or x.numel() == 0:
         raise ValueError(f"x must be a real tensor that is not empty, got {x!r}")
-    return _SlidingMedian.apply(x, window, dim)
+    return _median(x, window, dim)

@@ -9,6 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from torchprim.kernels import sliding_median as op
+from torchprim.kernels.dispatch import forced_kernels
 from torchprim.kernels.selection_network import best_tile, selection_network
 from torchprim.kernels.sliding_median import sliding_median
 
@@ -132,3 +135,98 @@ def test_window_out_of_range(window):
 def test_bad_tensor(x):
     with pytest.raises(ValueError, match="x must be a real tensor"):
         sliding_median(x, 3)
+
+
+# Both ways of reading; rows and columns that fill no program, or more than one; a window as long as the axis
+# is mirrored to.
+KERNEL_CASES = [
+    ((1,), 1, 0),
+    ((2, 1), 3, -1),
+    ((3, 5), 2, -1),
+    ((17, 37), 3, -1),
+    ((2, 131), 4, -1),
+    ((2, 41), 17, 1),
+    ((3, 16), 31, -1),
+    ((1, 35), 63, -1),
+    ((7, 3), 3, 0),
+    ((19, 131), 4, 0),
+    ((2, 17, 5), 17, 1),
+    ((2, 15, 1, 3), 31, -3),
+    ((31, 2), 63, 0),
+]
+
+
+@runs_kernels
+@pytest.mark.parametrize(("shape", "window", "dim"), KERNEL_CASES)
+@pytest.mark.parametrize("ties", [False, True])
+def test_kernel_equals_reference(shape, window, dim, ties, monkeypatch, poisoned):
+    x = awkward(*shape, seed=window, high=7.0)
+    x = x.round() if ties else x
+    gradient = awkward(*shape, seed=window + 1)
+    expected = op.reference(x, window, dim)
+    assert np.array_equal(expected.cpu().numpy(), median_by_definition(x.cpu().numpy(), window, dim))
+    expected_gradient = op.reference_gradient(gradient, x, expected, window, dim)
+    forbid(monkeypatch, op, "reference", "reference_gradient")
+    leaf = x.clone().requires_grad_()
+    with forced_kernels():
+        median = sliding_median(leaf, window, dim)
+        median.backward(gradient)
+    assert torch.equal(median, expected)
+    assert torch.equal(leaf.grad, expected_gradient)  # the same sums in the same order
+
+
+@runs_kernels
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dim", [0, 1])
+def test_kernel_reads_half_precision(kind, dim, monkeypatch, poisoned):
+    x = awkward(18, 20).to(kind)
+    gradient = awkward(18, 20, seed=1).to(kind)
+    expected = op.reference(x.double(), 5, dim)
+    expected_gradient = op.reference_gradient(gradient.double(), x.double(), expected, 5, dim)
+    forbid(monkeypatch, op, "reference", "reference_gradient")
+    leaf = x.clone().requires_grad_()
+    with forced_kernels():
+        median = sliding_median(leaf, 5, dim)
+        median.backward(gradient)
+    assert median.dtype == leaf.grad.dtype == kind
+    assert torch.equal(median.double(), expected)
+    torch.testing.assert_close(leaf.grad, expected_gradient.to(kind))
+
+
+@runs_kernels
+def test_kernel_passes_nan_on():
+    """A NaN is never dropped: every median of a window that holds it is NaN."""
+    x = awkward(3, 40)
+    x[1, 20] = torch.nan
+    with forced_kernels():
+        assert sliding_median(x, 5, 1)[1, 18:23].isnan().all()
+        assert not sliding_median(x, 5, 1)[[0, 2]].isnan().any()
+
+
+@runs_kernels
+def test_windows_for_which_there_is_no_kernel_take_the_reference():
+    x = awkward(2, 70, device=DEVICE)
+    with forced_kernels():
+        for window, y in ((64, x), (9, x[:, :3])):  # too long; mirrored more than once
+            assert torch.equal(sliding_median(y, window), op.reference(y, window, -1))
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(ValueError, match="x must be a real tensor that is not empty"):
+        sliding_median(torch.zeros(0, 4), 3)
+
+
+def test_registration():
+    x = awkward(3, 7, 2, device="cpu")
+    torch.library.opcheck(op._median, (x.clone().requires_grad_(), 5, 1))
+    torch.library.opcheck(op._median_backward, (x, x.flip(0), op.reference(x.flip(0), 5, 1), 5, 1))
+
+
+def test_compiles_without_a_break():
+    x = awkward(4, 9, device="cpu")
+    compiled = torch.compile(lambda t: sliding_median(t, 5, -1), fullgraph=True, backend="aot_eager")
+    leaf = x.clone().requires_grad_()
+    compiled(leaf).square().sum().backward()
+    plain = x.clone().requires_grad_()
+    sliding_median(plain, 5, -1).square().sum().backward()
+    assert torch.equal(leaf.grad, plain.grad)

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from torchprim import checks
-from torchprim.kernels.sliding_median import LARGEST_WINDOW, sliding_median
+from torchprim.kernels.hpss_mask import hpss_mask
+from torchprim.kernels.sliding_median import LARGEST_WINDOW
 from torchprim.primitives.high_pass import high_pass
 
 
-def power_ratio(a: Tensor, b: Tensor, power: float | Tensor) -> Tensor:
-    """a^p / (a^p + b^p), 1/2 where both are 0; scaled by the larger so that no power over- or underflows."""
-    largest = torch.maximum(a, b).detach()
-    scale = torch.where(largest > 0, largest, 1)
-    a, b = (a / scale) ** power, (b / scale) ** power
-    both = a + b
-    return torch.where(both > 0, a / torch.where(both > 0, both, 1), 0.5)
-
-
-def harmonic_mask(magnitude: Tensor, kernel_size: int | tuple[int, int], power: float | Tensor) -> Tensor:
-    """H^p / (H^p + P^p) with H the running median over frames and P the one over bins."""
+def windows(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Samples of the medians (over frames, over bins), checked."""
     over_frames, over_bins = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     checks.integer(over_frames, "kernel_size", 1, LARGEST_WINDOW)
     checks.integer(over_bins, "kernel_size", 1, LARGEST_WINDOW)
-    checks.positive(power, "power")
-    harmonic = sliding_median(magnitude, over_frames, -1)
-    percussive = sliding_median(magnitude, over_bins, -2)
-    return power_ratio(harmonic, percussive, power)
+    return over_frames, over_bins
 
 
 def hpss(
@@ -70,9 +58,8 @@ def hpss(
         (1.0, 0.0)
     """
     magnitude = checks.magnitude(magnitude)
-    mask = harmonic_mask(magnitude, kernel_size, power)
     gain = high_pass(magnitude.shape[-2], sample_rate, cutoff, smooth, like=magnitude)
-    return torch.where(magnitude > 0, mask * gain, 0)
+    return hpss_mask(magnitude, *windows(kernel_size), power, gain[:, 0])
 
 
 class HPSS(nn.Module):

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from torchprim import checks
+from torchprim.kernels.hpss_mask import hpss_mask, power_ratio
 from torchprim.primitives.high_pass import high_pass
-from torchprim.primitives.hpss import harmonic_mask, power_ratio
+from torchprim.primitives.hpss import windows
 from torchprim.spectrum import Geometry, istft, stft
 
 
@@ -58,7 +59,7 @@ def long_hpss(
     spectrum = stft(audio, geometry) if spectrum is None else spectrum
     long = Geometry(geometry.sample_rate, window_length, hop_length, geometry.window)
     long_spectrum = stft(audio, long)
-    steady = harmonic_mask(long_spectrum.abs(), kernel_size, power)
+    steady = hpss_mask(long_spectrum.abs(), *windows(kernel_size), power)
     moving = istft((1 - steady) * long_spectrum, long, audio.shape[-1])
     moving_spectrum = stft(moving, geometry)
     mask = power_ratio(moving_spectrum.abs(), (spectrum - moving_spectrum).abs(), 2.0)

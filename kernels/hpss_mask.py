@@ -1,0 +1,199 @@
+"""Mask of harmonic-percussive separation: two running medians and their ratio, in one operator."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from torchprim import checks
+from torchprim.kernels import sliding_median
+from torchprim.kernels.dispatch import takes_kernel
+
+
+def power_ratio(a: Tensor, b: Tensor, power: float | Tensor) -> Tensor:
+    """a^p / (a^p + b^p), 1/2 where both are 0; scaled by the larger so that no power over- or underflows."""
+    largest = torch.maximum(a, b).detach()
+    scale = torch.where(largest > 0, largest, 1)
+    a, b = (a / scale) ** power, (b / scale) ** power
+    both = a + b
+    return torch.where(both > 0, a / torch.where(both > 0, both, 1), 0.5)
+
+
+def _medians(magnitude: Tensor, over_frames: int, over_bins: int) -> tuple[Tensor, Tensor]:
+    return (
+        sliding_median.reference(magnitude, over_frames, -1),
+        sliding_median.reference(magnitude, over_bins, -2),
+    )
+
+
+def reference(magnitude: Tensor, power: Tensor, gain: Tensor, over_frames: int, over_bins: int) -> Tensor:
+    """The mask as its equation is written."""
+    magnitude = magnitude.to(gain.dtype)
+    mask = power_ratio(*_medians(magnitude, over_frames, over_bins), power)
+    return torch.where(magnitude > 0, mask * gain[:, None], 0).contiguous()
+
+
+def _slopes(
+    gradient: Tensor, harmonic: Tensor, percussive: Tensor, power: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Ratio H^p / (H^p + P^p), and `gradient` times its derivatives to H, to P and to p.
+
+    With L the larger and S the smaller of the two, r = S / L and w = 1 / (1 + r^p)²:
+    d/dL = +-p r^p w / L, d/dS = -+p r^(p-1) w / L, d/dp = -+r^p ln(r) w, the upper sign where H is L.
+    Where both are 0, and to S = 0 where p < 1, which has no slope there, it is 0 by convention.
+    """
+    larger, smaller = torch.maximum(harmonic, percussive), torch.minimum(harmonic, percussive)
+    above = harmonic >= percussive
+    ratio = torch.where(larger > 0, smaller / larger, 1)
+    raised = ratio**power
+    lowered = torch.where(ratio > 0, raised / torch.where(ratio > 0, ratio, 1), (power == 1).to(ratio.dtype))
+    mask = torch.where(above, 1, raised) / (1 + raised)
+    signed = torch.where(above, gradient, -gradient) / (1 + raised).square()
+    to_power = -signed * torch.xlogy(raised, ratio)
+    signed = torch.where(larger > 0, signed * power / larger, 0)
+    to_larger, to_smaller = signed * raised, -signed * lowered
+    return (
+        mask,
+        torch.where(above, to_larger, to_smaller),
+        torch.where(above, to_smaller, to_larger),
+        to_power,
+    )
+
+
+def reference_gradients(
+    gradient: Tensor,
+    magnitude: Tensor,
+    power: Tensor,
+    gain: Tensor,
+    over_frames: int,
+    over_bins: int,
+    to_magnitude: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients to the magnitude (empty unless it is wanted), the power and the gain; medians made anew."""
+    kind, magnitude = magnitude.dtype, magnitude.to(gain.dtype)
+    harmonic, percussive = _medians(magnitude, over_frames, over_bins)
+    gradient = torch.where(magnitude > 0, gradient, 0)
+    slopes = _slopes(gradient * gain[:, None], harmonic, percussive, power)
+    mask, d_harmonic, d_percussive, d_power = slopes
+    d_gain = (gradient * mask).sum(-1).reshape(-1, gain.numel()).sum(0)
+    if not to_magnitude:
+        return magnitude.new_empty(0, dtype=kind), d_power.sum().reshape(()), d_gain
+    d_magnitude = sliding_median.reference_gradient(d_harmonic, magnitude, harmonic, over_frames, -1)
+    d_magnitude += sliding_median.reference_gradient(d_percussive, magnitude, percussive, over_bins, -2)
+    return d_magnitude.to(kind), d_power.sum().reshape(()), d_gain
+
+
+def _kernel_fits(magnitude: Tensor, over_frames: int, over_bins: int) -> bool:
+    windows = ((over_frames, -1), (over_bins, -2))
+    items = math.prod(magnitude.shape[:-2])
+    return items < 2**16 and all(sliding_median.kernel_fits(magnitude, *window) for window in windows)
+
+
+@torch.library.custom_op("torchprim::hpss_mask", mutates_args=())
+def _mask(magnitude: Tensor, power: Tensor, gain: Tensor, over_frames: int, over_bins: int) -> Tensor:
+    if takes_kernel(magnitude, power, gain) and _kernel_fits(magnitude, over_frames, over_bins):
+        from torchprim.kernels import hpss_mask_triton
+
+        return hpss_mask_triton.forward(magnitude, power, gain, over_frames, over_bins)
+    return reference(magnitude, power, gain, over_frames, over_bins)
+
+
+@_mask.register_fake
+def _(magnitude, power, gain, over_frames, over_bins):
+    return gain.new_empty(magnitude.shape)
+
+
+@torch.library.custom_op("torchprim::hpss_mask_backward", mutates_args=())
+def _mask_backward(
+    gradient: Tensor,
+    magnitude: Tensor,
+    power: Tensor,
+    gain: Tensor,
+    over_frames: int,
+    over_bins: int,
+    to_magnitude: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    arguments = (gradient, magnitude, power, gain, over_frames, over_bins, to_magnitude)
+    if takes_kernel(*arguments[:4]) and _kernel_fits(magnitude, over_frames, over_bins):
+        from torchprim.kernels import hpss_mask_triton
+
+        return hpss_mask_triton.backward(*arguments)
+    return reference_gradients(*arguments)
+
+
+@_mask_backward.register_fake
+def _(gradient, magnitude, power, gain, over_frames, over_bins, to_magnitude):
+    shape = magnitude.shape if to_magnitude else (0,)
+    return magnitude.new_empty(shape), power.new_empty(()), gain.new_empty(gain.shape)
+
+
+def _remember(ctx, inputs, output):
+    *tensors, ctx.over_frames, ctx.over_bins = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _gradients(ctx, gradient):
+    wanted = ctx.needs_input_grad
+    results = _mask_backward(gradient, *ctx.saved_tensors, ctx.over_frames, ctx.over_bins, wanted[0])
+    return *(result if want else None for result, want in zip(results, wanted, strict=False)), None, None
+
+
+_mask.register_autograd(_gradients, setup_context=_remember)
+
+
+def hpss_mask(
+    magnitude: Tensor,
+    over_frames: int,
+    over_bins: int,
+    power: float | Tensor = 2.0,
+    gain: Tensor | None = None,
+) -> Tensor:
+    """g(f) · H^p / (H^p + P^p), H the running median over frames and P the one over bins; 0 where A = 0.
+
+    FitzGerald, Harmonic/percussive separation using median filtering, DAFx 2010. The medians are those of
+    `sliding_median`. Where both are 0, but A is not, the ratio is 1/2.
+
+    Args:
+        magnitude: A `(..., F, N)`, real, not negative; half precision is read as it is.
+        over_frames: samples of the median H, 1 to 1023.
+        over_bins: samples of the median P, 1 to 1023.
+        power: exponent p, positive; a tensor of one number receives a gradient.
+        gain: g `(F,)`, a factor for each bin, as a high-pass has; 1 by default.
+
+    Returns:
+        `(..., F, N)`, float32, or float64 for a magnitude of float64. Gradients flow to the magnitude (each
+        median's to the selected sample, of equal ones to that of the lowest index), the power and the gain.
+
+    Raises:
+        ValueError: for a magnitude that is not real or is empty, a window out of range, a power that is not
+            positive, or a gain of another shape.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.kernels.hpss_mask import hpss_mask
+        >>> magnitude = torch.zeros(9, 9)
+        >>> magnitude[4] = 1.0  # a steady tone
+        >>> hpss_mask(magnitude, 5, 5)[3:6, 0].tolist()
+        [0.0, 1.0, 0.0]
+    """
+    if not isinstance(magnitude, Tensor) or not magnitude.is_floating_point() or magnitude.dim() < 2:
+        raise ValueError(f"magnitude must be a real tensor of shape (..., F, N), got {magnitude!r}")
+    if magnitude.numel() == 0 and 0 in magnitude.shape[-2:]:
+        raise ValueError(f"magnitude must not be empty, got shape {tuple(magnitude.shape)}")
+    checks.integer(over_frames, "over_frames", 1, sliding_median.LARGEST_WINDOW)
+    checks.integer(over_bins, "over_bins", 1, sliding_median.LARGEST_WINDOW)
+    checks.positive(power, "power")
+    kind = torch.float64 if magnitude.dtype == torch.float64 else torch.float32
+    bins = magnitude.shape[-2]
+    if gain is None:
+        gain = torch.ones(bins, dtype=kind, device=magnitude.device)
+    elif gain.shape != (bins,):
+        raise ValueError(f"gain must have shape ({bins},), got {tuple(gain.shape)}")
+    gain = gain.to(kind)
+    if not isinstance(power, Tensor):
+        power = torch.full((), power, dtype=kind, device=magnitude.device)
+    elif power.numel() != 1:
+        raise ValueError(f"power must be one number, got shape {tuple(power.shape)}")
+    return _mask(magnitude, power.reshape(()).to(gain), gain, over_frames, over_bins)
