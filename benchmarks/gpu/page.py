@@ -108,7 +108,8 @@ class Page:
             f"## Stages, preset `{preset}`, {s.batch} x {s.seconds:g} s\n\nMilliseconds. Inputs are rotated "
             "so that none is met in the second-level cache. *Graph*: the same calls as one CUDA graph, with "
             "no gaps between launches; where there is one, the ratios are of its time. *Reference*: plain "
-            f"torch on the same device, eager.\n\n{table(head, rows)}{self._furthest(preset)}"
+            "torch on the same device, as a graph where it can be captured; peers are eager.\n\n"
+            f"{table(head, rows)}{self._furthest(preset)}"
         )
 
     def _furthest(self, preset: str) -> str:
@@ -135,7 +136,7 @@ class Page:
             slow = self.of("time_pipeline", preset=preset, role="references")
         else:
             slow = self.of("time_reference", preset=preset, stage=name)
-        slow = next((x["eager"][1] for x in slow if "eager" in x), None)
+        slow = next(((x["graph"] or x["eager"])[1] for x in slow if "eager" in x), None)
         peers = "; ".join(self._peers(self.of("time_peer", preset=preset, stage=name), best))
         graph = _quantiles(r["graph"]) + (" (no capture)" if r.get("graph_failure") else "")
         ratio = NONE if least is None else f"{best / least:.1f}"
