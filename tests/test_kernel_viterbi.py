@@ -5,9 +5,8 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from tests.hypothesis_or_skip import given, settings, st
 from torchprim.kernels.forward_backward import forward_backward
 from torchprim.kernels.viterbi import viterbi
 
