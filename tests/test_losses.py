@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from torchprim.grams import full_float32, weighted_grams
+from torchprim.grams import weighted_grams
+from torchprim.kernels.embedding_grams import full_float32
 from torchprim.losses import (
     deep_clustering_loss,
     mask_loss,
@@ -202,6 +203,7 @@ def test_training_loss_balances_its_parts(batch, generator):
     torch.testing.assert_close(both.clustering, deep_clustering_loss(embedding, labels, weights))
     torch.testing.assert_close(both.mask, mask_loss(mask, mixture, vocals, rest))
     torch.testing.assert_close(both.total, 0.75 * both.clustering + 0.25 * both.mask)
+    torch.testing.assert_close(both.grams.cross, weighted_grams(embedding, labels, weights).cross)
     alone = training_loss(NetworkOutput(embedding, None), *arguments, clustering="whitened")
     torch.testing.assert_close(alone.total, whitened_kmeans_loss(embedding, labels, weights))
     assert alone.mask is None
@@ -209,6 +211,50 @@ def test_training_loss_balances_its_parts(batch, generator):
     some = training_loss(NetworkOutput(embedding[:, :, frames], None), *arguments, frames=frames)
     wanted = deep_clustering_loss(embedding[:, :, frames], labels[..., frames], weights[..., frames])
     torch.testing.assert_close(some.total, wanted)
+
+
+@pytest.mark.parametrize("clustering", ["deep", "whitened"])
+def test_training_reads_the_raw_output(clustering, batch, generator):
+    """The loss of a head's raw output, and its gradient, are those of the embedding made of it."""
+    logits = torch.randn(*SHAPE, 4, dtype=torch.float64, generator=generator).requires_grad_()
+    mixture = torch.rand(SHAPE, generator=generator).double()
+    arguments = (batch[1], batch[2], mixture, mixture, mixture)
+    embedding = normalize(torch.sigmoid(logits), dim=-1)
+    wanted = training_loss(NetworkOutput(embedding), *arguments, clustering=clustering)
+    (slope,) = torch.autograd.grad(wanted.total, logits)
+    output = NetworkOutput(logits=logits)
+    got = training_loss(output, *arguments, clustering=clustering)
+    torch.testing.assert_close(got.total, wanted.total)
+    torch.testing.assert_close(torch.autograd.grad(got.total, logits)[0], slope)
+    assert output._embedding is None  # it was never made
+    torch.testing.assert_close(output.embedding, embedding)
+    assert output.embedding is output.embedding
+
+
+def test_no_embedding_is_kept_of_a_raw_output(generator):
+    logits = torch.randn(2, 64, 100, 20, generator=generator).requires_grad_()
+    kept = []
+
+    def pack(tensor):
+        kept.append((tensor.untyped_storage().data_ptr(), tensor.numel()))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        weighted_grams(logits, torch.rand(2, 64, 100) > 0.5, torch.ones(2, 64, 100), logits=True)
+    own = logits.untyped_storage().data_ptr()
+    assert any(place == own for place, _ in kept)
+    assert max(size for place, size in kept if place != own) <= 2 * 64 * 100
+
+
+def test_accurate_over_many_bins(generator):
+    """Sums of 260,000 bins, whose small differences the loss is, in single precision."""
+    embedding = normalize(torch.rand(1, 1024, 256, 4, generator=generator), dim=-1)
+    labels = torch.rand(1, 1024, 256, generator=generator) > 0.5
+    weights = torch.rand(1, 1024, 256, generator=generator)
+    wanted = deep_clustering_loss(embedding.double(), labels, weights.double())
+    torch.testing.assert_close(
+        deep_clustering_loss(embedding, labels, weights).double(), wanted, rtol=3e-6, atol=0
+    )
 
 
 def test_sampled_frames(generator):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchprim.grams import weighted_grams
+
 
 class Anchors:
     """Running mean embedding of each class, weighted like the loss (section 3.2 leaves it open).
@@ -33,10 +35,15 @@ class Anchors:
     @torch.no_grad()
     def update(self, embedding: Tensor, labels: Tensor, weights: Tensor) -> None:
         """Take in a batch: `(B, F, N, D)`, `(B, F, N)`, `(B, F, N)`."""
-        member = torch.stack([~labels, labels]) * weights.square()
-        sums = torch.einsum("kbfn,bfnd->kd", member, embedding)
-        self.sums.mul_(self.momentum).add_(sums, alpha=1 - self.momentum)
-        self.counts.mul_(self.momentum).add_(member.sum((1, 2, 3))[:, None], alpha=1 - self.momentum)
+        grams = weighted_grams(embedding, labels, weights)
+        self.update_sums(grams.cross, grams.labels)
+
+    @torch.no_grad()
+    def update_sums(self, cross: Tensor, labels: Tensor) -> None:
+        """Take in a batch by its Gram matrices VᵀY `(B, D, 2)` and YᵀY `(B, 2, 2)`."""
+        self.sums.mul_(self.momentum).add_(cross.sum(0).T, alpha=1 - self.momentum)
+        counts = labels.sum((0, 1)).unsqueeze(-1)
+        self.counts.mul_(self.momentum).add_(counts, alpha=1 - self.momentum)
 
     def mean(self) -> Tensor:
         """`(2, D)`: accompaniment, vocals."""

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 
-def real(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
-    """A real floating-point tensor of at least `rank` dimensions; half precision becomes float32."""
+def floating(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
+    """A real floating-point tensor of at least `rank` dimensions, in the precision it has."""
     if not isinstance(value, Tensor):
         raise ValueError(f"{name} must be a tensor, got {type(value).__name__}: {value!r}")
     if value.is_complex() or not value.is_floating_point():
@@ -22,6 +22,12 @@ def real(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
         raise ValueError(f"{name} must have shape {layout}, got {tuple(value.shape)}")
     if 0 in value.shape[-rank:]:
         raise ValueError(f"{name} must not be empty, got shape {tuple(value.shape)}")
+    return value
+
+
+def real(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
+    """As `floating`; half precision becomes float32."""
+    value = floating(value, name, rank, layout)
     return value if value.dtype in (torch.float32, torch.float64) else value.float()
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from torchprim import checks
+from torchprim.kernels.embedding_grams import embedding_grams
 
 
 class Grams(NamedTuple):
@@ -22,57 +19,7 @@ class Grams(NamedTuple):
     total: Tensor
 
 
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """float32 products in float32: neither TF32 nor bfloat16, whatever the program has chosen.
-
-    The losses are small differences of large sums.
-    """
-    products = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
-    before = [product.fp32_precision for product in products]
-    try:
-        for product in products:
-            product.fp32_precision = "ieee"
-        yield
-    finally:
-        for product, precision in zip(products, before, strict=True):
-            product.fp32_precision = precision
-
-
-class _EmbeddingGrams(torch.autograd.Function):
-    """Σ w² v vᵀ and Σ w² v yᵀ over the bins of each item.
-
-    Only the embedding itself is kept for the backward pass, and the weighted copy that a product needs
-    is made of one item at a time.
-    """
-
-    @staticmethod
-    def forward(ctx, embedding: Tensor, labels: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(embedding, labels, square)
-        items, dimensions = embedding.shape[0], embedding.shape[-1]
-        gram = embedding.new_empty(items, dimensions, dimensions)
-        cross = embedding.new_empty(items, dimensions, 2)
-        with full_float32(), torch.autocast(embedding.device.type, enabled=False):
-            for i in range(items):
-                weighted = (embedding[i] * square[i].unsqueeze(-1)).T  # (D, P)
-                torch.mm(weighted, embedding[i], out=gram[i])
-                torch.mm(weighted, labels[i], out=cross[i])
-        return gram, cross
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gram: Tensor, cross: Tensor):
-        embedding, labels, square = ctx.saved_tensors
-        gradient = torch.empty_like(embedding)
-        symmetric = gram + gram.transpose(-2, -1)
-        with full_float32(), torch.autocast(embedding.device.type, enabled=False):
-            for i in range(embedding.shape[0]):
-                torch.mm(embedding[i], symmetric[i], out=gradient[i])
-                gradient[i].addmm_(labels[i], cross[i].T).mul_(square[i].unsqueeze(-1))
-        return gradient, None, None
-
-
-def weighted_grams(embedding: Tensor, labels: Tensor, weights: Tensor) -> Grams:
+def weighted_grams(embedding: Tensor, labels: Tensor, weights: Tensor, *, logits: bool = False) -> Grams:
     """Gram matrices of the rows w v and w y, over all bins of each item.
 
     y = (1 - l, l): the first class is the accompaniment.
@@ -81,6 +28,8 @@ def weighted_grams(embedding: Tensor, labels: Tensor, weights: Tensor) -> Grams:
         embedding: `(B, F, N, D)`; half precision is computed in float32.
         labels: `(B, F, N)`, boolean or in [0, 1]: how much of the bin is vocals.
         weights: `(B, F, N)`, not negative. Like the labels they receive no gradient.
+        logits: the first argument is what `unit_embedding` would make the embedding of. That embedding is
+            then never in memory.
 
     Returns:
         A `Grams`.
@@ -96,20 +45,15 @@ def weighted_grams(embedding: Tensor, labels: Tensor, weights: Tensor) -> Grams:
         tensor([[[0., 4.],
                  [4., 0.]]])
     """
-    embedding = checks.real(embedding, "embedding", 4, "(B, F, N, D)")
+    checks.floating(embedding, "embedding", 4, "(B, F, N, D)")
     for name, value in (("labels", labels), ("weights", weights)):
         if not isinstance(value, Tensor) or value.shape != embedding.shape[:-1]:
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(
                 f"{name} must have the embedding's shape {tuple(embedding.shape[:-1])}, got {shape}"
             )
-    labels, square = labels.detach().to(embedding.dtype), weights.detach().to(embedding.dtype).square()
-    if not embedding.is_contiguous() and embedding.transpose(-3, -2).is_contiguous():
-        # Frames first, as a recurrent network makes it: the order of the bins changes nothing.
-        embedding, labels, square = (x.transpose(1, 2) for x in (embedding, labels, square))
-    embedding, square = embedding.flatten(1, 2), square.flatten(1)  # (B, P, D), (B, P)
-    classes = torch.stack([1 - labels, labels], -1).flatten(1, 2)  # (B, P, 2)
-    gram, cross = _EmbeddingGrams.apply(embedding, classes, square)
-    with full_float32(), torch.autocast(embedding.device.type, enabled=False):
-        own = (classes * square.unsqueeze(-1)).mT @ classes
-    return Grams(gram, cross, own, square.sum(-1))
+    rows = embedding_grams(embedding, labels, weights, logits)
+    dimensions = embedding.shape[-1]
+    own = rows[:, dimensions:, dimensions:].detach()
+    # A class and the other one add up to 1, so that these four numbers are Σ w² together.
+    return Grams(rows[:, :dimensions, :dimensions], rows[:, :dimensions, dimensions:], own, own.sum((-2, -1)))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.grams import weighted_grams
+from torchprim.grams import Grams, weighted_grams
 from torchprim.networks.heads import NetworkOutput
 
 CLUSTERING = ("deep", "whitened")
@@ -41,7 +41,10 @@ def deep_clustering_loss(embedding: Tensor, labels: Tensor, weights: Tensor) -> 
         >>> bool(deep_clustering_loss(perfect, labels, torch.rand(2, 65, 40)) < 1e-6)
         True
     """
-    grams = weighted_grams(embedding, labels, weights)
+    return _deep(weighted_grams(embedding, labels, weights))
+
+
+def _deep(grams: Grams) -> Tensor:
     distance = _square(grams.embedding) - 2 * _square(grams.cross) + _square(grams.labels)
     return (distance / _or_one(grams.total).square()).mean()
 
@@ -76,8 +79,11 @@ def whitened_kmeans_loss(
         0.0
     """
     checks.positive(regularisation, "regularisation")
-    grams = weighted_grams(embedding, labels, weights)
-    dimensions = embedding.shape[-1]
+    return _whitened(weighted_grams(embedding, labels, weights), regularisation)
+
+
+def _whitened(grams: Grams, regularisation: float = 1e-3) -> Tensor:
+    dimensions = grams.cross.shape[-2]
     # Inverses of nearly singular matrices of 20 x 20 want double precision, which costs nothing there.
     whitened = _solve(grams.embedding.double(), grams.cross.double(), regularisation)  # (B, D, 2)
     projected = _solve(grams.labels.double(), grams.cross.double().mT, regularisation)  # (B, 2, D)
@@ -165,11 +171,15 @@ def phase_sensitive(mixture: Tensor, source: Tensor) -> Tensor:
 
 
 class TrainingLoss(NamedTuple):
-    """What is minimised, and its parts; a part is None where the network has no such head."""
+    """What is minimised, and its parts; a part is None where the network has no such head.
+
+    With an embedding there are its Gram matrices, too, which know where the classes lie.
+    """
 
     total: Tensor
     clustering: Tensor | None
     mask: Tensor | None
+    grams: Grams | None = None
 
 
 def training_loss(
@@ -218,17 +228,19 @@ def training_loss(
         raise ValueError(f"clustering must be one of {', '.join(CLUSTERING)}, got {clustering!r}")
     if not 0 <= balance <= 1:
         raise ValueError(f"balance must lie in [0, 1], got {balance!r}")
-    grouped = masked = None
-    if output.embedding is not None:
+    grouped = masked = grams = None
+    of_logits = output.logits is not None
+    embedding = output.logits if of_logits else output.embedding
+    if embedding is not None:
         if frames is not None:
             labels, weights = labels.index_select(-1, frames), weights.index_select(-1, frames)
-        function = deep_clustering_loss if clustering == "deep" else whitened_kmeans_loss
-        grouped = function(output.embedding, labels, weights)
+        grams = weighted_grams(embedding, labels, weights, logits=of_logits)
+        grouped = _deep(grams) if clustering == "deep" else _whitened(grams)
     if output.mask is not None:
         masked = mask_loss(output.mask, mixture, vocals, accompaniment, order=order)
     if grouped is None or masked is None:
-        return TrainingLoss(masked if grouped is None else grouped, grouped, masked)
-    return TrainingLoss((1 - balance) * grouped + balance * masked, grouped, masked)
+        return TrainingLoss(masked if grouped is None else grouped, grouped, masked, grams)
+    return TrainingLoss((1 - balance) * grouped + balance * masked, grouped, masked, grams)
 
 
 def sample_frames(count: int, chosen: int, generator: torch.Generator | None = None, device=None) -> Tensor:

@@ -86,12 +86,7 @@ class Trainer:
             accompaniment = batch.magnitude - vocals
         else:
             vocals, accompaniment = vocals.abs(), accompaniment.abs()
-        if learn and self.anchors is not None:
-            labels, weights = batch.labels, batch.weights
-            if frames is not None:
-                labels, weights = labels.index_select(-1, frames), weights.index_select(-1, frames)
-            self.anchors.update(output.embedding, labels, weights)
-        return training_loss(
+        loss = training_loss(
             output,
             batch.labels,
             batch.weights,
@@ -103,6 +98,9 @@ class Trainer:
             order=recipe.order,
             balance=recipe.balance,
         )
+        if learn and loss.grams is not None:
+            self.anchors.update_sums(loss.grams.cross, loss.grams.labels)
+        return loss
 
     def validate(self, batches: Iterable[RemixBatch]) -> float:
         """Mean loss of held-out batches, the network in evaluation mode."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.features import log_features, mel_filter_bank, root_mean_square
-from torchprim.networks.heads import NetworkOutput, unit_embedding, unit_mask
+from torchprim.networks.heads import NetworkOutput, unit_mask
 
 
 class Blstm(nn.Module):
@@ -77,12 +77,11 @@ class Blstm(nn.Module):
         """
         hidden, _ = self.recurrent(self.projection(self.features(magnitude)))
         hidden = self.dropout(hidden)  # (B, N, 2 H)
-        embedding = mask = None
+        logits = mask = None
         if "embedding" in self.config.heads:
             chosen = hidden if frames is None else hidden.index_select(1, frames)
             logits = self.embedding_head(chosen)
-            logits = logits.unflatten(-1, (magnitude.shape[-2], self.config.dimensions))  # (B, K, F, D)
-            embedding = unit_embedding(logits).transpose(1, 2)
+            logits = logits.unflatten(-1, (magnitude.shape[-2], self.config.dimensions)).transpose(1, 2)
         if "mask" in self.config.heads:
             mask = unit_mask(self.mask_head(hidden)).transpose(1, 2)
-        return NetworkOutput(embedding, mask)
+        return NetworkOutput(mask=mask, logits=logits)

@@ -9,7 +9,7 @@ from torch.nn.functional import leaky_relu
 from torchprim.networks.bands import Bands
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.features import log_features, root_mean_square
-from torchprim.networks.heads import NetworkOutput, unit_embedding, unit_mask
+from torchprim.networks.heads import NetworkOutput, unit_mask
 
 
 class UNet(nn.Module):
@@ -104,10 +104,10 @@ class UNet(nn.Module):
             A `NetworkOutput`, float32 also under autocast.
         """
         maps, size = self._maps(magnitude), torch.Size([self.bands.rows, magnitude.shape[-1]])
-        embedding = mask = None
+        logits = mask = None
         if "embedding" in self.config.heads:
-            embedding = self.bands.expand(unit_embedding(self._embedding_logits(maps, size, frames)), 1)
+            logits = self.bands.expand(self._embedding_logits(maps, size, frames), 1)
         if "mask" in self.config.heads:
-            logits = self.mask_head(maps, output_size=size).squeeze(1)
-            mask = self.bands.expand(unit_mask(logits * self.mask_gain + self.mask_offset), 1)
-        return NetworkOutput(embedding, mask)
+            height = self.mask_head(maps, output_size=size).squeeze(1)
+            mask = self.bands.expand(unit_mask(height * self.mask_gain + self.mask_offset), 1)
+        return NetworkOutput(mask=mask, logits=logits)
