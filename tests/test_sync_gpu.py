@@ -43,6 +43,27 @@ def test_separation(preset):
 
 
 @pytest.mark.parametrize("preset", ["best", "paper"])
+def test_gradients(preset):
+    """Masks and confidence of a mixture, stems of pieces of a longer one, and back to the audio."""
+    separator = tp.PrimitiveSeparator(preset).cuda()
+    short, long = (music.music(1, seconds, device="cuda") for seconds in (3.0, 40.0))
+
+    def run():
+        audio = short.clone().requires_grad_()
+        estimate = separator.estimate(tp.Mixture(audio, 44100))
+        (estimate.mask.mean() + estimate.confidence.confidence.sum()).backward()
+        pieces = long.clone().requires_grad_()
+        separator(pieces, 44100, keep_masks=True).vocals.square().mean().backward()
+        return audio.grad, pieces.grad
+
+    for _ in range(2):
+        run()
+    with no_waiting():
+        gradients = run()
+    assert all(x.isfinite().all() and x.any() for x in gradients)
+
+
+@pytest.mark.parametrize("preset", ["best", "paper"])
 def test_separation_as_a_graph(preset):
     """Replayed on other music, a captured separation gives what it would give launched by itself."""
     separator = tp.PrimitiveSeparator(preset).cuda()
@@ -80,11 +101,10 @@ def test_stream(bank, changes):
 
 
 @pytest.mark.parametrize("preset", sorted(tp.NETWORKS))
-@pytest.mark.parametrize("autoclip", [0.0, 10.0])
-def test_step(bank, preset, autoclip):
-    recipe = find_recipe(
-        preset, SimpleNamespace(autoclip=autoclip, batch_size=2, frames=20, cluster_frames=8)
-    )
+@pytest.mark.parametrize("changes", [{}, {"autoclip": 10.0}, {"loss": "whitened"}, {"cluster_frames": 0}])
+def test_step(bank, preset, changes):
+    settings = {"autoclip": 0.0, "batch_size": 2, "frames": 20, "cluster_frames": 8, **changes}
+    recipe = find_recipe(preset, SimpleNamespace(**settings))
     network = tp.build_network(preset).cuda().train()
     trainer = Trainer(network, recipe)
     stream = tp.RemixStream(bank, tp.PrimitiveSeparator("best").cuda(), 2, 20, slots=4)

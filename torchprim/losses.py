@@ -285,4 +285,5 @@ def _solve(matrix: Tensor, right: Tensor, regularisation: float) -> Tensor:
     size = matrix.shape[-1]
     scale = _or_one(matrix.diagonal(dim1=-2, dim2=-1).mean(-1))
     eye = torch.eye(size, dtype=matrix.dtype, device=matrix.device)
-    return torch.linalg.solve(matrix + regularisation * scale[:, None, None] * eye, right)
+    # `solve` would wait for the device to say whether an inverse exists; here it does.
+    return torch.linalg.solve_ex(matrix + regularisation * scale[:, None, None] * eye, right).result
