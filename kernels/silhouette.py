@@ -2,21 +2,133 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-# Distances held at once, whatever the number of points.
+from torchprim.kernels.dispatch import takes_kernel
+
+# Distances held at once on a CPU, whatever the number of points.
 _TILE = 1 << 22
+# The kernel holds a point's coordinates in registers.
+_MOST_DIMENSIONS = 32
 
 
-def _cluster_sums(rows: Tensor, points: Tensor, member: Tensor) -> Tensor:
-    """Sum of the distances of each row to the points of each cluster: (R, D), (P, D), (P, K) -> (R, K).
+class _Means(NamedTuple):
+    """What the silhouette of each point is made of, each `(B, P)`."""
 
-    Distances by differences, not by products: those cancel where points lie close together.
-    """
-    distance = torch.cdist(rows, points, compute_mode="donot_use_mm_for_euclid_dist")
-    return distance @ member
+    within: Tensor  # mean distance to the other points of the own cluster
+    between: Tensor  # mean distance to the points of the nearest other cluster
+    others: Tensor  # how many the first is a mean of
+    far: Tensor  # how many the second is a mean of
+    nearest: Tensor  # number of that cluster; the lower one of two that are equally near
+    defined: Tensor  # where both are there and not both 0
+
+
+def _distances(rows: Tensor, points: Tensor) -> Tensor:
+    """By differences, not by products: those cancel where points lie close together."""
+    return torch.cdist(rows, points, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _means(labels: Tensor, sums: Tensor, sizes: Tensor) -> _Means:
+    own = labels[:, None] == torch.arange(sums.shape[1], device=labels.device)[:, None]  # (B, K, P)
+    others = sizes.gather(1, labels) - 1
+    within = (sums * own).sum(1) / others.clamp(min=1)
+    mean = sums / sizes.clamp(min=1)[..., None]
+    between, nearest = mean.masked_fill(own | (sizes == 0)[..., None], torch.inf).min(1)
+    defined = (others > 0) & torch.isfinite(between) & (torch.maximum(within, between) > 0)
+    between = torch.where(defined, between, 0)
+    return _Means(within, between, others, sizes.gather(1, nearest), nearest, defined)
+
+
+def reference(points: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Silhouettes `(B, P)`, sums of distances to each cluster `(B, K, P)`, and sizes `(B, K)`."""
+    member = torch.nn.functional.one_hot(labels, clusters).to(points.dtype)  # (B, P, K)
+    sums = points.new_empty(len(points), clusters, points.shape[1])
+    tile = max(1, _TILE // max(1, points.shape[1]))
+    for item, belongs, out in zip(points, member, sums, strict=True):
+        for first in range(0, len(item), tile):
+            distance = _distances(item[first : first + tile], item)
+            out[:, first : first + tile] = (distance @ belongs).T
+    sizes = member.sum(1)
+    within, between, *_, defined = _means(labels, sums, sizes)
+    largest = torch.where(defined, torch.maximum(within, between), 1)
+    return torch.where(defined, (between - within) / largest, 0), sums, sizes
+
+
+def reference_gradient(gradient: Tensor, points: Tensor, labels: Tensor, sums: Tensor, sizes: Tensor):
+    """Each distance is in the silhouettes of both its points; its own gradient is the unit vector, or 0."""
+    within, between, others, far, nearest, defined = _means(labels, sums, sizes)
+    within, between = (torch.where(defined, x, 1) for x in (within, between))
+    gradient = torch.where(defined, gradient, 0)
+    apart = between >= within  # s = 1 - a / b, else b / a - 1
+    own = gradient * torch.where(apart, -1 / between, -between / within**2) / others.clamp(min=1)
+    other = gradient * torch.where(apart, within / between**2, 1 / within) / far.clamp(min=1)
+    # Of the sums: (B, K, P).
+    of_sums = torch.zeros_like(sums).scatter_(1, nearest[:, None], other[:, None])
+    of_sums.scatter_(1, labels[:, None], own[:, None])
+    result = torch.empty_like(points, memory_format=torch.contiguous_format)
+    tile = max(1, _TILE // max(1, points.shape[1]))
+    for item, label, slope, out in zip(points, labels, of_sums, result, strict=True):
+        for first in range(0, len(item), tile):
+            rows = item[first : first + tile]
+            distance = _distances(rows, item)
+            pull = slope[:, first : first + tile][label].T + slope[label[first : first + tile]]
+            pull = torch.where(distance > 0, pull / distance, 0)
+            for d, (x, y) in enumerate(zip(rows.unbind(-1), item.unbind(-1), strict=True)):
+                out[first : first + tile, d] = (pull * (x[:, None] - y)).sum(-1)
+    return result
+
+
+def _takes_kernel(points: Tensor, *others: Tensor) -> bool:
+    return takes_kernel(points, *others) and points.shape[-1] <= _MOST_DIMENSIONS
+
+
+@torch.library.custom_op("torchprim::silhouette", mutates_args=())
+def _silhouette(points: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tensor, Tensor]:
+    if _takes_kernel(points, labels):
+        from torchprim.kernels import silhouette_triton
+
+        return silhouette_triton.forward(points, labels, clusters)
+    return reference(points, labels, clusters)
+
+
+@_silhouette.register_fake
+def _(points, labels, clusters):
+    items, count, _ = points.shape
+    shapes = ((items, count), (items, clusters, count), (items, clusters))
+    return tuple(points.new_empty(shape) for shape in shapes)
+
+
+@torch.library.custom_op("torchprim::silhouette_backward", mutates_args=())
+def _silhouette_backward(
+    gradient: Tensor, points: Tensor, labels: Tensor, sums: Tensor, sizes: Tensor
+) -> Tensor:
+    if _takes_kernel(points, gradient, labels):
+        from torchprim.kernels import silhouette_triton
+
+        return silhouette_triton.backward(gradient, points, labels, sums, sizes)
+    return reference_gradient(gradient, points, labels, sums, sizes)
+
+
+@_silhouette_backward.register_fake
+def _(gradient, points, labels, sums, sizes):
+    return torch.empty_like(points, memory_format=torch.contiguous_format)
+
+
+def _remember(ctx, inputs, output):
+    points, labels, _ = inputs
+    ctx.save_for_backward(points, labels, *output[1:])
+    ctx.mark_non_differentiable(*output[1:])
+
+
+def _gradients(ctx, gradient, *_):
+    return _silhouette_backward(gradient, *ctx.saved_tensors), None, None
+
+
+_silhouette.register_autograd(_gradients, setup_context=_remember)
 
 
 def silhouette_samples(points: Tensor, labels: Tensor, clusters: int = 2) -> Tensor:
@@ -48,25 +160,9 @@ def silhouette_samples(points: Tensor, labels: Tensor, clusters: int = 2) -> Ten
         raise ValueError(f"clusters must be at least 2, got {clusters}")
     if points.dim() < 2 or labels.shape != points.shape[:-1]:
         raise ValueError(f"labels must have shape {tuple(points.shape[:-1])}, got {tuple(labels.shape)}")
-    flat = points.reshape(-1, *points.shape[-2:])
-    flat_labels = labels.reshape(-1, labels.shape[-1])
-    result = [_one_item(p, lab, clusters) for p, lab in zip(flat, flat_labels, strict=True)]
-    return torch.stack(result).reshape(labels.shape) if result else points.new_zeros(labels.shape)
-
-
-def _one_item(points: Tensor, labels: Tensor, clusters: int) -> Tensor:
-    member = torch.nn.functional.one_hot(labels.long(), clusters).to(points.dtype)  # (P, K)
-    sizes = member.sum(0)
-    tile = max(1, _TILE // max(1, points.shape[0]))
-    # Recomputing a tile in the backward pass keeps memory independent of P².
-    sums = torch.cat(
-        [checkpoint(_cluster_sums, rows, points, member, use_reentrant=False) for rows in points.split(tile)]
-    )
-    own = member.bool()
-    others = (sizes - 1)[labels.long()]  # points of the own cluster besides itself
-    within = (sums * member).sum(-1) / others.clamp(min=1)
-    between = (sums / sizes.clamp(min=1)).masked_fill(own | (sizes == 0), torch.inf).amin(-1)
-    largest = torch.maximum(within, between)
-    defined = (others > 0) & torch.isfinite(between) & (largest > 0)
-    between = torch.where(defined, between, 0)
-    return torch.where(defined, (between - within) / torch.where(defined, largest, 1), 0)
+    items = math.prod(points.shape[:-2])
+    flat = points.reshape(items, *points.shape[-2:])
+    if flat.dtype not in (torch.float32, torch.float64):
+        flat = flat.float()
+    score, _, _ = _silhouette(flat, labels.reshape(flat.shape[:2]).long(), clusters)
+    return score.reshape(labels.shape)
