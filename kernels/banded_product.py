@@ -34,11 +34,12 @@ def _ready(matrix: Tensor) -> tuple[Tensor, Tensor]:
     high = padded
     if matrix.dtype == torch.float32:
         high = (padded.view(torch.int32) & -8192).view(torch.float32)
-    ranges = []
-    for block in padded.split(ROWS):
-        filled = block.ne(0).any(0).nonzero().flatten().tolist()
-        ranges.append([filled[0] // UNIT, filled[-1] // UNIT + 1] if filled else [0, 0])
-    return torch.stack([high, padded - high]), torch.tensor(ranges, dtype=torch.int32)
+    # In tensors alone, so that torch.compile can trace it.
+    filled = padded.ne(0).reshape(-1, ROWS, padded.shape[1] // UNIT, UNIT).any(3).any(1).int()
+    some = filled.amax(1)
+    ends = (filled.shape[1] - filled.flip(1).argmax(1)) * some
+    ranges = torch.stack([filled.argmax(1) * some, ends], 1).to(torch.int32)
+    return torch.stack([high, padded - high]), ranges
 
 
 def banded(matrix: Tensor, device: torch.device | str) -> Banded:

@@ -45,7 +45,7 @@ def peaks(spectrum: Tensor) -> tuple[Tensor, Tensor]:
         >>> from torchprim.kernels.salience import peaks
         >>> place, height = peaks(torch.tensor([[0.0], [1.0], [4.0], [2.0], [0.0]]))
         >>> round(place[1].item(), 3), round(height[1].item(), 3)
-        (2.167, 4.12)
+        (2.167, 4.117)
     """
     shift, height = _parabola(spectrum)
     return _bins(spectrum) + shift, height

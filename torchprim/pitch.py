@@ -92,7 +92,8 @@ def track_pitch(
     else:
         spectrum = stft(sound, geometry)
         weight = long_hpss(sound, spectrum=spectrum, geometry=geometry)
-        found = track(spectrum.abs(), geometry.bin_width, f_min, f_max, weight, marginals=marginals)
+        width = geometry.bin_width
+        found = track(spectrum.abs(), width, f_min, f_max, weight, marginals=marginals, salience=salience)
         pitches = pitch_grid(f_min, f_max, sound)
     return PitchTrack(
         times,

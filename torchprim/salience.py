@@ -8,8 +8,27 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from torchprim.kernels.banded_product import Banded, banded, banded_product
+from torchprim.kernels.row_median import row_median
+from torchprim.kernels.salience import comb_level, peak_axis, peaks, salience_inputs
+from torchprim.kernels.salience_mix import OFF_MEDIAN, REACH, mean_over_frames, salience_mix
+
+__all__ = [
+    "bin_loudness",
+    "comb_bins",
+    "comb_salience",
+    "harmonic_sum",
+    "inhibiting_combs",
+    "log_salience",
+    "loudness",
+    "mean_over_frames",
+    "peaks",
+    "pitch_grid",
+    "salience",
+]
+
 CENTS = 10  # distance of two candidate pitches
-_FLOOR = 0.03  # of a salience, relative to the mean over frames of the frames' maxima
+_TOP = 4500.0  # Hz, of a peak
 
 
 def pitch_grid(f_min: float, f_max: float, like: Tensor | None = None) -> Tensor:
@@ -32,37 +51,20 @@ def loudness(frequency: Tensor) -> Tensor:
     return 1.2589 * 12194**2 * f2.square() / (low * (f2 + 12194**2))
 
 
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept must serve with gradients, too
+def _gain(bins: int, bin_width: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return loudness(torch.arange(bins, dtype=dtype) * bin_width).to(device)
+
+
 def bin_loudness(spectrum: Tensor, bin_width: float) -> Tensor:
     """A-weighting of each bin of a spectrogram, `(F, 1)`."""
-    bins = torch.arange(spectrum.shape[-2], dtype=spectrum.dtype, device=spectrum.device)
-    return loudness(bins * bin_width)[:, None]
-
-
-def peaks(spectrum: Tensor) -> tuple[Tensor, Tensor]:
-    """Places in bins and heights of the local maxima over frequency, 0 where there is none.
-
-    A parabola through the log magnitudes of three bins (Smith and Serra 1987).
-
-    Args:
-        spectrum: `(..., F, N)`, not negative.
-
-    Returns:
-        Two tensors `(..., F, N)`: row k holds the peak at bin k + 1.
-    """
-    level = spectrum.clamp(min=1e-10).log()
-    level = torch.nn.functional.pad(level, (0, 0, 0, 2), value=math.log(1e-10))
-    below, here, above = level[..., :-2, :], level[..., 1:-1, :], level[..., 2:, :]
-    peak = (here >= below) & (here > above)
-    curvature = torch.where(peak, below - 2 * here + above, -1.0)
-    shift = torch.where(peak, 0.5 * (below - above) / curvature, 0.0)
-    height = torch.where(peak, (here - 0.25 * (below - above) * shift).exp(), 0.0)
-    bins = torch.arange(1, spectrum.shape[-2] + 1, dtype=spectrum.dtype, device=spectrum.device)[:, None]
-    return bins + shift, height
+    return _gain(spectrum.shape[-2], bin_width, spectrum.dtype, spectrum.device)[:, None]
 
 
 @lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what is kept must serve with gradients, too
-def _summation(f_min: float, f_max: float, top: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+@torch.inference_mode(False)
+def _summation(f_min: float, f_max: float, top: float, dtype: torch.dtype, device: torch.device) -> Banded:
     """Matrix `(P, places)` from peaks on a logarithmic axis from `f_min` to `top` to pitches."""
     pitches = len(pitch_grid(f_min, f_max))
     places = torch.arange(int(1200 * math.log2(top / f_min) / CENTS) + 1, dtype=torch.float64)
@@ -71,7 +73,7 @@ def _summation(f_min: float, f_max: float, top: float, dtype: torch.dtype, devic
     for h in range(1, 21):
         semitones = (distance - 1200 * math.log2(h) / CENTS).abs() * CENTS / 100
         matrix += 0.9 ** (h - 1) * torch.cos(math.pi / 2 * semitones.clamp(max=1)).square()
-    return matrix.to(dtype=dtype, device=device)
+    return banded(matrix.to(dtype), device)
 
 
 def harmonic_sum(
@@ -80,7 +82,7 @@ def harmonic_sum(
     f_min: float = 80.0,
     f_max: float = 1100.0,
     weight: Tensor | None = None,
-    top: float = 4500.0,
+    top: float = _TOP,
 ) -> Tensor:
     """Salience by harmonic summation of spectral peaks (Salamon and Gómez 2012).
 
@@ -99,22 +101,18 @@ def harmonic_sum(
     Returns:
         `(..., P, N)`, not negative, on `pitch_grid(f_min, f_max)`.
     """
-    magnitude = magnitude[..., : int(top / bin_width) + 2, :]
-    place, height = peaks(magnitude * bin_loudness(magnitude, bin_width))
-    height = torch.where(height > height.amax(-2, keepdim=True) * 1e-2, height, 0.0)
+    magnitude = magnitude[..., : _peak_bins(bin_width, top), :]
     if weight is not None:
-        shifted = torch.nn.functional.pad(weight[..., 1 : magnitude.shape[-2] + 1, :], (0, 0, 0, 1))
-        height = height * shifted[..., : magnitude.shape[-2], :]
+        weight = weight[..., : magnitude.shape[-2], :]
     matrix = _summation(f_min, f_max, top, magnitude.dtype, magnitude.device)
-    places = matrix.shape[1]
-    place = (torch.log2(place * (bin_width / f_min)) * (1200 / CENTS)).round()
-    found = (height > 0) & (place >= 0) & (place < places)
-    # The slope of x^1.1 is 0 at 0, but automatic differentiation makes NaN of it through the logarithm.
-    strength = torch.where(found, torch.where(found, height, 1.0) ** 1.1, 0.0)
-    axis = strength.new_zeros(*strength.shape[:-2], places, strength.shape[-1])
-    axis = axis.scatter_add(-2, place.clamp(0, places - 1).long(), strength)
-    salience = matrix @ axis
-    return (salience - 0.3 * salience.median(-1, keepdim=True).values).clamp(min=0)
+    heard = magnitude * bin_loudness(magnitude, bin_width)
+    total = banded_product(matrix, peak_axis(heard, weight, bin_width / f_min, matrix.depth))
+    return (total - OFF_MEDIAN * row_median(total)[..., None]).clamp(min=0)
+
+
+def _peak_bins(bin_width: float, top: float) -> int:
+    """Number of bins that peaks are sought in."""
+    return int(top / bin_width) + 2
 
 
 def _main_lobe(offset: Tensor) -> Tensor:
@@ -137,6 +135,15 @@ def inhibiting_combs(
         comb += 0.9 ** (h - 1) * (_main_lobe(place - h * pitch) - 0.3 * between)
     total = comb.clamp(min=0).sum(-1, keepdim=True)
     return (comb / torch.where(total > 0, total, 1.0)).to(dtype=dtype, device=device)
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)
+def _inhibition(
+    bins: int, bin_width: float, f_min: float, f_max: float, dtype: torch.dtype, device: torch.device
+) -> Banded:
+    """`inhibiting_combs`, made ready for products."""
+    return banded(inhibiting_combs(bins, bin_width, f_min, f_max, dtype, torch.device("cpu")), device)
 
 
 def comb_bins(bins: int, bin_width: float) -> int:
@@ -170,20 +177,11 @@ def comb_salience(
     """
     bins = comb_bins(magnitude.shape[-2], bin_width)
     magnitude = magnitude[..., :bins, :]
-    # A root has no slope at 0; the offset, -120 dB of the loudest bin, changes nothing else.
-    level = (magnitude * bin_loudness(magnitude, bin_width) + 1e-6).sqrt() - 1e-3
     if weight is not None:
-        level = level * weight[..., :bins, :]
-    matrix = inhibiting_combs(bins, bin_width, f_min, f_max, magnitude.dtype, magnitude.device)
-    return mean_over_frames((matrix @ level).clamp(min=0), 2)
-
-
-def mean_over_frames(value: Tensor, reach: int) -> Tensor:
-    """Mean over 2 reach + 1 frames (last dimension); fewer at the ends."""
-    window = 2 * reach + 1
-    rows = value.reshape(-1, 1, value.shape[-1])
-    rows = torch.nn.functional.avg_pool1d(rows, window, 1, reach, count_include_pad=False)
-    return rows.reshape(value.shape)
+        weight = weight[..., :bins, :]
+    level = comb_level(magnitude * bin_loudness(magnitude, bin_width), weight)
+    matrix = _inhibition(bins, bin_width, f_min, f_max, magnitude.dtype, magnitude.device)
+    return mean_over_frames(banded_product(matrix, level).clamp(min=0), REACH)
 
 
 def salience(
@@ -208,14 +206,30 @@ def salience(
     Returns:
         `(..., P, N)`, positive, on `pitch_grid(f_min, f_max)`.
     """
-    magnitude = magnitude[..., : comb_bins(magnitude.shape[-2], bin_width), :]
-    if weight is not None:
-        weight = weight[..., : magnitude.shape[-2], :].clamp(min=1e-6).sqrt().sqrt()
-    one = _relative(harmonic_sum(magnitude, bin_width, f_min, f_max, weight))
-    two = _relative(comb_salience(magnitude, bin_width, f_min, f_max, weight))
-    return ((4 * one.log() + 3 * two.log()) / 7).exp()
+    return log_salience(magnitude, bin_width, f_min, f_max, weight).exp()
 
 
-def _relative(value: Tensor) -> Tensor:
-    level = value.amax(-2, keepdim=True).mean(-1, keepdim=True)
-    return value / torch.where(level > 0, level, 1.0) + _FLOOR
+def log_salience(
+    magnitude: Tensor,
+    bin_width: float,
+    f_min: float = 80.0,
+    f_max: float = 1100.0,
+    weight: Tensor | None = None,
+    sharpness: float = 1.0,
+) -> Tensor:
+    """`sharpness` times the logarithm of `salience`, with the same arguments.
+
+    Magnitude and weight are read once, for the peaks of the one and the levels of the other; each
+    salience is one matrix product; a last step puts them together.
+    """
+    bins = comb_bins(magnitude.shape[-2], bin_width)
+    magnitude = magnitude[..., :bins, :]
+    weight = None if weight is None else weight[..., :bins, :]
+    like = (magnitude.dtype, magnitude.device)
+    summation = _summation(f_min, f_max, _TOP, *like)
+    gain = _gain(bins, bin_width, *like)
+    peak_bins = _peak_bins(bin_width, _TOP)
+    axis, level = salience_inputs(magnitude, gain, weight, bin_width / f_min, peak_bins, summation.depth)
+    total = banded_product(summation, axis)
+    combs = banded_product(_inhibition(bins, bin_width, f_min, f_max, *like), level)
+    return salience_mix(total, row_median(total), combs, sharpness * 4 / 7, sharpness * 3 / 7)

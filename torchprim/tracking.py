@@ -10,7 +10,7 @@ from torch import Tensor
 from torchprim.kernels.forward_backward import forward_backward
 from torchprim.kernels.harmonic_comb import harmonic_comb
 from torchprim.kernels.viterbi import viterbi
-from torchprim.salience import comb_bins, inhibiting_combs, pitch_grid, salience
+from torchprim.salience import comb_bins, inhibiting_combs, log_salience, pitch_grid
 from torchprim.voicing import voicing_score
 
 SHARPNESS = 2.8  # of the emission, times the log of the salience: frames do not err independently
@@ -23,7 +23,7 @@ class Track(NamedTuple):
     f0: Tensor  # (..., N) in Hz
     score: Tensor  # (..., N), log odds of voice
     comb: Tensor  # (..., F, N) in [0, 1]
-    salience: Tensor  # (..., P, N)
+    salience: Tensor | None  # (..., P, N)
     marginals: Tensor | None  # (..., P, N)
 
 
@@ -45,6 +45,7 @@ def track(
     width: float = COMB_WIDTH,
     soft: bool = False,
     marginals: bool = False,
+    salience: bool = False,
 ) -> Track:
     """Salience, path, comb and voicing of the most salient voice.
 
@@ -61,6 +62,7 @@ def track(
         width: of the comb's teeth in Hz.
         soft: use all paths instead of the best one.
         marginals: compute the marginals although the best path is used.
+        salience: give the salience, too.
 
     Returns:
         A `Track`.
@@ -68,21 +70,21 @@ def track(
     bins = magnitude.shape[-2]
     # Nothing may depend on the level: all is relative to the loudest bin.
     loudest = magnitude.amax((-2, -1), keepdim=True)
-    relative = magnitude / torch.where(loudest > 0, loudest, 1.0)
-    strength = salience(relative, bin_width, f_min, f_max, weight)
-    emission = SHARPNESS * strength.log()
-    pitches = pitch_grid(f_min, f_max, magnitude)
     read = comb_bins(bins, bin_width)
+    relative = magnitude[..., :read, :] / torch.where(loudest > 0, loudest, 1.0)
+    emission = log_salience(relative, bin_width, f_min, f_max, weight, SHARPNESS)
+    pitches = pitch_grid(f_min, f_max, magnitude)
     teeth = inhibiting_combs(read, bin_width, f_min, f_max, magnitude.dtype, magnitude.device)
     combs = harmonic_comb(pitches, torch.ones_like(pitches), bins, bin_width, width)  # F, P
     chances = forward_backward(emission) if soft or marginals else None
     if soft:
         path = chances.argmax(-2)
-        comb, teeth = combs @ chances, teeth.t() @ chances
+        comb, teeth, named = combs @ chances, teeth.t() @ chances, None
     else:
-        path = viterbi(emission)
-        comb, teeth = _columns(combs, path), _columns(teeth.t().contiguous(), path)
-    score = voicing_score(relative, bin_width, comb, teeth, weight)
+        path = named = viterbi(emission)
+        comb, teeth = _columns(combs, path), teeth.t().contiguous()
+    score = voicing_score(relative, bin_width, bins, comb, teeth, named, weight)
+    strength = (emission / SHARPNESS).exp() if salience else None
     return Track(pitches[path], score, comb, strength, chances)
 
 

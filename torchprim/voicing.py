@@ -5,15 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchprim.kernels.salience_mix import mean_over_frames
+from torchprim.kernels.voicing_sums import voicing_sums
 from torchprim.primitives.high_pass import high_pass
-from torchprim.salience import bin_loudness, mean_over_frames
+from torchprim.salience import bin_loudness
 
 _REACH = 4  # frames on either side that are averaged
 _CUT = 220.0  # Hz; bass and drums lie below
 
 
 def voicing_score(
-    magnitude: Tensor, bin_width: float, comb: Tensor, teeth: Tensor, weight: Tensor | None = None
+    magnitude: Tensor,
+    bin_width: float,
+    bins: int,
+    comb: Tensor,
+    teeth: Tensor,
+    path: Tensor | None = None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Log odds of voice: 4 c + 3.25 s + 0.9 log(0.01 + e) - b, averaged over 9 frames.
 
@@ -24,30 +32,30 @@ def voicing_score(
     of the power (tuning half of MUSDB18 previews) and to human labels (MIR-1K, abjones).
 
     Args:
-        magnitude: `(..., F, N)`, the loudest bin near 1.
+        magnitude: `(..., K, N)`, the lowest K bins, relative to the loudest of all.
         bin_width: distance of two bins in Hz.
+        bins: number of bins of the whole spectrogram.
         comb: `(..., F, N)`, the mask at the harmonics of each frame's pitch.
-        teeth: `(..., K, N)`, the inhibiting comb of each frame's pitch, for the lowest K bins.
+        teeth: `(..., K, N)`, the inhibiting comb of each frame's pitch; with a path, `(K, P)`.
+        path: `(..., N)`, which column of the teeth is each frame's, or None.
         weight: `(..., F, N)` in [0, 1], how far each bin may be the voice.
 
     Returns:
         `(..., N)`; 0 means as likely as not.
     """
-    bins, read = magnitude.shape[-2], teeth.shape[-2]
+    read = magnitude.shape[-2]
     rate = 2 * bin_width * max(1, bins - 1)
-    gain = high_pass(bins, rate, min(_CUT, rate / 4), like=magnitude)[:read]
-    magnitude, comb = magnitude[..., :read, :], comb[..., :read, :]
-    heard = magnitude * bin_loudness(magnitude, bin_width)
-    on = (teeth.clamp(min=0) * heard).sum(-2)
-    between = (-teeth.clamp(max=0) * heard).sum(-2)
+    gain = high_pass(bins, rate, min(_CUT, rate / 4), like=magnitude)[:read, 0]
+    loudness = bin_loudness(magnitude, bin_width)[:, 0]
+    weighted = weight is not None
+    weight = weight[..., :read, :] if weighted else None
+    sums = voicing_sums(magnitude, weight, comb[..., :read, :], teeth, path, loudness, gain)
+    on, between, power, under, sung = sums.unbind(-2)
     contrast = 1 - _ratio(between, on)
-    power = (magnitude * gain).square()
-    under = comb * power
-    share = _ratio(under.sum(-2), power.sum(-2))
-    sung = (under if weight is None else under * weight[..., :read, :]).sum(-2)
+    share = _ratio(under, power)
     # -90 dB of the loudest bin: rounding noise about a constant is no song.
     loud = sung / (sung.mean(-1, keepdim=True) + 1e-9)
-    bias = 4.25 if weight is None else 3.25
+    bias = 3.25 if weighted else 4.25
     return mean_over_frames(4 * contrast + 3.25 * share + 0.9 * (0.01 + loud).log() - bias, _REACH)
 
 

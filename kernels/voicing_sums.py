@@ -1,0 +1,182 @@
+"""What a comb holds of each frame: the sums over frequency that a voicing score is made of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from torchprim.kernels.dispatch import takes_kernel
+
+SUMS = 5
+
+
+def _dense(teeth: Tensor, path: Tensor | None) -> Tensor:
+    """Teeth of each frame, `(..., K, N)`."""
+    if path is None:
+        return teeth
+    return teeth.index_select(1, path.reshape(-1)).reshape(-1, *path.shape).movedim(0, -2)
+
+
+def reference(
+    magnitude: Tensor,
+    weight: Tensor | None,
+    comb: Tensor,
+    teeth: Tensor,
+    path: Tensor | None,
+    loudness: Tensor,
+    gain: Tensor,
+) -> Tensor:
+    """The sums one after the other."""
+    teeth = _dense(teeth, path)
+    heard = magnitude * loudness[:, None]
+    power = (magnitude * gain[:, None]).square()
+    under = comb * power
+    sung = under if weight is None else under * weight
+    parts = (teeth.clamp(min=0) * heard, -teeth.clamp(max=0) * heard, power, under, sung)
+    return torch.stack([part.sum(-2) for part in parts], -2)
+
+
+def reference_gradients(
+    gradient: Tensor,
+    magnitude: Tensor,
+    weight: Tensor | None,
+    comb: Tensor,
+    teeth: Tensor,
+    path: Tensor | None,
+    loudness: Tensor,
+    gain: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients to magnitude, weight, comb and, where they are given frame by frame, teeth."""
+    on, between, power, under, sung = gradient[..., None, :].unbind(-3)
+    dense = _dense(teeth, path)
+    lit = magnitude * gain[:, None] ** 2
+    to_comb = under + (sung if weight is None else sung * weight)
+    d_heard = on * dense.clamp(min=0) - between * dense.clamp(max=0)
+    d_magnitude = d_heard * loudness[:, None] + 2 * lit * (power + comb * to_comb)
+    d_weight = magnitude.new_empty(0) if weight is None else comb * lit * magnitude * sung
+    d_comb = lit * magnitude * to_comb
+    if path is not None:
+        return d_magnitude, d_weight, d_comb, magnitude.new_empty(0)
+    slope = torch.where(dense >= 0, on, 0.0) - torch.where(dense <= 0, between, 0.0)
+    return d_magnitude, d_weight, d_comb, magnitude * loudness[:, None] * slope
+
+
+def _tensors(*tensors: Tensor | None) -> list[Tensor]:
+    return [t for t in tensors if t is not None]
+
+
+@torch.library.custom_op("torchprim::voicing_sums", mutates_args=())
+def _sums(
+    magnitude: Tensor,
+    weight: Tensor | None,
+    comb: Tensor,
+    teeth: Tensor,
+    path: Tensor | None,
+    loudness: Tensor,
+    gain: Tensor,
+) -> Tensor:
+    arguments = (magnitude, weight, comb, teeth, path, loudness, gain)
+    if takes_kernel(*_tensors(*arguments)):
+        from torchprim.kernels import voicing_sums_triton
+
+        return voicing_sums_triton.forward(*arguments)
+    return reference(*arguments)
+
+
+@_sums.register_fake
+def _(magnitude, weight, comb, teeth, path, loudness, gain):
+    return magnitude.new_empty(*magnitude.shape[:-2], SUMS, magnitude.shape[-1])
+
+
+@torch.library.custom_op("torchprim::voicing_sums_backward", mutates_args=())
+def _sums_backward(
+    gradient: Tensor,
+    magnitude: Tensor,
+    weight: Tensor | None,
+    comb: Tensor,
+    teeth: Tensor,
+    path: Tensor | None,
+    loudness: Tensor,
+    gain: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    arguments = (gradient, magnitude, weight, comb, teeth, path, loudness, gain)
+    if takes_kernel(*_tensors(*arguments)):
+        from torchprim.kernels import voicing_sums_triton
+
+        return voicing_sums_triton.backward(*arguments)
+    return reference_gradients(*arguments)
+
+
+@_sums_backward.register_fake
+def _(gradient, magnitude, weight, comb, teeth, path, loudness, gain):
+    def like():
+        return magnitude.new_empty(magnitude.shape)
+
+    def none():
+        return magnitude.new_empty(0)
+
+    return like(), none() if weight is None else like(), like(), like() if path is None else none()
+
+
+def _remember(ctx, inputs, output):
+    ctx.given = [x is not None for x in inputs]
+    ctx.save_for_backward(*_tensors(*inputs))
+
+
+def _gradients(ctx, gradient):
+    saved = iter(ctx.saved_tensors)
+    inputs = [next(saved) if given else None for given in ctx.given]
+    d_magnitude, d_weight, d_comb, d_teeth = _sums_backward(gradient, *inputs)
+    weighted, dense = inputs[1] is not None, inputs[4] is None
+    return d_magnitude, d_weight if weighted else None, d_comb, d_teeth if dense else None, None, None, None
+
+
+_sums.register_autograd(_gradients, setup_context=_remember)
+
+
+def voicing_sums(
+    magnitude: Tensor,
+    weight: Tensor | None,
+    comb: Tensor,
+    teeth: Tensor,
+    path: Tensor | None,
+    loudness: Tensor,
+    gain: Tensor,
+) -> Tensor:
+    """Sums over frequency: A l relu(t), A l relu(-t), B, B c and B c w, with B = (A g)².
+
+    Args:
+        magnitude: A, `(..., K, N)`.
+        weight: w, `(..., K, N)`, or None for 1.
+        comb: c, `(..., K, N)`.
+        teeth: t, `(..., K, N)`; with a path, `(K, P)`, the column of each frame being named by it.
+        path: `(..., N)`, of whole numbers below P, or None.
+        loudness: l, `(K,)`.
+        gain: g, `(K,)`.
+
+    Returns:
+        `(..., 5, N)`. Gradients flow to magnitude, weight, comb, and to teeth where there is no path.
+
+    Raises:
+        ValueError: for shapes that do not fit, and for teeth that need a gradient beside a path.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.kernels.voicing_sums import voicing_sums
+        >>> one = torch.ones(3, 1)
+        >>> teeth = torch.tensor([[1.0], [-0.5], [1.0]])
+        >>> voicing_sums(2 * one, None, 0.5 * one, teeth, None, one[:, 0], one[:, 0]).flatten().tolist()
+        [4.0, 1.0, 12.0, 6.0, 6.0]
+    """
+    shape = magnitude.shape
+    fits = comb.shape == shape and (weight is None or weight.shape == shape)
+    if path is None:
+        fits = fits and teeth.shape == shape
+    else:
+        fits = fits and path.shape == (*shape[:-2], shape[-1]) and teeth.shape[:-1] == shape[-2:-1]
+    if not fits or loudness.shape != shape[-2:-1] or gain.shape != shape[-2:-1]:
+        sizes = [None if x is None else tuple(x.shape) for x in (weight, comb, teeth, path, loudness, gain)]
+        raise ValueError(f"weight, comb, teeth, path, loudness, gain do not fit {tuple(shape)}, got {sizes}")
+    if path is not None and teeth.requires_grad:
+        raise ValueError("teeth receive no gradient beside a path; give those of each frame")
+    return _sums(magnitude, weight, comb, teeth, path, loudness, gain)

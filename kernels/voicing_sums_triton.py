@@ -1,0 +1,190 @@
+"""Sums for a voicing score on a GPU: magnitude, weight and comb are read once.
+
+For 16 x 373 x 2,584: three times 62 MB, 0.043 ms at 4.3 TB/s; the teeth come from a table of 0.7 MB that
+stays in L2, at columns that neighbouring frames nearly share. In single operations it is some twenty passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from torchprim.kernels.launch import Configuration
+
+FORWARD = {"BLOCK_F": 16, "BLOCK_N": 32}
+BACKWARD = {"BLOCK_F": 8, "BLOCK_N": 128}
+WARPS = 4
+
+
+@triton.jit
+def _read(ptr, row, k, n, bins, frames):
+    inside = (k < bins)[:, None] & (n < frames)[None, :]
+    return tl.load(ptr + k[:, None] * row + n[None, :], mask=inside, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _column(path_ptr, item, n, frames, NAMED: tl.constexpr):
+    """Which column of the teeth belongs to each frame."""
+    if NAMED:
+        return tl.load(path_ptr + item * frames + n, mask=n < frames, other=0).to(tl.int32)
+    else:
+        return n
+
+
+@triton.jit
+def _forward(
+    magnitude_ptr, weight_ptr, comb_ptr, teeth_ptr, path_ptr, loudness_ptr, gain_ptr, out_ptr,
+    magnitude_item, magnitude_row, weight_item, weight_row, comb_item, comb_row, teeth_item, teeth_row,
+    bins, frames,
+    WEIGHTED: tl.constexpr, NAMED: tl.constexpr, BLOCK_F: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    item = tl.program_id(1).to(tl.int64)
+    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    magnitude_ptr += item * magnitude_item
+    weight_ptr += item * weight_item
+    comb_ptr += item * comb_item
+    teeth_ptr += item * teeth_item
+    column = _column(path_ptr, item, n, frames, NAMED)
+    on = tl.zeros((BLOCK_F, BLOCK_N), dtype=tl.float32)
+    between = tl.zeros((BLOCK_F, BLOCK_N), dtype=tl.float32)
+    whole = tl.zeros((BLOCK_F, BLOCK_N), dtype=tl.float32)
+    under = tl.zeros((BLOCK_F, BLOCK_N), dtype=tl.float32)
+    sung = tl.zeros((BLOCK_F, BLOCK_N), dtype=tl.float32)
+    for first in range(0, bins, BLOCK_F):
+        k = first + tl.arange(0, BLOCK_F)
+        inside = (k < bins)[:, None] & (n < frames)[None, :]
+        magnitude = _read(magnitude_ptr, magnitude_row, k, n, bins, frames)
+        teeth = tl.load(teeth_ptr + k[:, None] * teeth_row + column[None, :], mask=inside, other=0.0)
+        heard = magnitude * tl.load(loudness_ptr + k, mask=k < bins, other=0.0)[:, None]
+        on += tl.maximum(teeth, 0.0) * heard
+        between += tl.maximum(-teeth, 0.0) * heard
+        power = magnitude * tl.load(gain_ptr + k, mask=k < bins, other=0.0)[:, None]
+        power *= power
+        whole += power
+        power *= _read(comb_ptr, comb_row, k, n, bins, frames)
+        under += power
+        if WEIGHTED:
+            sung += power * _read(weight_ptr, weight_row, k, n, bins, frames)
+    out_ptr += item * 5 * frames + n
+    tl.store(out_ptr, tl.sum(on, 0), mask=n < frames)
+    tl.store(out_ptr + frames, tl.sum(between, 0), mask=n < frames)
+    tl.store(out_ptr + 2 * frames, tl.sum(whole, 0), mask=n < frames)
+    tl.store(out_ptr + 3 * frames, tl.sum(under, 0), mask=n < frames)
+    tl.store(out_ptr + 4 * frames, tl.sum(sung if WEIGHTED else under, 0), mask=n < frames)
+
+
+@triton.jit
+def _backward(
+    gradient_ptr, magnitude_ptr, weight_ptr, comb_ptr, teeth_ptr, path_ptr, loudness_ptr, gain_ptr,
+    d_magnitude_ptr, d_weight_ptr, d_comb_ptr, d_teeth_ptr,
+    magnitude_item, magnitude_row, weight_item, weight_row, comb_item, comb_row, teeth_item, teeth_row,
+    bins, frames,
+    WEIGHTED: tl.constexpr, NAMED: tl.constexpr, BLOCK_F: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    item = tl.program_id(2).to(tl.int64)
+    k = tl.program_id(1) * BLOCK_F + tl.arange(0, BLOCK_F)
+    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    inside = (k < bins)[:, None] & (n < frames)[None, :]
+    here = item * bins * frames + k[:, None] * frames + n[None, :]
+    gradient_ptr += item * 5 * frames + n
+    on = tl.load(gradient_ptr, mask=n < frames, other=0.0)[None, :]
+    between = tl.load(gradient_ptr + frames, mask=n < frames, other=0.0)[None, :]
+    whole = tl.load(gradient_ptr + 2 * frames, mask=n < frames, other=0.0)[None, :]
+    under = tl.load(gradient_ptr + 3 * frames, mask=n < frames, other=0.0)[None, :]
+    sung = tl.load(gradient_ptr + 4 * frames, mask=n < frames, other=0.0)[None, :]
+
+    column = _column(path_ptr, item, n, frames, NAMED)
+    teeth_ptr += item * teeth_item + k[:, None] * teeth_row + column[None, :]
+    teeth = tl.load(teeth_ptr, mask=inside, other=0.0)
+    loudness = tl.load(loudness_ptr + k, mask=k < bins, other=0.0)[:, None]
+    gain = tl.load(gain_ptr + k, mask=k < bins, other=0.0)[:, None]
+    magnitude = _read(magnitude_ptr + item * magnitude_item, magnitude_row, k, n, bins, frames)
+    comb = _read(comb_ptr + item * comb_item, comb_row, k, n, bins, frames)
+    lit = magnitude * gain * gain
+    to_comb = under + sung
+    if WEIGHTED:
+        weight = _read(weight_ptr + item * weight_item, weight_row, k, n, bins, frames)
+        to_comb = under + sung * weight
+        tl.store(d_weight_ptr + here, comb * lit * magnitude * sung, mask=inside)
+    d_heard = on * tl.maximum(teeth, 0.0) + between * tl.maximum(-teeth, 0.0)
+    tl.store(d_magnitude_ptr + here, d_heard * loudness + 2 * lit * (whole + comb * to_comb), mask=inside)
+    tl.store(d_comb_ptr + here, lit * magnitude * to_comb, mask=inside)
+    if not NAMED:
+        slope = tl.where(teeth >= 0, on, 0.0) - tl.where(teeth <= 0, between, 0.0)
+        tl.store(d_teeth_ptr + here, magnitude * loudness * slope, mask=inside)
+
+
+def _rows(x: Tensor) -> tuple[Tensor, int, int]:
+    """Items in one dimension, and the distances of two items and of two rows; frames lie side by side."""
+    x = x if x.stride(-1) == 1 else x.contiguous()
+    x = x.reshape(-1, *x.shape[-2:])
+    return x, x.stride(0), x.stride(1)
+
+
+def _arguments(magnitude, weight, comb, teeth, path, loudness, gain):
+    """Tensors, their distances and what is constant, as both kernels take them."""
+    bins, frames = magnitude.shape[-2:]
+    weighted, named = weight is not None, path is not None
+    magnitude, *distances = _rows(magnitude)
+    weight, *weight_distances = _rows(weight) if weighted else (magnitude, 0, 0)
+    comb, *comb_distances = _rows(comb)
+    if named:
+        teeth, path = teeth.contiguous(), path.contiguous()
+        teeth_distances = (0, teeth.stride(0))
+    else:
+        (teeth, *teeth_distances), path = _rows(teeth), magnitude
+    tensors = (magnitude, weight, comb, teeth, path, loudness.contiguous(), gain.contiguous())
+    numbers = (*distances, *weight_distances, *comb_distances, *teeth_distances, bins, frames)
+    return tensors, numbers, {"WEIGHTED": weighted, "NAMED": named}
+
+
+def forward(magnitude, weight, comb, teeth, path, loudness, gain) -> Tensor:
+    """As `voicing_sums.reference`."""
+    *batch, _, frames = magnitude.shape
+    out = torch.empty(*batch, 5, frames, dtype=torch.float32, device=magnitude.device)
+    if out.numel():
+        tensors, numbers, constants = _arguments(magnitude, weight, comb, teeth, path, loudness, gain)
+        grid = (triton.cdiv(frames, FORWARD["BLOCK_N"]), len(tensors[0]))
+        _forward[grid](*tensors, out, *numbers, **constants, **FORWARD, num_warps=WARPS)
+    return out
+
+
+def backward(
+    gradient, magnitude, weight, comb, teeth, path, loudness, gain
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """As `voicing_sums.reference_gradients`."""
+    bins, frames = magnitude.shape[-2:]
+    given = (True, weight is not None, True, path is None)
+    results = tuple(
+        torch.empty(magnitude.shape if each else (0,), dtype=torch.float32, device=magnitude.device)
+        for each in given
+    )
+    if magnitude.numel():
+        tensors, numbers, constants = _arguments(magnitude, weight, comb, teeth, path, loudness, gain)
+        grid = (triton.cdiv(frames, BACKWARD["BLOCK_N"]), triton.cdiv(bins, BACKWARD["BLOCK_F"]))
+        _backward[(*grid, len(tensors[0]))](
+            gradient.contiguous(), *tensors, *results, *numbers, **constants, **BACKWARD, num_warps=WARPS
+        )  # fmt: skip
+    return results
+
+
+def configurations() -> Iterator[Configuration]:
+    """All that can be launched."""
+    strides = [f"{x}_{step}" for x in ("magnitude", "weight", "comb", "teeth") for step in ("item", "row")]
+    scalars = dict.fromkeys((*strides, "bins", "frames"), "i32")
+    read = [f"{x}_ptr" for x in ("magnitude", "weight", "comb", "teeth", "path", "loudness", "gain")]
+    written = [f"d_{x}_ptr" for x in ("magnitude", "weight", "comb", "teeth")]
+    launches = (
+        (_forward, (*read, "out_ptr"), FORWARD),
+        (_backward, ("gradient_ptr", *read, *written), BACKWARD),
+    )
+    for kernel, names, blocks in launches:
+        for weighted in (True, False):
+            for named in (True, False):
+                tensors = dict.fromkeys(names, "*fp32") | {"path_ptr": "*i64" if named else "*fp32"}
+                constants = {"WEIGHTED": weighted, "NAMED": named} | blocks
+                yield Configuration(kernel, tensors | scalars, constants, WARPS, common=weighted)
