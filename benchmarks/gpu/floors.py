@@ -129,8 +129,8 @@ def istft(s: Scene) -> list[Phase]:
 
 
 def grams(items: int, points: int, dimensions: int) -> list[Phase]:
-    """Gram matrices from one read of a float32 embedding, labels and weights."""
-    read = items * points * (4 * dimensions + 8)
+    """Gram matrices from one read of a bf16 output, boolean labels and weights."""
+    read = items * points * (2 * dimensions + 5)
     return [Phase(bytes=read, float32=2 * items * points * dimensions * (dimensions + 2))]
 
 
