@@ -15,23 +15,22 @@ from torchprim.networks.heads import NetworkOutput, unit_mask
 class UNet(nn.Module):
     """Strided convolutions down, transposed ones up, and what was seen on the way down added.
 
-        Every halving of frequency and frames is a convolution of stride 2; adding rather than stacking the
-        skipped maps halves the work on the way up. Group normalisation with one group knows nothing of the
-        batch, so that training on several devices equals training on one. The last step goes from the first
-        halving straight to the heads. A gain and an offset of each bin, before and behind, tell frequencies
-        apart, which convolutions alone cannot.
+    Every halving of frequency and frames is a convolution of stride 2; adding rather than stacking the
+    skipped maps halves the work on the way up. Group normalisation with one group knows nothing of the
+    batch, so that training on several devices equals training on one. The last step goes from the first
+    halving straight to the heads. A gain and an offset of each bin, before and behind, tell frequencies
+    apart, which convolutions alone cannot.
 
-        Args:
-            config: with `kind="unet"`.
+    Args:
+        config: with `kind="unet"`.
 
-        Example:
-            >>> import torch
-            >>> from torchprim.networks.bands import Bands
-    from torchprim.networks.config import NetworkConfig
-            >>> from torchprim.networks.unet import UNet
-            >>> network = UNet(NetworkConfig(kind="unet", layers=3, channels=4, heads=("mask",)))
-            >>> network(torch.rand(2, 1025, 7)).mask.shape
-            torch.Size([2, 1025, 7])
+    Example:
+        >>> import torch
+        >>> from torchprim.networks.config import NetworkConfig
+        >>> from torchprim.networks.unet import UNet
+        >>> network = UNet(NetworkConfig(kind="unet", layers=3, channels=4, heads=("mask",)))
+        >>> network(torch.rand(2, 1025, 7)).mask.shape
+        torch.Size([2, 1025, 7])
     """
 
     def __init__(self, config: NetworkConfig) -> None:
