@@ -92,7 +92,20 @@ def spacing(x: Tensor) -> int:
 
 def by_frames(x: Tensor) -> bool:
     """Whether a frame's bins are neighbours in memory: the transform leaves spectrograms like that."""
-    return not spacing(x) and bool(spacing(x.mT))
+    return x.dim() > 1 and not spacing(x) and bool(spacing(x.mT))
+
+
+def in_one_order(masks: Sequence[Tensor]) -> tuple[bool, int, tuple[Tensor, ...]]:
+    """Whether the masks lie by frames (they are then turned), the distance of neighbours, and the masks.
+
+    The first mask decides; what lies otherwise is copied.
+    """
+    turn = by_frames(masks[0])
+    turned = [mask.mT if turn else mask for mask in masks]
+    step = spacing(turned[0])
+    if not step or any(spacing(mask) != step for mask in turned):
+        step, turned = 1, [mask.contiguous() for mask in turned]
+    return turn, step, tuple(turned)
 
 
 def empty_like(x: Tensor) -> Tensor:

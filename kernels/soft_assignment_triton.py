@@ -7,6 +7,7 @@ a bin take 0.08 ms and hide behind the reads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -15,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.soft_assignment import by_frames, empty_like, empty_spectrum_like, spacing
+from torchprim.kernels.soft_assignment import by_frames, empty_like, empty_spectrum_like, in_one_order
 
 # Where masks and spectrum lie in one order, a block is a stretch of memory. Where the spectrum lies frame
 # by frame and the masks bin by bin, it is a tile, and turning it over costs a pass through shared memory.
@@ -135,21 +136,17 @@ class _Arranged:
     """Masks as they lie, and what else a program must know of the order of everything."""
 
     def __init__(self, masks: Sequence[Tensor], spectrum: Tensor | None) -> None:
-        self.masks_by_frames = by_frames(masks[0])
+        self.masks_by_frames, step, self.masks = in_one_order(masks)
         self.spectrum_by_frames = spectrum is not None and by_frames(spectrum[..., 0])
-        turned = [mask.mT if self.masks_by_frames else mask for mask in masks]
-        self.spacing = spacing(turned[0])
-        if not self.spacing or any(spacing(mask) != self.spacing for mask in turned):
-            self.spacing, turned = 1, [mask.contiguous() for mask in turned]
-        self.masks = tuple(turned)
         crossed = spectrum is not None and self.masks_by_frames != self.spectrum_by_frames
-        count, (rows, columns) = masks[0].numel(), turned[0].shape[-2:]
-        block, side = SIZES["BLOCK"], SIZES["SIDE"]
+        rows, columns = 1, masks[0].numel()
         if crossed:
-            self.grid = (triton.cdiv(columns, side), triton.cdiv(rows, side), count // max(1, rows * columns))
+            rows, columns = self.masks[0].shape[-2:]
+            items = masks[0].numel() // max(1, rows * columns)
+            self.grid = (triton.cdiv(columns, SIZES["SIDE"]), triton.cdiv(rows, SIZES["SIDE"]), items)
         else:
-            self.grid, rows, columns = (triton.cdiv(count, block),), 1, count
-        self.sizes = (rows, columns, self.spacing)
+            self.grid = (triton.cdiv(columns, SIZES["BLOCK"]), 1, 1)
+        self.sizes = (rows, columns, step)
         self.constants = {"D": len(masks), "CROSSED": crossed, **SIZES}
 
     def bins(self, x: Tensor) -> Tensor:
@@ -198,8 +195,7 @@ def backward(
     if of_spectrum and to_vocals is None:
         to_give.zero_()
     placed = _Arranged(masks, spectrum)
-    programs = placed.grid[0] if len(placed.grid) == 1 else placed.grid[0] * placed.grid[1] * placed.grid[2]
-    shares = torch.empty(programs, count + 1, dtype=torch.float32, device=masks[0].device)
+    shares = torch.empty(math.prod(placed.grid), count + 1, dtype=torch.float32, device=masks[0].device)
     if masks[0].numel():
         unused = masks[0]
         words = [unused if x is None else placed.words(x) for x in (to_vocals, spectrum, to_give)]

@@ -6,6 +6,9 @@ import torch
 from sklearn.metrics import silhouette_samples
 
 import torchprim as tp
+from tests.kernel_tools import DEVICE, runs_kernels
+from torchprim.kernels import loudest, silhouette, soft_assignment
+from torchprim.kernels.dispatch import forced_kernels
 
 
 @pytest.fixture
@@ -103,6 +106,39 @@ def test_gradcheck(generator):
         return tp.confidence_measure(m, magnitude, w, b, n_points=None, share=1.0).confidence
 
     assert torch.autograd.gradcheck(measure, (masks, weights, beta))
+
+
+@runs_kernels
+@pytest.mark.parametrize("by_frames", [False, True])
+def test_kernels_give_the_same_confidence_and_gradients(masks, magnitude, by_frames, monkeypatch, poisoned):
+    if by_frames:
+        masks, magnitude = ([x.mT.contiguous().mT for x in masks], magnitude.mT.contiguous().mT)
+
+    def measure():
+        leaves = [x.float().to(DEVICE).requires_grad_() for x in (torch.tensor(WEIGHTS), *masks)]
+        beta = torch.tensor(2.5, device=DEVICE, requires_grad=True)
+        got = tp.confidence_measure(
+            leaves[1:], magnitude.float().to(DEVICE), leaves[0], beta, n_points=None, share=0.03
+        )
+        return [*got, *torch.autograd.grad(got.confidence.sum(), [beta, *leaves])]
+
+    # The references, in double precision, on whichever device.
+    leaves = [x.double().requires_grad_() for x in (torch.tensor(WEIGHTS), *masks)]
+    beta = torch.tensor(2.5, dtype=torch.float64, requires_grad=True)
+    wanted = tp.confidence_measure(leaves[1:], magnitude, leaves[0], beta, n_points=None, share=0.03)
+    wanted = [*wanted, *torch.autograd.grad(wanted.confidence.sum(), [beta, *leaves])]
+
+    def stop(*_):
+        raise AssertionError("a reference ran, not its kernel")
+
+    for module in (loudest, silhouette, soft_assignment):
+        for name in dir(module):
+            if name.startswith("reference"):
+                monkeypatch.setattr(module, name, stop)
+    with forced_kernels():
+        got = measure()
+    for mine, theirs in zip(got, wanted, strict=True):
+        torch.testing.assert_close(mine.double().cpu(), theirs, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

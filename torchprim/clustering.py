@@ -29,7 +29,7 @@ def embed(masks: Sequence[Tensor]) -> Tensor:
 
 
 def checked_masks(masks: Sequence[Tensor] | Tensor) -> list[Tensor]:
-    """D masks of one shape, from a sequence of them or from an embedding `(..., F, N, D)`."""
+    """D masks of one shape and type, from a sequence of them or from an embedding `(..., F, N, D)`."""
     if isinstance(masks, Tensor):
         masks = checks.real(masks, "masks", 3, "(..., F, N, D)").unbind(-1)
     if len(masks) == 0:
@@ -38,7 +38,8 @@ def checked_masks(masks: Sequence[Tensor] | Tensor) -> list[Tensor]:
     for i, mask in enumerate(masks):
         if mask.shape != masks[0].shape:
             raise ValueError(f"masks[{i}] has shape {tuple(mask.shape)}, masks[0] {tuple(masks[0].shape)}")
-    return masks
+    kind = reduce(torch.promote_types, (mask.dtype for mask in masks))
+    return [mask.to(kind) for mask in masks]
 
 
 def checked_weights(weights: Sequence[float] | Tensor | None, dimensions: int, like: Tensor) -> Tensor:
@@ -120,6 +121,4 @@ def soft_assignment(
     """
     masks = checked_masks(masks)
     checks.positive(beta, "beta")
-    kind = reduce(torch.promote_types, (mask.dtype for mask in masks))
-    masks = [mask.to(kind) for mask in masks]
     return assign(masks, checked_weights(weights, len(masks), masks[0]), beta)

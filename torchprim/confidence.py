@@ -11,7 +11,12 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.clustering import centre_distances, checked_masks, checked_weights, root
+from torchprim.kernels.loudest import loudest_bins, values_at
 from torchprim.kernels.silhouette import silhouette_samples
+from torchprim.kernels.soft_assignment import assign
+
+# So hard that a point belongs to the nearer centre, however close the other one is.
+_HARD = 1e30
 
 
 class Confidence(NamedTuple):
@@ -23,7 +28,7 @@ class Confidence(NamedTuple):
 
 
 def loudest(masks: Sequence[Tensor] | Tensor, magnitude: Tensor, share: float) -> Tensor:
-    """Embedding of the loudest `share` of each item's bins: `(..., P, D)`, loudest first."""
+    """Embedding of the loudest `share` of each item's bins: `(..., P, D)`, loudest first on a CPU."""
     magnitude = checks.magnitude(magnitude)
     if isinstance(masks, Tensor):
         masks = checks.real(masks, "masks", 3, "(..., F, N, D)")
@@ -35,11 +40,10 @@ def loudest(masks: Sequence[Tensor] | Tensor, magnitude: Tensor, share: float) -
         raise ValueError(f"magnitude has shape {tuple(magnitude.shape)}, the masks {tuple(shape)}")
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], got {share!r}")
-    flat = magnitude.flatten(-2)
-    count = max(1, math.ceil(share * flat.shape[-1]))
-    index = flat.detach().topk(count, dim=-1).indices
+    count = max(1, math.ceil(share * shape[-2] * shape[-1]))
+    index = loudest_bins(magnitude, count)
     if not isinstance(masks, Tensor):
-        return torch.stack([mask.flatten(-2).gather(-1, index) for mask in masks], dim=-1)
+        return values_at(masks, index)
     # A network's embedding is large, and lies frames first: its bins are fetched where they lie.
     items, chosen = masks.reshape(-1, *masks.shape[-3:]), index.reshape(-1, count)
     columns = shape[-1]
@@ -56,6 +60,14 @@ def _checked_centres(centres: Tensor | None, points: Tensor) -> Tensor | None:
     return centres
 
 
+def _posterior(points: Tensor, weights: Tensor, beta: float | Tensor, centres: Tensor | None) -> Tensor:
+    """How far each point `(..., P, D)` belongs to the vocals: `(..., P)`."""
+    if centres is None:
+        return assign(points.unbind(-1), weights, beta)
+    to_zero, to_one = centre_distances(points.unbind(-1), weights, centres)
+    return torch.sigmoid(beta * (to_zero - to_one))
+
+
 def _mean_silhouette(
     points: Tensor, weights: Tensor, n_points: int | None, generator, centres: Tensor | None
 ) -> Tensor:
@@ -66,16 +78,15 @@ def _mean_silhouette(
         chosen = torch.randperm(points.shape[-2], generator=generator, device=device)[:n_points]
         points = points.index_select(-2, chosen.to(points.device))
     centres = None if centres is None else centres.detach()
-    to_zero, to_one = centre_distances(points.detach().unbind(-1), weights.detach(), centres)
+    vocals = _posterior(points.detach(), weights.detach(), _HARD, centres) > 0.5
     # The silhouette's distance is the clustering's: weighted.
     scaled = points * root(weights)
-    return silhouette_samples(scaled, (to_one < to_zero).long()).mean(-1)
+    return silhouette_samples(scaled, vocals.long()).mean(-1)
 
 
 def _mean_posterior(points: Tensor, weights: Tensor, beta: float | Tensor, centres: Tensor | None) -> Tensor:
     checks.positive(beta, "beta")
-    to_zero, to_one = centre_distances(points.unbind(-1), weights, centres)
-    vocals = torch.sigmoid(beta * (to_zero - to_one))
+    vocals = _posterior(points, weights, beta, centres)
     # (K max γ - 1) / (K - 1) with K = 2
     return (2 * torch.maximum(vocals, 1 - vocals) - 1).mean(-1)
 

@@ -104,7 +104,10 @@ class NetworkSeparator(Separator):
         magnitude = mixture.magnitude()
         flat = magnitude.reshape(-1, *magnitude.shape[-2:])
         weight = next(self.network.parameters())
-        output = self.network(flat.to(weight.dtype))
+        cues = self.network.cue_masks(mixture)
+        if cues is not None:
+            cues = cues.reshape(-1, *cues.shape[-3:]).to(weight.dtype)
+        output = self.network(flat.to(weight.dtype), cues=cues)
         masks: dict[str, Tensor] = {}
         measure: Confidence | None = None
         if output.embedding is not None and self.clusters:
@@ -135,8 +138,9 @@ class NetworkSeparator(Separator):
     def _loud(self, embedding: Tensor, magnitude: Tensor) -> tuple[Tensor, Tensor]:
         """The loudest bins' embeddings `(B, P, D)` and magnitudes `(B, P)`."""
         points = loudest(embedding, magnitude, LOUD_SHARE)
-        loudness = magnitude.detach().flatten(-2).topk(points.shape[-2], dim=-1).values
-        return points, loudness
+        # The same bins in the same order: which that is, only `loudest` knows.
+        loudness = loudest([magnitude.detach()], magnitude, LOUD_SHARE)
+        return points, loudness.squeeze(-1)
 
     def mask_of(self, mixture: Mixture) -> Tensor:
         """The mask on the grid of a mixture made for another separator, with the same audio."""
