@@ -24,8 +24,8 @@ from torchprim.kernels.embedding_grams import empty_gradient
 from torchprim.kernels.launch import Configuration
 
 # A tile is BLOCK_O x BLOCK_I bins, inner ones next to each other in the points. Labels and weights may lie
-# the other way round, as with a recurrent network: 8 outer ones fill a sector of 32 bytes. By DP, the columns of a row
-# (forward: with both classes) filled up to a power of two; the last numbers are warps and stages.
+# the other way round, as with a recurrent network: 8 outer ones fill a sector of 32 bytes. By DP, the
+# columns of a row (forward: with both classes) filled up to a power of two; then warps and stages.
 _SMALL = {"BLOCK_O": 8, "BLOCK_I": 4}, 1, 3
 FORWARD = {
     16: _SMALL,
