@@ -104,10 +104,7 @@ class NetworkSeparator(Separator):
         magnitude = mixture.magnitude()
         flat = magnitude.reshape(-1, *magnitude.shape[-2:])
         weight = next(self.network.parameters())
-        cues = self.network.cue_masks(mixture)
-        if cues is not None:
-            cues = cues.reshape(-1, *cues.shape[-3:]).to(weight.dtype)
-        output = self.network(flat.to(weight.dtype), cues=cues)
+        output = self.network(flat.to(weight.dtype))
         masks: dict[str, Tensor] = {}
         measure: Confidence | None = None
         if output.embedding is not None and self.clusters:
