@@ -32,7 +32,7 @@ def reference(
     power = (magnitude * gain[:, None]).square()
     under = comb * power
     sung = under if weight is None else under * weight
-    parts = (teeth.clamp(min=0) * heard, -teeth.clamp(max=0) * heard, power, under, sung)
+    parts = (-teeth.clamp(max=0) * heard, under, teeth.clamp(min=0) * heard, power, sung)
     return torch.stack([part.sum(-2) for part in parts], -2)
 
 
@@ -47,7 +47,7 @@ def reference_gradients(
     gain: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients to magnitude, weight, comb and, where they are given frame by frame, teeth."""
-    on, between, power, under, sung = gradient[..., None, :].unbind(-3)
+    between, under, on, power, sung = gradient[..., None, :].unbind(-3)
     dense = _dense(teeth, path)
     lit = magnitude * gain[:, None] ** 2
     to_comb = under + (sung if weight is None else sung * weight)
@@ -143,7 +143,7 @@ def voicing_sums(
     loudness: Tensor,
     gain: Tensor,
 ) -> Tensor:
-    """Sums over frequency: A l relu(t), A l relu(-t), B, B c and B c w, with B = (A g)².
+    """Sums over frequency: A l relu(-t), B c, A l relu(t), B and B c w, with B = (A g)².
 
     Args:
         magnitude: A, `(..., K, N)`.
@@ -166,7 +166,7 @@ def voicing_sums(
         >>> one = torch.ones(3, 1)
         >>> teeth = torch.tensor([[1.0], [-0.5], [1.0]])
         >>> voicing_sums(2 * one, None, 0.5 * one, teeth, None, one[:, 0], one[:, 0]).flatten().tolist()
-        [4.0, 1.0, 12.0, 6.0, 6.0]
+        [1.0, 6.0, 4.0, 12.0, 6.0]
     """
     shape = magnitude.shape
     fits = comb.shape == shape and (weight is None or weight.shape == shape)

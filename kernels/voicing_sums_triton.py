@@ -70,10 +70,10 @@ def _forward(
         if WEIGHTED:
             sung += power * _read(weight_ptr, weight_row, k, n, bins, frames)
     out_ptr += item * 5 * frames + n
-    tl.store(out_ptr, tl.sum(on, 0), mask=n < frames)
-    tl.store(out_ptr + frames, tl.sum(between, 0), mask=n < frames)
-    tl.store(out_ptr + 2 * frames, tl.sum(whole, 0), mask=n < frames)
-    tl.store(out_ptr + 3 * frames, tl.sum(under, 0), mask=n < frames)
+    tl.store(out_ptr, tl.sum(between, 0), mask=n < frames)
+    tl.store(out_ptr + frames, tl.sum(under, 0), mask=n < frames)
+    tl.store(out_ptr + 2 * frames, tl.sum(on, 0), mask=n < frames)
+    tl.store(out_ptr + 3 * frames, tl.sum(whole, 0), mask=n < frames)
     tl.store(out_ptr + 4 * frames, tl.sum(sung if WEIGHTED else under, 0), mask=n < frames)
 
 
@@ -91,10 +91,10 @@ def _backward(
     inside = (k < bins)[:, None] & (n < frames)[None, :]
     here = item * bins * frames + k[:, None] * frames + n[None, :]
     gradient_ptr += item * 5 * frames + n
-    on = tl.load(gradient_ptr, mask=n < frames, other=0.0)[None, :]
-    between = tl.load(gradient_ptr + frames, mask=n < frames, other=0.0)[None, :]
-    whole = tl.load(gradient_ptr + 2 * frames, mask=n < frames, other=0.0)[None, :]
-    under = tl.load(gradient_ptr + 3 * frames, mask=n < frames, other=0.0)[None, :]
+    between = tl.load(gradient_ptr, mask=n < frames, other=0.0)[None, :]
+    under = tl.load(gradient_ptr + frames, mask=n < frames, other=0.0)[None, :]
+    on = tl.load(gradient_ptr + 2 * frames, mask=n < frames, other=0.0)[None, :]
+    whole = tl.load(gradient_ptr + 3 * frames, mask=n < frames, other=0.0)[None, :]
     sung = tl.load(gradient_ptr + 4 * frames, mask=n < frames, other=0.0)[None, :]
 
     column = _column(path_ptr, item, n, frames, NAMED)

@@ -29,7 +29,7 @@ def autograd(magnitude, weight, comb, teeth, path, loudness, gain):
     power = (magnitude * gain[:, None]).square()
     under = comb * power
     sung = under if weight is None else under * weight
-    parts = (teeth.clamp(min=0) * heard, -teeth.clamp(max=0) * heard, power, under, sung)
+    parts = (-teeth.clamp(max=0) * heard, under, teeth.clamp(min=0) * heard, power, sung)
     return torch.stack([part.sum(-2) for part in parts], -2)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -44,20 +46,25 @@ def voicing_score(
         `(..., N)`; 0 means as likely as not.
     """
     read = magnitude.shape[-2]
-    rate = 2 * bin_width * max(1, bins - 1)
-    gain = high_pass(bins, rate, min(_CUT, rate / 4), like=magnitude)[:read, 0]
+    gain = _cut(bins, bin_width, magnitude.dtype, magnitude.device)[:read]
     loudness = bin_loudness(magnitude, bin_width)[:, 0]
     weighted = weight is not None
     weight = weight[..., :read, :] if weighted else None
     sums = voicing_sums(magnitude, weight, comb[..., :read, :], teeth, path, loudness, gain)
-    on, between, power, under, sung = sums.unbind(-2)
-    contrast = 1 - _ratio(between, on)
-    share = _ratio(under, power)
+    # Few operations, for on a GPU each takes as long as it takes to launch.
+    part, whole, sung = sums[..., :2, :], sums[..., 2:4, :], sums[..., 4, :]
+    some = whole > 0
+    part = torch.where(some, part / torch.where(some, whole, 1.0), 0.0)
     # -90 dB of the loudest bin: rounding noise about a constant is no song.
-    loud = sung / (sung.mean(-1, keepdim=True) + 1e-9)
-    bias = 3.25 if weighted else 4.25
-    return mean_over_frames(4 * contrast + 3.25 * share + 0.9 * (0.01 + loud).log() - bias, _REACH)
+    loud = (sung / (sung.mean(-1, keepdim=True) + 1e-9) + 0.01).log()
+    odds = torch.add(0.9 * loud, part[..., 1, :], alpha=3.25).sub(part[..., 0, :], alpha=4)
+    return mean_over_frames(odds, _REACH) + (0.75 if weighted else -0.25)
 
 
-def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    return torch.where(whole > 0, part / torch.where(whole > 0, whole, 1.0), 0.0)
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept must serve with gradients, too
+def _cut(bins: int, bin_width: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The high-pass of each bin, `(F,)`."""
+    rate = 2 * bin_width * max(1, bins - 1)
+    like = torch.empty(0, dtype=dtype)
+    return high_pass(bins, rate, min(_CUT, rate / 4), like=like)[:, 0].to(device)
