@@ -31,7 +31,9 @@ def _medians(magnitude: Tensor, over_frames: int, over_bins: int) -> tuple[Tenso
 def reference(magnitude: Tensor, power: Tensor, gain: Tensor, over_frames: int, over_bins: int) -> Tensor:
     """The mask as its equation is written."""
     magnitude = magnitude.to(gain.dtype)
-    mask = power_ratio(*_medians(magnitude, over_frames, over_bins), power)
+    # A plain number lets torch square where p = 2; on a GPU it would have to be waited for.
+    exponent = power.item() if power.device.type == "cpu" else power
+    mask = power_ratio(*_medians(magnitude, over_frames, over_bins), exponent)
     return torch.where(magnitude > 0, mask * gain[:, None], 0).contiguous()
 
 
