@@ -20,6 +20,11 @@ from torchprim.primitives.repet_sim import RepetSim
 _LONG_WINDOW_SECONDS = 16384 / 44100
 
 
+def _key(*primitives: nn.Module) -> tuple:
+    """What a mask is kept under: two ensembles of one mixture share what has the same settings in both."""
+    return tuple((type(p).__name__, *sorted(p.settings.items())) for p in primitives)
+
+
 class Cues(nn.Module):
     """The named primitives with a preset's settings: a `Mixture` in, their masks by name out.
 
@@ -55,11 +60,14 @@ class Cues(nn.Module):
         return {"cutoff": cutoff, "smooth": preset.smooth, "sample_rate": preset.geometry.sample_rate}
 
     def _ft2d(self, mixture: Mixture) -> FT2DMasks:
-        return mixture.once("ft2d", lambda: self.ft2d(mixture.magnitude()))
+        return mixture.once(_key(self.ft2d), lambda: self.ft2d(mixture.magnitude()))
+
+    def _hpss(self, mixture: Mixture) -> Tensor:
+        return mixture.once(_key(self.hpss), lambda: self.hpss(mixture.magnitude()))
 
     def _long_hpss(self, mixture: Mixture) -> Tensor:
         """Without the cut: the melody wants the low harmonics, too."""
-        return mixture.once("long-hpss", lambda: self.long_hpss(mixture.audio, mixture.spectrum()))
+        return mixture.once(_key(self.long_hpss), lambda: self.long_hpss(mixture.audio, mixture.spectrum()))
 
     def _long_hpss_cut(self, mixture: Mixture) -> Tensor:
         mask = self._long_hpss(mixture)
@@ -67,13 +75,15 @@ class Cues(nn.Module):
 
     def _melody(self, mixture: Mixture) -> Tensor:
         # The long window tells a moving voice from sustained notes, in any ensemble.
-        return self.melody(mixture.magnitude(), self._long_hpss(mixture))
+        long_window = self._long_hpss(mixture)
+        key = _key(self.melody, self.long_hpss)
+        return mixture.once(key, lambda: self.melody(mixture.magnitude(), long_window))
 
     def forward(self, mixture: Mixture) -> dict[str, Tensor]:
         compute: dict[str, Callable[[], Tensor]] = {
             "2dft-r": lambda: self._ft2d(mixture).repetition,
             "2dft-m": lambda: self._ft2d(mixture).micro_modulation,
-            "hpss": lambda: self.hpss(mixture.magnitude()),
+            "hpss": lambda: self._hpss(mixture),
             "long-hpss": lambda: self._long_hpss_cut(mixture),
             "melody": lambda: self._melody(mixture),
             "repet-sim": lambda: self.repet_sim(mixture.magnitude()),

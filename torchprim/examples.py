@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from torchprim.mixture import Mixture
+from torchprim.networks.run import run_network
 from torchprim.remix import RemixBatch
 from torchprim.spectrum import Geometry, istft
 
@@ -19,7 +21,8 @@ def write_example(folder: Path, network: nn.Module, batch: RemixBatch, geometry:
     """
     network.eval()
     with torch.no_grad():
-        output = network(batch.magnitude[:1])
+        mixture = Mixture(batch.mixture[:1], geometry.sample_rate, geometry)
+        output = run_network(network, batch.magnitude[:1], mixture)
     network.train()
     mask = output.mask[0] if output.mask is not None else _principal(output.embedding[0])
     spectrum = batch.spectra[0].sum(0)

@@ -14,6 +14,7 @@ from torchprim.confidence import Confidence, confidence_measure, loudest
 from torchprim.kmeans import assign_to_centres, refine_centres
 from torchprim.mixture import Mixture
 from torchprim.networks.config import NetworkConfig
+from torchprim.networks.run import run_network
 from torchprim.presets import Preset
 from torchprim.regrid import regrid
 from torchprim.separation import Estimate, Separator
@@ -104,7 +105,7 @@ class NetworkSeparator(Separator):
         magnitude = mixture.magnitude()
         flat = magnitude.reshape(-1, *magnitude.shape[-2:])
         weight = next(self.network.parameters())
-        output = self.network(flat.to(weight.dtype))
+        output = run_network(self.network, flat.to(weight.dtype), mixture)
         masks: dict[str, Tensor] = {}
         measure: Confidence | None = None
         if output.embedding is not None and self.clusters:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torchprim.anchors import Anchors
 from torchprim.clipping import AutoClip
 from torchprim.losses import TrainingLoss, phase_sensitive, sample_frames, training_loss
+from torchprim.mixture import Mixture
+from torchprim.networks.run import run_network
 from torchprim.recipes import Recipe
 from torchprim.remix_batch import RemixBatch
 from torchprim.remix_store import mixed_seed
@@ -77,8 +79,11 @@ class Trainer:
             generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.rank, 6, step))
             frames = sample_frames(batch.labels.shape[-1], recipe.cluster_frames, generator)
             frames = frames.to(self.device, non_blocking=True)
+        geometry = self.network.config.geometry
+        mixture = Mixture(batch.mixture, geometry.sample_rate, geometry)
+        network = self.called if learn else self.network
         with torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext():
-            output = (self.called if learn else self.network)(batch.magnitude, frames)
+            output = run_network(network, batch.magnitude, mixture, frames)
         accompaniment, vocals = batch.spectra.unbind(1)
         if recipe.order == 2:
             # Truncated or not, the parts of the two that are in phase with their sum add up to it.

@@ -43,6 +43,17 @@ class Bands:
         high = power.masked_fill(silent, 1).sqrt().masked_fill(silent, 0)
         return torch.cat([magnitude[..., : self.fine, :], high], -2)
 
+    def average(self, masks: Tensor) -> Tensor:
+        """Masks `(..., F, N)` to `(..., R, N)`: of a group, the mean."""
+        if self.rows == self.bins:
+            return masks
+        low, high = masks.split([self.fine, self.bins - self.fine], -2)
+        whole = high.shape[-2] // self.coarse * self.coarse
+        parts = [low, high[..., :whole, :].unflatten(-2, (-1, self.coarse)).mean(-2)]
+        if whole < high.shape[-2]:
+            parts.append(high[..., whole:, :].mean(-2, keepdim=True))
+        return torch.cat(parts, -2)
+
     def expand(self, rows: Tensor, dim: int) -> Tensor:
         """Rows along one dimension to bins: those of a group are alike."""
         if self.rows == self.bins:

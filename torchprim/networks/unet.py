@@ -6,10 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
+from torchprim.clustering import soft_assignment
+from torchprim.cues import Cues
+from torchprim.mixture import Mixture
 from torchprim.networks.bands import Bands
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.features import log_features, root_mean_square
 from torchprim.networks.heads import NetworkOutput, unit_mask
+from torchprim.presets import PRESETS, find_preset
 
 
 class UNet(nn.Module):
@@ -20,6 +24,10 @@ class UNet(nn.Module):
     batch, so that training on several devices equals training on one. The last step goes from the first
     halving straight to the heads. A gain and an offset of each bin, before and behind, tell frequencies
     apart, which convolutions alone cannot.
+
+    With `config.cues` the network sees the primitives' masks, too, and its mask is the ensemble's (equation
+    1 of the paper) with a correction learnt on its logit: it starts from what its teachers know. On a
+    remix the primitives err as they do on songs, and there the truth is known.
 
     Args:
         config: with `kind="unet"`.
@@ -38,6 +46,10 @@ class UNet(nn.Module):
         self.config = config
         self.bands = Bands(config.geometry.bins, config.fine or config.geometry.bins, config.coarse)
         bins = self.bands.rows
+        self.preset = find_preset(config.cues) if config.cues else None
+        weights = {} if self.preset is None else self.preset.weights
+        used = [name for name, weight in weights.items() if weight > 0]
+        self.cues = Cues(used, self.preset or PRESETS["best"])
         widths = [config.channels * min(2**i, 4) for i in range(config.layers)]
         sizes = [5] + [3] * (config.layers - 1)  # the first looks a little further
         self.gain = nn.Parameter(torch.ones(bins, 1))
@@ -45,7 +57,7 @@ class UNet(nn.Module):
         self.down, self.down_norm = nn.ModuleList(), nn.ModuleList()
         self.up, self.up_norm = nn.ModuleList(), nn.ModuleList()
         for i, (width, size) in enumerate(zip(widths, sizes, strict=True)):
-            above = widths[i - 1] if i else 1
+            above = widths[i - 1] if i else 1 + len(self.cues.names)
             self.down.append(nn.Conv2d(above, width, size, stride=2, padding=size // 2))
             self.down_norm.append(nn.GroupNorm(1, width))
             if i:
@@ -59,18 +71,27 @@ class UNet(nn.Module):
             )
         if "mask" in config.heads:
             self.mask_head = nn.ConvTranspose2d(widths[0], 1, 5, stride=2, padding=2)
-            self.mask_gain = nn.Parameter(torch.ones(bins, 1))
+            # A correction starts small.
+            self.mask_gain = nn.Parameter(torch.full((bins, 1), 0.1 if config.cues else 1.0))
             self.mask_offset = nn.Parameter(torch.zeros(bins, 1))
 
-    def features(self, magnitude: Tensor) -> Tensor:
-        """What the convolutions see, `(B, 1, R, N)`, see `Bands`."""
-        rows = log_features(self.bands.reduce(magnitude), root_mean_square(magnitude))
-        return (rows * self.gain + self.offset).unsqueeze(-3)
+    def cue_masks(self, mixture: Mixture) -> Tensor | None:
+        """The primitives' masks `(B, C, F, N)` of a batch of mixtures; None for a network without cues."""
+        if not self.cues.names:
+            return None
+        masks = torch.stack(list(self.cues(mixture).values()), -3)
+        return masks.reshape(-1, *masks.shape[-3:]).to(self.gain.dtype)
 
-    def _maps(self, magnitude: Tensor) -> Tensor:
+    def _features(self, magnitude: Tensor, cues: Tensor | None) -> Tensor:
+        """What the convolutions see, `(B, 1 + C, R, N)`, see `Bands`."""
+        rows = log_features(self.bands.reduce(magnitude), root_mean_square(magnitude))
+        rows = (rows * self.gain + self.offset).unsqueeze(-3)
+        return rows if cues is None else torch.cat([rows, 4 * self.bands.average(cues) - 2], -3)
+
+    def _maps(self, magnitude: Tensor, cues: Tensor | None) -> Tensor:
         """The last common maps, `(B, C, R / 2, N / 2)` rounded up."""
         # Channels lie innermost: twice as fast on a CPU.
-        x = self.features(magnitude).contiguous(memory_format=torch.channels_last)
+        x = self._features(magnitude, cues).contiguous(memory_format=torch.channels_last)
         skipped = []
         for convolution, norm in zip(self.down, self.down_norm, strict=True):
             x = leaky_relu(norm(convolution(x)), 0.2)
@@ -82,6 +103,11 @@ class UNet(nn.Module):
             x = leaky_relu(self.up_norm[i](x), 0.2) + skipped[i]
         return x
 
+    def _ensemble(self, cues: Tensor) -> Tensor:
+        """Logit of the ensemble's mask."""
+        weights = [self.preset.weights[name] for name in self.cues.names]
+        return torch.logit(soft_assignment(cues.unbind(-3), weights, self.preset.beta), eps=1e-4)
+
     def _embedding_logits(self, maps: Tensor, size: torch.Size, frames: Tensor | None) -> Tensor:
         """`(B, R, K, D)` of the chosen frames, or of all."""
         chosen = maps if frames is None else maps.index_select(-1, frames // 2)
@@ -92,21 +118,31 @@ class UNet(nn.Module):
         odd = (frames % 2).view(1, 1, -1, 1, 1).expand(*logits.shape[:3], 1, logits.shape[-1])
         return logits.gather(3, odd).squeeze(3)
 
-    def forward(self, magnitude: Tensor, frames: Tensor | None = None) -> NetworkOutput:
+    def forward(
+        self, magnitude: Tensor, frames: Tensor | None = None, cues: Tensor | None = None
+    ) -> NetworkOutput:
         """Embedding and mask of each bin.
 
         Args:
             magnitude: `(B, F, N)` of mixtures, at any level; any N.
             frames: `(K,)`, whole numbers: the frames whose embedding is given; by default all.
+            cues: what `cue_masks` gives of the same mixtures, for a network that sees cues.
 
         Returns:
             A `NetworkOutput`, float32 also under autocast.
+
+        Raises:
+            ValueError: for cues that the network does not see, or lacks.
         """
-        maps, size = self._maps(magnitude), torch.Size([self.bands.rows, magnitude.shape[-1]])
+        seen, given = len(self.cues.names), 0 if cues is None else cues.shape[-3]
+        if given != seen:
+            raise ValueError(f"the network sees {seen} cues, got {given}; see `cue_masks`")
+        maps, size = self._maps(magnitude, cues), torch.Size([self.bands.rows, magnitude.shape[-1]])
         logits = mask = None
         if "embedding" in self.config.heads:
             logits = self.bands.expand(self._embedding_logits(maps, size, frames), 1)
         if "mask" in self.config.heads:
             height = self.mask_head(maps, output_size=size).squeeze(1)
-            mask = self.bands.expand(unit_mask(height * self.mask_gain + self.mask_offset), 1)
+            height = self.bands.expand(height * self.mask_gain + self.mask_offset, 1)
+            mask = unit_mask(height if cues is None else self._ensemble(cues) + height)
         return NetworkOutput(mask=mask, logits=logits)

@@ -1,0 +1,37 @@
+"""A network on mixtures, with what it wants to know of them beside their magnitude."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from torchprim.mixture import Mixture
+from torchprim.networks.heads import NetworkOutput
+
+
+def run_network(
+    network: nn.Module, magnitude: Tensor, mixture: Mixture, frames: Tensor | None = None
+) -> NetworkOutput:
+    """`network(magnitude, frames)`, with the primitives' masks as `cues` where the network sees them.
+
+    Args:
+        network: from `build_network`, bare or in DistributedDataParallel; or a module of one's own, which
+            sees cues if it has a method `cue_masks(mixture)`.
+        magnitude: `(B, F, N)`.
+        mixture: the same B mixtures as sound; read by the primitives alone.
+        frames: those whose embedding is wanted; None for all.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> from torchprim.networks.run import run_network
+        >>> mixture = tp.Mixture(torch.randn(1, 22050), 44100)
+        >>> network = tp.build_network("small").eval()  # sees the cues of the preset `best`
+        >>> run_network(network, mixture.magnitude(), mixture).mask.shape
+        torch.Size([1, 1025, 44])
+    """
+    bare = getattr(network, "module", network)
+    if not hasattr(bare, "cue_masks"):
+        return network(magnitude, frames)
+    with torch.no_grad(), torch.autocast(magnitude.device.type, enabled=False):
+        cues = bare.cue_masks(mixture)
+    return network(magnitude, frames) if cues is None else network(magnitude, frames, cues)
