@@ -15,6 +15,7 @@ BENCHMARKS = {
     "cpu": ("benchmarks.cpu", "seconds per second of audio on the CPU, and peak memory of a long song"),
     "evaluation": ("benchmarks.evaluation", "evaluate.py on the data: tables and figures of the paper"),
     "gpu": ("benchmarks.gpu", "kernels on a GPU: parity, times against floors, growth, times real time"),
+    "levers": ("benchmarks.levers", "what each setting of a training brings, one at a time"),
     "melody": ("benchmarks.melody", "accuracy, separation and cost of pitch trackers on songs"),
     "metrics": ("benchmarks.metrics", "seconds a track of every metric, beside museval and mir_eval"),
     "pipeline": ("benchmarks.pipeline", "training steps a second: data made on the fly, or from files"),

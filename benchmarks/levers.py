@@ -1,0 +1,117 @@
+"""What each lever of a training brings: one at a time from the recipe of `small`, on a CPU.
+
+Trains on `unlabelled` and on the mixtures of the even-numbered previews; scores are SD-SDR on the odd ones:
+the network alone, and as one more cue of the ensemble. What is in the work folder already is kept, so that
+a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+import torchprim as tp
+from benchmarks.data import Song, data_root, preview_paths, read_song
+from benchmarks.markdown import device_line, table, versions
+from benchmarks.quality import Scores, scores
+
+ROOT = Path(__file__).resolve().parent.parent
+# lever -> options of train.py that differ from the recipe's
+LEVERS: dict[str, list[str]] = {
+    "recipe": [],
+    "another seed": ["--seed", "1"],
+    "coherent share 0": ["--coherent", "0"],
+    "coherent share 0.8": ["--coherent", "0.8"],
+    "no confidence cut": ["--low", "0"],
+    "most confident half": ["--low", "0.5"],
+    "level ratio drawn, not the estimates' own": ["--natural", "0"],
+    "level ratio ±7 dB": ["--ratio-low", "-7", "--ratio-high", "7"],
+    "random equaliser, 3 dB": ["--eq", "3"],
+    "speed and pitch ±5 %": ["--speed", "0.05"],
+    "mask loss alone": ["--balance", "1"],
+    "whitened k-means loss": ["--loss", "whitened"],
+    "L1 mask loss": ["--order", "1"],
+    "no cues: the mixture alone": ["--cues", ""],
+    "second generation": ["--teacher", "recipe"],
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--work", type=Path, required=True, help="folder of the runs, about 20 MB each")
+    parser.add_argument("--steps", type=int, default=200, help="of each training (%(default)s)")
+    parser.add_argument("--only", nargs="*", choices=LEVERS, default=None, help="some levers (all)")
+    parser.add_argument("--threads", type=int, default=1, help="of each training (%(default)s)")
+    parser.add_argument("--labels", type=Path, default=None, help="labels of the primitives, made before")
+    parser.add_argument("--cache", type=Path, default=None, help="of decoded songs (the user's)")
+
+
+def _links(folder: Path) -> Path:
+    """A folder with the even-numbered previews."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in preview_paths("even"):
+        if not (folder / path.name).exists():
+            (folder / path.name).symlink_to(path.resolve())
+    return folder
+
+
+def train(name: str, options: argparse.Namespace) -> Path:
+    """Run train.py for a lever, unless that was done; its last checkpoint."""
+    run = options.work / "".join(c if c.isalnum() else "-" for c in name)
+    done = run / f"done-{options.steps}"
+    if done.exists():
+        return run / "last.pt"
+    changes, labels = list(LEVERS[name]), options.labels
+    if "--teacher" in changes:
+        changes[-1], labels = str(train(changes[-1], options)), None
+    audio = [str(data_root() / "unlabelled"), str(_links(options.work / "even"))]
+    command = [sys.executable, str(ROOT / "train.py"), "--audio", *audio, "--out", str(run), "--resume"]
+    command += ["--preset", "small", "--steps", str(options.steps), "--threads", str(options.threads)]
+    for option, value in (("--labels", labels), ("--cache", options.cache)):
+        command += [option, str(value)] if value else []
+    environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
+    subprocess.run([*command, *changes], check=True, env=environment, stdout=sys.stderr)
+    done.touch()
+    return run / "last.pt"
+
+
+def _score(separator: torch.nn.Module, songs: list[Song]) -> list[Scores]:
+    with torch.no_grad():
+        return [scores(song, *separator(song.mixture, song.sample_rate)[:2]) for song in songs]
+
+
+def _cells(values: list[Scores], ensemble: list[Scores]) -> list[str]:
+    both = [statistics.fmean(pair) for pair in values]
+    apart = [mine - statistics.fmean(pair) for mine, pair in zip(both, ensemble, strict=True)]
+    error = statistics.stdev(apart) / len(apart) ** 0.5
+    return [f"{statistics.fmean(both):.2f}", f"{statistics.fmean(apart):+.2f} ± {error:.2f}"]
+
+
+def run(options: argparse.Namespace) -> str:
+    from tqdm import tqdm
+
+    torch.set_num_threads(options.threads)
+    songs = [read_song(path) for path in preview_paths("odd")]
+    ensemble = _score(tp.PrimitiveSeparator(), songs)
+    rows = []
+    for name in tqdm(options.only or list(LEVERS), desc="levers", unit="training"):
+        network = tp.load(train(name, options))
+        alone, cue = _score(network, songs), _score(network.with_primitives(), songs)
+        rows.append([name, *_cells(alone, ensemble), *_cells(cue, ensemble)])
+    mean = statistics.fmean(statistics.fmean(pair) for pair in ensemble)
+    head = ["changed", "alone", "minus ensemble", "as a cue", "minus ensemble"]
+    return "\n\n".join(
+        [
+            f"# Levers of a training: {options.steps} steps of `small`, one changed at a time",
+            "Trained on 28 songs and the mixtures of the 20 even-numbered previews of MUSDB18, scored on the "
+            "20 odd-numbered ones: mean SD-SDR of both sources in dB, and the mean of the paired differences "
+            f"from the ensemble `best` ({mean:.2f}), ± its standard error. Two seeds differ by chance alone.",
+            table(head, rows),
+            f"{versions()}. {device_line()}, {options.threads} thread(s).",
+        ]
+    )
