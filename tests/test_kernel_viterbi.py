@@ -1,13 +1,15 @@
-"""The scans over pitches: against a dense textbook Viterbi and against all paths written out."""
+"""The best path: reference against a dense textbook Viterbi, kernel against reference, bit for bit."""
 
 import itertools
-import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.hypothesis_or_skip import given, settings, st
-from torchprim.kernels.forward_backward import forward_backward
+from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from torchprim.kernels import viterbi as op
+from torchprim.kernels.dispatch import forced_kernels
 from torchprim.kernels.viterbi import viterbi
 
 
@@ -83,45 +85,105 @@ def test_viterbi_at_half_scores_of_a_loud_song():
         assert torch.equal(viterbi(emission[i, j]), path[i, j])
 
 
-@given(
-    pitches=st.integers(1, 4),
-    frames=st.integers(1, 5),
-    band=st.integers(0, 3),
-    rest=st.booleans(),
-    seed=st.integers(0, 99),
+def both(monkeypatch, emission, unvoiced=None, **settings):
+    """The path of the reference and that of the kernel, which joins the pointers of 4 frames, not 32."""
+    expected = viterbi(emission, unvoiced, **settings)
+    from torchprim.kernels import viterbi_triton
+
+    monkeypatch.setattr(viterbi_triton, "GROUP", 4)
+    forbid(monkeypatch, op, "reference")
+    with forced_kernels():
+        return expected, viterbi(emission, unvoiced, **settings)
+
+
+@runs_kernels
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(
+    "items, pitches, frames, band, rest",
+    [
+        (1, 1, 1, 16, True),
+        (2, 13, 10, 5, False),
+        (2, 37, 6, 3, True),
+        (1, 131, 4, 16, False),
+        (1, 3, 14, 2, True),
+    ],
 )
-@settings(max_examples=60, deadline=None)
-def test_forward_backward_counts_all_paths(pitches, frames, band, rest, seed):
-    every = scores(pitches + rest, frames, seed=seed)
-    table = costs(pitches, rest, band, 0.3, 1.5, 1.0)
-    wanted = torch.zeros_like(every)
-    for path in itertools.product(range(pitches + rest), repeat=frames):
-        path = torch.tensor(path)
-        wanted[path, torch.arange(frames)] += math.exp(total(path, every, table))
-    wanted = wanted / wanted.sum(0)
-    got = forward_backward(every[:pitches], every[pitches] if rest else None, band, 0.3, 1.5, 1.0)
-    torch.testing.assert_close(got, wanted, atol=1e-12, rtol=1e-9)
+def test_kernel_equals_reference(items, pitches, frames, band, rest, ties, monkeypatch, poisoned):
+    emission = awkward(items, pitches, frames, seed=1, low=-4.0, high=4.0)
+    unvoiced = awkward(items, frames, seed=2, low=0.0, high=4.0) if rest else None
+    slope = 0.01
+    if ties:  # all in quarters: most frames have equal candidates
+        emission, slope = (emission * 2).round() / 4, 0.25
+        unvoiced = None if unvoiced is None else (unvoiced * 2).round() / 4
+    expected, got = both(monkeypatch, emission, unvoiced, band=band, slope=slope, jump=2.0, switch=1.0)
+    assert torch.equal(got, expected)
 
 
-def test_forward_backward_gradient():
-    emission = scores(2, 4, 5).requires_grad_()
-    unvoiced = scores(2, 5, seed=1).requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda e, u: forward_backward(e, u, 2, 0.2, 1.5, 1.0), (emission, unvoiced)
-    )
+@runs_kernels
+def test_kernel_of_a_wide_band_equals_reference(monkeypatch, poisoned):
+    """Beyond a limit the band is a loop."""
+    from torchprim.kernels import viterbi_scores_triton
+
+    monkeypatch.setattr(viterbi_scores_triton, "UNROLLED", 2)
+    emission = awkward(1, 21, 5, seed=3, low=-4.0)
+    expected, got = both(monkeypatch, emission, band=6, slope=0.3, jump=2.0)
+    assert torch.equal(got, expected)
 
 
-def test_forward_backward_sums_to_1_where_frames_nearly_exclude_each_other():
-    emission = torch.full((30, 50), -80.0)
-    emission[torch.arange(50) % 30, torch.arange(50)] = 0  # the best pitch runs away
-    marginals = forward_backward(emission, jump=60.0, band=0)
-    torch.testing.assert_close(marginals.sum(-2), torch.ones(50))
-    assert torch.isfinite(marginals).all()
+@runs_kernels
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_kernel_reads_half_precision(kind, monkeypatch, poisoned):
+    emission = awkward(1, 9, 5, seed=4, low=-8.0).to(kind)
+    expected, got = both(monkeypatch, emission, awkward(1, 5, seed=5, low=-8.0).to(kind), band=2, jump=1.0)
+    assert torch.equal(got, expected)
 
 
-def test_marginals_agree_with_the_path_where_there_is_no_doubt():
-    emission = scores(30, 40) * 20
-    table = forward_backward(emission, band=30, slope=0.0)
-    sure = table.amax(-2) > 0.9
-    assert sure.any()
-    assert torch.equal(viterbi(emission, band=30, slope=0.0)[sure], table.argmax(-2)[sure])
+@runs_kernels
+@pytest.mark.parametrize("impossible", ["some", "all"])
+def test_impossible_states(impossible, monkeypatch, poisoned):
+    emission = awkward(1, 7, 6, seed=6, low=-2.0).clone()
+    emission[:, 2:] = -torch.inf
+    if impossible == "all":
+        emission[:, :, 3] = -torch.inf
+    expected, got = both(monkeypatch, emission, band=3)
+    assert torch.equal(got, expected)
+    if impossible == "some":
+        assert got.max() <= 1
+
+
+def test_more_states_than_the_kernel_takes(monkeypatch):
+    emission = scores(1, 9, 4, dtype=torch.float32)
+    expected = viterbi(emission)
+    monkeypatch.setattr(op, "MOST_STATES", 8)
+    monkeypatch.setattr(op, "takes_kernel", lambda *_: True)
+    assert torch.equal(viterbi(emission), expected)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (2, 0, 5, 3)])
+def test_an_empty_batch(shape):
+    assert viterbi(torch.empty(shape)).shape == (*shape[:-2], 3)
+
+
+@runs_kernels
+def test_an_empty_batch_of_the_kernel():
+    with forced_kernels():
+        assert viterbi(torch.empty(0, 5, 3, device=DEVICE)).shape == (0, 3)
+
+
+def test_registration():
+    emission, unvoiced = scores(2, 5, 4, dtype=torch.float32), scores(2, 4, seed=1, dtype=torch.float32)
+    torch.library.opcheck(op._viterbi, (emission, unvoiced, 2, 0.1, 2.0, 1.0))
+    torch.library.opcheck(op._viterbi, (emission, None, 2, 0.1, 2.0, 1.0))
+
+
+def test_compiles_to_one_graph():
+    emission = scores(2, 5, 4, dtype=torch.float32).requires_grad_()
+    compiled = torch.compile(viterbi, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(emission, band=2), viterbi(emission, band=2))
+
+
+def test_what_cannot_be():
+    with pytest.raises(ValueError, match=r"one pitch or more, got shape \(0, 4\)"):
+        viterbi(torch.empty(0, 4))
+    with pytest.raises(ValueError, match="band must be 0 or more, got -1"):
+        viterbi(torch.empty(3, 4), band=-1)
