@@ -5,9 +5,8 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from tests.hypothesis_or_skip import given, settings, st
 from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
 from tests.test_kernel_viterbi import costs, scores, total
 from torchprim.kernels import forward_backward as op

@@ -4,9 +4,8 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from tests.hypothesis_or_skip import given, settings, st
 from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
 from torchprim.kernels import viterbi as op
 from torchprim.kernels.dispatch import forced_kernels
