@@ -187,8 +187,8 @@ def configurations() -> Iterator[Configuration]:
     for turn in (False, True):
         for chunked in (False, True):
             constants = {"CHUNKED": chunked, "TURN": turn, **CHOSEN}
-            yield one(_bins, constants, chunked, out_ptr="*i64")
+            yield one(_bins, constants, chunked and turn, out_ptr="*i64")
         for count in (4, 5, 8):
             masks, constants = ("*fp32",) * count, {"D": count, "TURN": turn, **VALUES}
-            yield one(_values, {"spacing": 1, **constants}, count == 5, masks=masks)
-            yield one(_scatter, constants, count == 5, masks=masks)
+            yield one(_values, {"spacing": 1, **constants}, count == 5 and turn, masks=masks)
+            yield one(_scatter, constants, count == 5 and turn, masks=masks)
