@@ -221,7 +221,7 @@ def configurations() -> Iterator[Configuration]:
         dense = {"D": count} if count == 20 else {"D": count, "spacing": 1}
         for apply in (False, True) if count < 20 else (False,):
             for crossed in (False, True) if apply else (False,):
-                common = count == 5 and apply
+                common = count == 5 and crossed  # it holds all of the others
                 constants = {**dense, "APPLY": apply, "CROSSED": crossed, **SIZES}
                 yield _configuration(_forward, signature, constants, FORWARD_WARPS, common)
                 given = {"TO_MASK": True, "TO_VOCALS": apply, "GATED": apply, "OF_MASKS": True}
