@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import torchprim as tp
-from tests.test_kernel_local_peaks import peaks_by_definition
 
 MAGNITUDE_CUES = {
     "hpss": tp.hpss,
@@ -178,25 +177,6 @@ def test_a_huge_power_does_not_overflow():
 # --- repetition and micro-modulation -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("bins", "frames"), [(33, 40), (32, 41), (64, 64)])
-@pytest.mark.parametrize("neighbourhood", [(1, 25), (3, 5)])
-def test_ft2d_equals_the_definition(bins, frames, neighbourhood):
-    a = np.random.default_rng(bins).random((bins, frames)) + 1e-3
-    s, p = np.fft.fft2(a), peaks_by_definition(a, neighbourhood)
-    b = np.minimum(np.abs(np.fft.ifft2(p * s)), a) / a
-    g = np.minimum(np.abs(np.fft.ifft2((1 - p) * s)), a) / a
-    got = tp.ft2d(torch.tensor(a), neighbourhood)
-    np.testing.assert_allclose(got.repetition.numpy(), 1 - b / b.max(), atol=1e-10)
-    np.testing.assert_allclose(got.micro_modulation.numpy(), g / g.max(), atol=1e-10)
-
-
-def test_circular_shift_shifts_ft2d_masks():
-    magnitude = spectrogram(65, 48).double() + 0.1
-    masks = tp.ft2d(magnitude)
-    for got, wanted in zip(tp.ft2d(magnitude.roll(7, -1)), masks, strict=True):
-        torch.testing.assert_close(got, wanted.roll(7, -1), atol=1e-9, rtol=0)
-
-
 def test_local_medians_shift_away_from_the_edges():
     magnitude = spectrogram(65, 90)
     assert torch.equal(tp.hpss(magnitude, 9)[:, 20:70], tp.hpss(magnitude[:, 5:], 9)[:, 15:65])
@@ -280,5 +260,4 @@ def test_gradcheck():
     cutoff = torch.tensor(6000.0, dtype=torch.float64, requires_grad=True)
     check = torch.autograd.gradcheck
     assert check(lambda a, p, c: tp.hpss(a, 5, p, cutoff=c), (magnitude, power, cutoff))
-    assert check(lambda a: tuple(tp.ft2d(a, (1, 5))), (magnitude,))
     assert check(lambda a: tp.repet_sim(a, apart=3.0, hop_length=1, sample_rate=1), (magnitude,))

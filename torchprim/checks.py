@@ -64,7 +64,7 @@ def positive(value: float | Tensor, name: str) -> float | Tensor:
             return value
         bad = not bool((value.detach() > 0).all())
     else:
-        bad = not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0)
+        bad = not (isinstance(value, (int, float)) and 0 < value < math.inf)
     if bad:
         raise ValueError(f"{name} must be positive, got {value!r}")
     return value

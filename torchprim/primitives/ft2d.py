@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from torchprim import checks
-from torchprim.kernels.local_peaks import local_peaks
+from torchprim.kernels.ft2d_masks import ft2d_masks
+from torchprim.kernels.local_peaks import kept_peaks
 from torchprim.primitives.high_pass import high_pass
 
 
@@ -19,18 +20,11 @@ class FT2DMasks(NamedTuple):
     micro_modulation: Tensor
 
 
-def _share(part: Tensor, magnitude: Tensor) -> Tensor:
-    """min(part, A) / A, scaled to a maximum of 1; 0 where A is 0."""
-    present = magnitude > 0
-    share = torch.where(present, (part / torch.where(present, magnitude, 1)).clamp(max=1), 0)
-    highest = share.amax((-2, -1), keepdim=True)
-    return share / torch.where(highest > 0, highest, 1)
-
-
 def ft2d(
     magnitude: Tensor,
     neighbourhood: tuple[int, int] = (1, 25),
     *,
+    temperature: float | Tensor = 0.0,
     cutoff: float | Tensor = 0.0,
     smooth: bool = True,
     sample_rate: float = 44100,
@@ -43,12 +37,17 @@ def ft2d(
     of 1; 2DFT-M: min(G, A) / A scaled likewise. Where A is 0 both are 0.
 
     A real transform keeps half of the plane: P is symmetric and the background real by construction,
-    and both cues take one forward and one inverse transform.
+    and both cues take one forward and one inverse transform. On a GPU, the hard choice of peaks from
+    neighbourhoods of one scale and up to 63 rates is one kernel, the masks another; soft choices and
+    other neighbourhoods are plain torch.
 
     Args:
         magnitude: `(..., F, N)`, not negative.
         neighbourhood: scales and rates of a peak's surroundings, odd. Clips with fewer frames than
             rates use what there is.
+        temperature: of the choice of peaks, in standard deviations of a neighbourhood, see `local_peaks`.
+            With 0, the rule above, which entries are peaks is fixed for the gradient; above 0, gradients
+            flow to all entries, and to the temperature, if it is a tensor.
         cutoff: high-pass in Hz, see `high_pass`; 0 for none.
         smooth: whether the high-pass is smooth.
         sample_rate: in Hz; gives the bins their frequencies, for the high-pass alone.
@@ -57,7 +56,8 @@ def ft2d(
         `repetition` and `micro_modulation`, each `(..., F, N)` in [0, 1].
 
     Raises:
-        ValueError: for a magnitude that is complex, negative or not finite, or an even neighbourhood.
+        ValueError: for a magnitude that is complex, negative or not finite, an even neighbourhood, or a
+            temperature that is negative.
 
     Example:
         >>> import torch, torchprim as tp
@@ -70,18 +70,14 @@ def ft2d(
     bins, frames = magnitude.shape[-2:]
     sizes = zip(neighbourhood, (bins, frames), strict=True)
     fitting = tuple(size if size % 2 == 0 else min(size, whole - (whole + 1) % 2) for size, whole in sizes)
-    # The transform over frequency is the halved one: then the axis of rates stays whole, and the
-    # neighbourhoods, which run along it, wrap round in place.
-    spectrum = torch.fft.rfft2(magnitude, dim=(-1, -2))
-    level = spectrum.abs()
-    highest = level.amax((-2, -1), keepdim=True)
-    peaks = local_peaks(level / torch.where(highest > 0, highest, 1), bins, fitting)
-    background = torch.fft.irfft2(peaks * spectrum, s=(frames, bins), dim=(-1, -2))
-    gain = high_pass(bins, sample_rate, cutoff, smooth, like=magnitude)
-    present = magnitude > 0
-    repetition = torch.where(present, (1 - _share(background.abs(), magnitude)) * gain, 0)
-    micro_modulation = _share((magnitude - background).abs(), magnitude) * gain
-    return FT2DMasks(repetition, micro_modulation)
+    # Frames innermost: the transform that is halved runs over them, and of an even length costs half.
+    magnitude = magnitude.contiguous()
+    spectrum = torch.fft.rfft2(magnitude)
+    kept, highest = kept_peaks(spectrum, frames, fitting, temperature)
+    # Neither max P nor the norm of the transform is divided by here: the masks do so as they read.
+    background = torch.fft.irfft2(kept, s=(bins, frames), norm="forward")
+    gain = high_pass(bins, sample_rate, cutoff, smooth, like=magnitude)[:, 0]
+    return FT2DMasks(*ft2d_masks(magnitude, background, highest, 1 / (bins * frames), gain))
 
 
 class FT2D(nn.Module):
@@ -97,6 +93,7 @@ class FT2D(nn.Module):
         self,
         neighbourhood: tuple[int, int] = (1, 25),
         *,
+        temperature: float | Tensor = 0.0,
         cutoff: float | Tensor = 0.0,
         smooth: bool = True,
         sample_rate: float = 44100,
@@ -104,6 +101,7 @@ class FT2D(nn.Module):
         super().__init__()
         self.settings = {
             "neighbourhood": neighbourhood,
+            "temperature": temperature,
             "cutoff": cutoff,
             "smooth": smooth,
             "sample_rate": sample_rate,

@@ -46,7 +46,7 @@ def high_pass(
     checks.integer(bins, "bins", 1)
     checks.positive(sample_rate, "sample_rate")
     learnt = isinstance(cutoff, Tensor)
-    if not learnt and not (math.isfinite(cutoff) and 0 <= cutoff <= sample_rate / 2):
+    if not learnt and not 0 <= cutoff <= sample_rate / 2:
         raise ValueError(f"cutoff must lie in [0, {sample_rate / 2}] Hz, got {cutoff!r}")
     like = torch.empty(0) if like is None else like
     frequency = torch.linspace(0, sample_rate / 2, bins, dtype=like.dtype, device=like.device)[:, None]

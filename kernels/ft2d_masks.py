@@ -1,0 +1,170 @@
+"""Masks of repetition and micro-modulation from a spectrogram and its repeating background."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from torchprim.kernels.dispatch import takes_kernel
+
+
+def _background(background: Tensor, highest: Tensor, norm: float) -> tuple[Tensor, Tensor]:
+    """The background as `highest` scales it, and the factor `(..., 1, 1)`."""
+    factor = norm / torch.where(highest > 0, highest, 1)[..., None, None]
+    return background * factor, factor
+
+
+def _share(part: Tensor, magnitude: Tensor) -> Tensor:
+    """min(part, A) / A; 0 where A is 0. Overwrites `part`, which is no one else's."""
+    return part.div_(magnitude).clamp_(max=1).masked_fill_(magnitude <= 0, 0)
+
+
+def reference(
+    magnitude: Tensor, background: Tensor, highest: Tensor, norm: float, gain: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Both masks as their equations are written, and the largest share of either cue."""
+    b, _ = _background(background, highest, norm)
+    micro = _share((magnitude - b).abs_(), magnitude)
+    repetition = _share(b.abs_(), magnitude)
+    largest = torch.stack([x.amax((-2, -1)) for x in (repetition, micro)], -1)
+    over = torch.where(largest > 0, largest, 1).reciprocal()[..., None, None]
+    gain = gain[:, None]
+    repetition.mul_(-over[..., 0, :, :]).add_(1).mul_(gain).masked_fill_(magnitude <= 0, 0)
+    return repetition, micro.mul_(over[..., 1, :, :]).mul_(gain), largest
+
+
+def reference_gradients(
+    d_repetition: Tensor,
+    d_micro: Tensor,
+    magnitude: Tensor,
+    background: Tensor,
+    highest: Tensor,
+    largest: Tensor,
+    norm: float,
+    gain: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients to magnitude, background and `highest`; which share is the largest is fixed.
+
+    A share that is cut to 1 is a constant, and so is a largest share of 1.
+    """
+    b, factor = _background(background, highest, norm)
+    present = magnitude > 0
+    a = torch.where(present, magnitude, 1)
+    d_a, d_b = torch.zeros_like(a), torch.zeros_like(a)
+    cues = (b, -d_repetition, (1.0, 0.0)), (magnitude - b, d_micro, (-1.0, 1.0))
+    for cue, (signed, gradient, (to_b, to_a)) in enumerate(cues):
+        raw = signed.abs() / a
+        share = torch.where(present, raw.clamp(max=1), 0)
+        most = largest[..., cue, None, None]
+        over = torch.where(most > 0, most, 1).reciprocal()
+        d_share = torch.where(present, gradient * gain[:, None], 0) * over
+        shift = (d_share * share).sum((-2, -1)) * over[..., 0, 0]  # by what the largest receives
+        where = share.flatten(-2).argmax(-1, keepdim=True)
+        d_share = d_share.flatten(-2).scatter_add(-1, where, -shift[..., None]).view_as(a)
+        d_share = torch.where(present & (raw < 1), d_share, 0)
+        slope = d_share * signed.sign() / a
+        d_b += to_b * slope
+        d_a += to_a * slope - d_share * share / a
+    d_highest = -(d_b * b).sum((-2, -1)) / torch.where(highest > 0, highest, 1)
+    return d_a, d_b * factor, torch.where(highest > 0, d_highest, 0)
+
+
+@torch.library.custom_op("torchprim::ft2d_masks", mutates_args=())
+def _masks(
+    magnitude: Tensor, background: Tensor, highest: Tensor, norm: float, gain: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    if takes_kernel(magnitude, background, highest, gain):
+        from torchprim.kernels import ft2d_masks_triton
+
+        return ft2d_masks_triton.forward(magnitude, background, highest, norm, gain)
+    return reference(magnitude, background, highest, norm, gain)
+
+
+@_masks.register_fake
+def _(magnitude, background, highest, norm, gain):
+    shape = magnitude.shape
+    return magnitude.new_empty(shape), magnitude.new_empty(shape), magnitude.new_empty(*shape[:-2], 2)
+
+
+@torch.library.custom_op("torchprim::ft2d_masks_backward", mutates_args=())
+def _masks_backward(
+    d_repetition: Tensor,
+    d_micro: Tensor,
+    magnitude: Tensor,
+    background: Tensor,
+    highest: Tensor,
+    largest: Tensor,
+    norm: float,
+    gain: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    tensors = (d_repetition, d_micro, magnitude, background, highest, largest)
+    if takes_kernel(*tensors, gain):
+        from torchprim.kernels import ft2d_masks_triton
+
+        return ft2d_masks_triton.backward(*tensors, norm, gain)
+    return reference_gradients(*tensors, norm, gain)
+
+
+@_masks_backward.register_fake
+def _(d_repetition, d_micro, magnitude, background, highest, largest, norm, gain):
+    shape = magnitude.shape
+    return magnitude.new_empty(shape), magnitude.new_empty(shape), torch.empty_like(highest)
+
+
+def _remember(ctx, inputs, output):
+    magnitude, background, highest, ctx.norm, gain = inputs
+    ctx.save_for_backward(magnitude, background, highest, output[2], gain)
+
+
+def _gradients(ctx, d_repetition, d_micro, _):
+    *tensors, gain = ctx.saved_tensors
+    return *_masks_backward(d_repetition, d_micro, *tensors, ctx.norm, gain), None, None
+
+
+_masks.register_autograd(_gradients, setup_context=_remember)
+
+
+def ft2d_masks(
+    magnitude: Tensor, background: Tensor, highest: Tensor, norm: float, gain: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Vocals masks of repetition and micro-modulation, with the high-pass in them.
+
+    With B = |background| norm / highest and G = |A - background norm / highest|: repetition is 1 - b with
+    b = min(B, A) / A scaled to a maximum of 1 over each spectrogram; micro-modulation is min(G, A) / A
+    scaled likewise (Seetharaman, Pishdadian and Pardo 2017). Where A is 0 both are 0.
+
+    Args:
+        magnitude: A, `(..., F, N)`, not negative.
+        background: like `magnitude`, before it is scaled.
+        highest: `(...)`, what the background is divided by, if above 0.
+        norm: what the background is multiplied by.
+        gain: `(F,)`, of the masks.
+
+    Returns:
+        Two masks like `magnitude`. Gradients flow to all four tensors. Which share is the largest is taken
+        as a fixed choice, and a largest share that is cut to 1 as a constant.
+
+    Raises:
+        ValueError: for shapes that do not go together.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.kernels.ft2d_masks import ft2d_masks
+        >>> a, b = torch.tensor([[1.0, 2.0, 4.0]]), torch.tensor([[1.0, 1.0, 1.0]])
+        >>> [x.tolist() for x in ft2d_masks(a, b, torch.ones(()), 1.0, torch.ones(1))]
+        [[[0.0, 0.5, 0.75]], [[0.0, 0.6666666865348816, 1.0]]]
+    """
+    if background.shape != magnitude.shape:
+        raise ValueError(
+            f"background must have shape {tuple(magnitude.shape)}, got {tuple(background.shape)}"
+        )
+    if highest.shape != magnitude.shape[:-2]:
+        raise ValueError(f"highest must have shape {tuple(magnitude.shape[:-2])}, got {tuple(highest.shape)}")
+    if gain.shape != magnitude.shape[-2:-1]:
+        raise ValueError(f"gain must have shape {tuple(magnitude.shape[-2:-1])}, got {tuple(gain.shape)}")
+    learnt = gain.requires_grad
+    inside = torch.ones_like(gain) if learnt else gain
+    tensors = (x.contiguous() for x in (magnitude, background, highest))
+    repetition, micro, _ = _masks(*tensors, norm, inside.contiguous())
+    # A cut-off that is learnt is one multiplication more; one that is not costs nothing.
+    return (repetition * gain[:, None], micro * gain[:, None]) if learnt else (repetition, micro)
