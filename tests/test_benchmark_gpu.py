@@ -16,7 +16,8 @@ from benchmarks.gpu.floors import extrema_of_median
 from benchmarks.gpu.music import bank, music
 from benchmarks.gpu.scene import Scene
 from benchmarks.gpu.settings import Settings, rehearsal
-from benchmarks.gpu.stages import STAGES, Stage, find_stage
+from benchmarks.gpu.stage import Stage
+from benchmarks.gpu.stages import STAGES, find_stage
 from benchmarks.gpu.supervisor import Unit, supervised
 from torchprim.kernels import dispatch
 

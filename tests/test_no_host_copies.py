@@ -34,12 +34,6 @@ class Watch(TorchDispatchMode):
         return result
 
 import torchprim as tp
-# torch 2.11 gives a wrong shape for two-dimensional transforms of fake tensors on CUDA.
-def rfft2(x, dim):
-    return torch.fft.fft(torch.fft.rfft(x, dim=dim[-1]), dim=dim[0])
-def irfft2(x, s, dim):
-    return torch.fft.irfft(torch.fft.ifft(x, dim=dim[0]), n=s[-1], dim=dim[-1])
-torch.fft.rfft2, torch.fft.irfft2 = rfft2, irfft2
 with FakeTensorMode(allow_non_fake_inputs=True):
     separator = tp.PrimitiveSeparator(sys.argv[1])
     rate = separator.geometry.sample_rate

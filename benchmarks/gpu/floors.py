@@ -7,10 +7,13 @@ float32 mask of the batch, a complex spectrum two of them; `sound` is the batch'
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from torch import nn
 
 from benchmarks.gpu.ceilings import Phase
 from benchmarks.gpu.scene import Scene
+from torchprim.kernels.banded_product import Banded
 from torchprim.kernels.selection_network import selection_network
 
 
@@ -39,13 +42,18 @@ def hpss(s: Scene) -> list[Phase]:
 
 
 def peaks(s: Scene) -> list[Phase]:
-    """Half a plane of magnitudes in, as much out."""
-    return [Phase(bytes=s.plane)]
+    """Half a complex plane in, as much out; it is as large as a mask."""
+    return [Phase(bytes=2 * s.plane)]
+
+
+def ft2d_masks(s: Scene) -> list[Phase]:
+    """Magnitude and background in, for the largest shares; both again, two masks out."""
+    return [Phase(bytes=2 * s.plane), Phase(bytes=4 * s.plane)]
 
 
 def ft2d(s: Scene) -> list[Phase]:
-    """Transform; peaks; inverse transform; both masks. Half of the complex plane is as large as a mask."""
-    return [Phase(bytes=2 * s.plane)] * 3 + [Phase(bytes=4 * s.plane)]
+    """Transform; peaks; inverse transform; both masks."""
+    return [Phase(bytes=2 * s.plane), *peaks(s), Phase(bytes=2 * s.plane), *ft2d_masks(s)]
 
 
 def long_hpss(s: Scene) -> list[Phase]:
@@ -64,19 +72,50 @@ def _pitch_plane(s: Scene) -> int:
     return 4 * s.batch * s.pitches * s.frames
 
 
-def salience(s: Scene) -> list[Phase]:
-    """Magnitude and weight below 8 kHz in, both saliences out; their medians and means over time; one out.
+def _heard(s: Scene) -> int:
+    """Bytes of a plane below 8 kHz."""
+    return s.plane * s.heard // s.bins
 
-    The inhibiting combs are one matrix product; the sum over peaks is a gather and costs little.
-    """
-    heard = s.plane * s.heard // s.bins
-    product = 2 * s.pitches * s.heard * s.frames * s.batch
-    pitch = _pitch_plane(s)
-    return [
-        Phase(bytes=2 * heard + 2 * pitch, float32=product),
-        Phase(bytes=2 * pitch),
-        Phase(bytes=3 * pitch),
-    ]
+
+def _axis_plane(s: Scene) -> int:
+    """Bytes of the logarithmic axis of peaks."""
+    return 4 * s.batch * s.summation.depth * s.frames
+
+
+def salience_inputs(s: Scene) -> list[Phase]:
+    """Magnitude and weight in, levels and an axis of peaks out."""
+    return [Phase(bytes=3 * _heard(s) + _axis_plane(s))]
+
+
+@lru_cache(maxsize=8)
+def _filled(matrix: Banded) -> int:
+    """Numbers of a matrix that are not 0."""
+    return int(matrix.parts.sum(0).count_nonzero())
+
+
+def _product(s: Scene, matrix: Banded, read: int) -> Phase:
+    operations = 2 * _filled(matrix) * s.frames * s.batch
+    return Phase(bytes=read + _pitch_plane(s), float32=operations)
+
+
+def product(s: Scene) -> list[Phase]:
+    """Levels in, one salience out; what is 0 in the matrix costs nothing."""
+    return [_product(s, s.inhibition, _heard(s))]
+
+
+def row_median(s: Scene) -> list[Phase]:
+    return [Phase(bytes=_pitch_plane(s))]
+
+
+def salience_mix(s: Scene) -> list[Phase]:
+    """Both in, for the means of the frames' maxima; both again, one out."""
+    return [Phase(bytes=2 * _pitch_plane(s)), Phase(bytes=3 * _pitch_plane(s))]
+
+
+def salience(s: Scene) -> list[Phase]:
+    """All four steps; medians and maxima take what the products have just made, from one read."""
+    products = [_product(s, s.summation, _axis_plane(s)), *product(s)]
+    return [*salience_inputs(s), *products, *salience_mix(s)]
 
 
 def viterbi(s: Scene) -> list[Phase]:
@@ -96,10 +135,14 @@ def comb(s: Scene) -> list[Phase]:
     return [Phase(bytes=s.plane)]
 
 
+def voicing(s: Scene) -> list[Phase]:
+    """Magnitude, weight and comb below 8 kHz, summed over bins."""
+    return [Phase(bytes=3 * _heard(s))]
+
+
 def melody(s: Scene) -> list[Phase]:
-    """Salience, path, and one pass for voicing and the mask."""
-    voicing = Phase(bytes=2 * s.plane * s.heard // s.bins)
-    return [*salience(s), *viterbi(s), voicing, Phase(bytes=2 * s.plane)]
+    """Salience, path, voicing, and the mask where there is sound."""
+    return [*salience(s), *viterbi(s), *voicing(s), Phase(bytes=2 * s.plane)]
 
 
 def soft_assignment(s: Scene) -> list[Phase]:
@@ -111,11 +154,20 @@ def assign_and_apply(s: Scene) -> list[Phase]:
     return [Phase(bytes=(s.cues + 5) * s.plane)]
 
 
+def loudest(s: Scene) -> list[Phase]:
+    """One read finds the limit for practical purposes; exact, it is another that lists the bins."""
+    return [Phase(bytes=s.plane), Phase(bytes=s.plane)]
+
+
+def values(s: Scene) -> list[Phase]:
+    """A sector of 32 bytes for each value."""
+    return [Phase(bytes=32 * s.batch * s.loudest * s.cues)]
+
+
 def confidence(s: Scene) -> list[Phase]:
-    """The loudest bins by one read; a sector of 32 bytes for each of their values; 1000 points of them."""
+    """The loudest bins, their masks, and the distances of 1000 of them."""
     pairs = s.batch * min(1000, s.loudest) ** 2
-    gathered = 32 * s.batch * s.loudest * s.cues
-    return [Phase(bytes=s.plane), Phase(bytes=gathered), Phase(float32=pairs * (3 * s.cues + 4))]
+    return [*loudest(s), *values(s), Phase(float32=pairs * (3 * s.cues + 4))]
 
 
 def silhouette(s: Scene) -> list[Phase]:

@@ -9,8 +9,11 @@ from torch import Tensor
 
 import torchprim as tp
 from benchmarks.gpu.music import music
+from torchprim import salience
+from torchprim.kernels.banded_product import Banded, banded_product
 from torchprim.kernels.dispatch import plain_torch
-from torchprim.salience import comb_bins, pitch_grid, salience
+from torchprim.kernels.salience import salience_inputs
+from torchprim.salience import comb_bins, pitch_grid
 from torchprim.tracking import SHARPNESS
 
 F_MIN, F_MAX = 80.0, 1100.0  # of the melody
@@ -37,6 +40,8 @@ class Scene:
         self.heard = comb_bins(self.bins, self.geometry.bin_width)  # bins that the melody reads
         self.cues = len(self.separator.cues.names)
         self.seconds = seconds
+        # A neighbourhood of the 2-D transform, where the clip is too short for the preset's.
+        self.fitting = (1, min(self.preset.neighbourhood[1], self.frames - (self.frames + 1) % 2))
         self.generator = torch.Generator(device)  # of the points that the silhouette draws
 
     @property
@@ -71,15 +76,19 @@ class Scene:
         return self.mixture.magnitude()
 
     @cached_property
-    def relative(self) -> Tensor:
-        """Magnitude, the loudest bin of each item 1."""
-        return self.magnitude / self.magnitude.amax((-2, -1), keepdim=True)
+    def plane_spectrum(self) -> Tensor:
+        """The half plane of the 2-D transform."""
+        return torch.fft.rfft2(self.magnitude.contiguous())
 
     @cached_property
-    def level(self) -> Tensor:
-        """Half plane of the 2-D transform, scaled to a maximum of 1."""
-        level = torch.fft.rfft2(self.magnitude, dim=(-1, -2)).abs()
-        return level / level.amax((-2, -1), keepdim=True)
+    def background(self) -> Tensor:
+        """What repeats, as far as costs go: half of the magnitude, shifted by some frames."""
+        return 0.5 * self.magnitude.roll(3, -1).contiguous()
+
+    @cached_property
+    def gain(self) -> Tensor:
+        """A high-pass, `(F,)`."""
+        return torch.linspace(0, 1, self.bins, device=self.device)
 
     @cached_property
     def masks(self) -> tuple[Tensor, ...]:
@@ -93,25 +102,88 @@ class Scene:
             return self.separator.cues._long_hpss(self.mixture)
 
     @cached_property
-    def emission(self) -> Tensor:
+    def relative(self) -> Tensor:
+        """Magnitude below 8 kHz, the loudest bin of each item 1."""
+        return self.magnitude[..., : self.heard, :] / self.magnitude.amax((-2, -1), keepdim=True)
+
+    def _table(self, make, *settings) -> Tensor | Banded:
+        return make(*settings, torch.float32, torch.device(self.device))
+
+    @property
+    def loudness(self) -> Tensor:
+        return salience.bin_loudness(self.relative, self.geometry.bin_width)[:, 0]
+
+    @property
+    def summation(self) -> Banded:
+        return self._table(salience._summation, F_MIN, F_MAX, salience._TOP)
+
+    @property
+    def inhibition(self) -> Banded:
+        return self._table(salience._inhibition, self.heard, self.geometry.bin_width, F_MIN, F_MAX)
+
+    @property
+    def axis(self) -> tuple[float, int, int]:
+        """Distance of bins over the lowest pitch, bins that have peaks, places of the axis."""
+        width = self.geometry.bin_width
+        return width / F_MIN, salience._peak_bins(width, salience._TOP), self.summation.depth
+
+    @cached_property
+    def axis_and_level(self) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), plain_torch():
-            found = salience(self.relative, self.geometry.bin_width, F_MIN, F_MAX, self.moving)
-        return SHARPNESS * found.log()
+            return salience_inputs(
+                self.relative, self.loudness, self.moving[..., : self.heard, :], *self.axis
+            )
+
+    @cached_property
+    def total(self) -> Tensor:
+        """The harmonic sum."""
+        with torch.no_grad(), plain_torch():
+            return banded_product(self.summation, self.axis_and_level[0])
+
+    @cached_property
+    def combs(self) -> Tensor:
+        """The product with combs that inhibit."""
+        with torch.no_grad(), plain_torch():
+            return banded_product(self.inhibition, self.axis_and_level[1])
+
+    @cached_property
+    def emission(self) -> Tensor:
+        settings = (self.geometry.bin_width, F_MIN, F_MAX, self.moving, SHARPNESS)
+        with torch.no_grad(), plain_torch():
+            return salience.log_salience(self.relative, *settings)
+
+    @cached_property
+    def path(self) -> Tensor:
+        """A pitch in each frame; which one matters to no cost."""
+        return self.emission.argmax(-2)
 
     @cached_property
     def f0(self) -> Tensor:
-        """A pitch in each frame; which one matters to no cost."""
-        return pitch_grid(F_MIN, F_MAX, self.magnitude)[self.emission.argmax(-2)]
+        return pitch_grid(F_MIN, F_MAX, self.magnitude)[self.path]
+
+    @property
+    def teeth(self) -> Tensor:
+        combs = self._table(salience.inhibiting_combs, self.heard, self.geometry.bin_width, F_MIN, F_MAX)
+        return combs.t().contiguous()
+
+    @cached_property
+    def comb(self) -> Tensor:
+        """A mask, as voicing reads it."""
+        return self.moving.clone()
 
     @cached_property
     def height(self) -> Tensor:
         return self.moving.mean(-2)
 
     @cached_property
+    def index(self) -> Tensor:
+        """The loudest bins of each item, in a row of all bins."""
+        return self.magnitude.flatten(-2).topk(self.loudest).indices
+
+    @cached_property
     def points(self) -> Tensor:
         """Embedding of the loudest bins, `(B, P, D)`."""
-        index = self.magnitude.flatten(-2).topk(self.loudest).indices
-        return torch.stack([mask.flatten(-2).gather(-1, index) for mask in self.masks], -1)
+        return torch.stack([mask.flatten(-2).gather(-1, self.index) for mask in self.masks], -1)
 
     @cached_property
     def clusters(self) -> Tensor:

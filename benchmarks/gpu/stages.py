@@ -1,73 +1,81 @@
-"""What is compared and timed: one entry a stage or operator."""
+"""What is compared and timed: one entry a stage or operator, in the order of the pipeline."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 import torchprim as tp
 from benchmarks.gpu import floors, peers
-from benchmarks.gpu.ceilings import Phase
 from benchmarks.gpu.scene import F_MAX, F_MIN, Scene
+from benchmarks.gpu.stage import Call, Stage
 from torchprim.clustering import checked_weights
 from torchprim.kernels import harmonic_comb as comb_op
+from torchprim.kernels.banded_product import banded_product
 from torchprim.kernels.embedding_grams import embedding_grams
 from torchprim.kernels.forward_backward import forward_backward, transition
-from torchprim.kernels.local_peaks import local_peaks
+from torchprim.kernels.ft2d_masks import ft2d_masks
+from torchprim.kernels.local_peaks import kept_peaks
+from torchprim.kernels.loudest import loudest_bins, values_at
+from torchprim.kernels.row_median import row_median
+from torchprim.kernels.salience import salience_inputs
+from torchprim.kernels.salience_mix import salience_mix
 from torchprim.kernels.silhouette import silhouette_samples
 from torchprim.kernels.sliding_median import sliding_median
 from torchprim.kernels.soft_assignment import assign_and_apply
 from torchprim.kernels.viterbi import viterbi
-from torchprim.salience import salience
-from torchprim.tracking import COMB_WIDTH
+from torchprim.salience import log_salience
+from torchprim.tracking import COMB_WIDTH, SHARPNESS
+from torchprim.voicing import voicing_score
 
-Call = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage of the pipeline, or one operator of it.
-
-    Args:
-        name: in the tables.
-        inputs: tensors that it reads, of a scene.
-        call: scene and those tensors -> result, by the public functions.
-        floor: what it must do at least.
-        operators: operators whose kernels it must launch where they have one; it is compared with its
-            references if there are any.
-        gradients: which inputs receive one.
-        tolerance: of ‖kernel - reference‖ / ‖reference‖; for whole numbers, the share that may differ.
-        slack: the same for gradients.
-        peers: name -> the same by other means.
-        whole: a part of the whole pipeline; those add up to it.
-    """
-
-    name: str
-    inputs: Callable[[Scene], tuple[Tensor, ...]]
-    call: Call
-    floor: Callable[[Scene], list[Phase]]
-    operators: tuple[str, ...] = ()
-    gradients: tuple[int, ...] = ()
-    tolerance: float = 1e-4
-    slack: float = 1e-3
-    peers: Mapping[str, Call] = field(default_factory=dict)
-    whole: bool = False
+_CUES = range(5)  # at most; the masks that a scene has
 
 
-def _medians(dim: int) -> Mapping[str, Call]:
+def _stft(s: Scene, audio: Tensor) -> tuple[Tensor, Tensor]:
+    spectrum = tp.stft(audio, s.geometry)
+    return spectrum, spectrum.abs()
+
+
+def _median(name: str, dim: int) -> Stage:
+    return Stage(
+        name,
+        lambda s: (s.magnitude,),
+        lambda s, x: sliding_median(x, s.preset.kernel_size, dim),
+        floors.median,
+        ("sliding_median",),
+        (0,),
+        tolerance=0,
+        peers={
+            "unfold + torch.median": lambda s, x: peers.unfolded_median(x, s.preset.kernel_size, dim),
+            "cupyx median_filter": lambda s, x: peers.cupy_median(x, s.preset.kernel_size, dim),
+        },
+    )
+
+
+def _hpss_peers() -> Mapping[str, Call]:
+    medians = {"unfold + torch.median": peers.unfolded_median, "cupyx median_filter": peers.cupy_median}
     return {
-        "unfold + torch.median": lambda s, x: peers.unfolded_median(x, s.preset.kernel_size, dim),
-        "cupyx median_filter": lambda s, x: peers.cupy_median(x, s.preset.kernel_size, dim),
+        name: lambda s, x, median=median: peers.hpss_of(median)(x, s.preset.kernel_size)
+        for name, median in medians.items()
     }
 
 
-def _split(s: Scene, spectrum: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
-    vocals = tp.istft(spectrum, s.geometry, s.samples)
-    return vocals, audio - vocals
+def _confidence(s: Scene, magnitude: Tensor, *masks: Tensor, points: int | None = 1000):
+    settings = (s.separator.cue_weights(), s.preset.beta, points)
+    return tp.confidence_measure(list(masks), magnitude, *settings, generator=s.generator)
+
+
+def _all_points(s: Scene, magnitude: Tensor, *masks: Tensor):
+    """Which points are drawn depends on the order of the loudest bins, which is another on a GPU."""
+    return _confidence(s, magnitude, *masks, points=None)
+
+
+def _torbi(s: Scene, emission: Tensor) -> Tensor:
+    settings = torch.tensor([0.01, 12.0, 4.0], device=emission.device)  # slope, jump, switch
+    weight, _ = transition(emission.shape[-2], False, 16, *settings)
+    return peers.torbi_viterbi(emission, weight.log())
 
 
 def _assign(s: Scene, spectrum: Tensor, *masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,9 +83,9 @@ def _assign(s: Scene, spectrum: Tensor, *masks: Tensor) -> tuple[Tensor, Tensor]
     return assign_and_apply(masks, weights, s.preset.beta, spectrum)
 
 
-def _stft(s: Scene, audio: Tensor) -> tuple[Tensor, Tensor]:
-    spectrum = tp.stft(audio, s.geometry)
-    return spectrum, spectrum.abs()
+def _split(s: Scene, spectrum: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+    vocals = tp.istft(spectrum, s.geometry, s.samples)
+    return vocals, audio - vocals
 
 
 def _raw_output(s: Scene) -> tuple[Tensor, Tensor, Tensor]:
@@ -89,65 +97,53 @@ def _raw_output(s: Scene) -> tuple[Tensor, Tensor, Tensor]:
     return logits.transpose(1, 2), labels, torch.rand(shape, **drawn)  # frames first, as the head makes it
 
 
-def _torbi(s: Scene, emission: Tensor) -> Tensor:
-    weight = transition(emission.shape[-2], False, 16, 0.01, 12.0, 4.0, emission)
-    return peers.torbi_viterbi(emission, weight.log())
+def _compiled_comb(s: Scene, *tensors: Tensor) -> Tensor:
+    if "comb" not in _COMPILED:
+        _COMPILED["comb"] = torch.compile(comb_op.reference, fullgraph=True)
+    return _COMPILED["comb"](*tensors, s.bins, s.geometry.bin_width, 40)
 
 
-_CUES = range(5)  # at most; the masks that a scene has
+_COMPILED: dict[str, Call] = {}
 
-STAGES: tuple[Stage, ...] = (
+_TRANSFORMS = (
     Stage("STFT and magnitude", lambda s: (s.audio,), _stft, floors.stft, whole=True),
-    Stage(
-        "median over frames",
-        lambda s: (s.magnitude,),
-        lambda s, x: sliding_median(x, s.preset.kernel_size, -1),
-        floors.median,
-        ("sliding_median",),
-        (0,),
-        tolerance=0,
-        peers=_medians(-1),
-    ),
-    Stage(
-        "median over bins",
-        lambda s: (s.magnitude,),
-        lambda s, x: sliding_median(x, s.preset.kernel_size, -2),
-        floors.median,
-        ("sliding_median",),
-        (0,),
-        tolerance=0,
-        peers=_medians(-2),
-    ),
+    _median("median over frames", -1),
+    _median("median over bins", -2),
     Stage(
         "HPSS mask",
         lambda s: (s.magnitude,),
         lambda s, x: s.separator.cues.hpss(x),
         floors.hpss,
-        ("sliding_median",),
+        ("hpss_mask",),
         (0,),
-        peers={
-            "unfold + torch.median": lambda s, x: peers.hpss_of(peers.unfolded_median)(
-                x, s.preset.kernel_size
-            ),
-            "cupyx median_filter": lambda s, x: peers.hpss_of(peers.cupy_median)(x, s.preset.kernel_size),
-        },
+        peers=_hpss_peers(),
         whole=True,
     ),
     Stage(
         "2DFT peaks",
-        lambda s: (s.level,),
-        lambda s, x: local_peaks(x, s.bins, s.preset.neighbourhood),
+        lambda s: (s.plane_spectrum,),
+        lambda s, x: kept_peaks(x, s.frames, s.fitting),
         floors.peaks,
         ("local_peaks",),
         (0,),
+    ),
+    Stage(
+        "2DFT masks",
+        lambda s: (s.magnitude.contiguous(), s.background, s.magnitude.new_ones(s.batch)),
+        lambda s, a, b, highest: ft2d_masks(a, b, highest, 1.0, s.gain),
+        floors.ft2d_masks,
+        ("ft2d_masks",),
+        (0, 1, 2),
     ),
     Stage(
         "2DFT pair",
         lambda s: (s.magnitude,),
         lambda s, x: s.separator.cues.ft2d(x),
         floors.ft2d,
-        ("local_peaks",),
+        ("local_peaks", "ft2d_masks"),
         (0,),
+        tolerance=1e-3,
+        slack=1e-2,
         whole=True,
     ),
     Stage(
@@ -155,18 +151,54 @@ STAGES: tuple[Stage, ...] = (
         lambda s: (s.audio, s.spectrum),
         lambda s, audio, spectrum: s.separator.cues.long_hpss(audio, spectrum),
         floors.long_hpss,
-        ("sliding_median",),
+        ("hpss_mask",),
         (0,),
         tolerance=1e-3,
         slack=1e-2,
         whole=True,
     ),
+)
+
+_MELODY = (
     Stage(
-        "salience",
-        lambda s: (s.relative, s.moving),
-        lambda s, x, weight: salience(x, s.geometry.bin_width, F_MIN, F_MAX, weight),
-        floors.salience,
+        "salience: peaks and levels",
+        lambda s: (s.relative, s.moving[..., : s.heard, :]),
+        lambda s, x, weight: salience_inputs(x, s.loudness, weight, *s.axis),
+        floors.salience_inputs,
         ("salience",),
+        (0, 1),
+    ),
+    Stage(
+        "salience: product with the combs",
+        lambda s: (s.axis_and_level[1],),
+        lambda s, x: banded_product(s.inhibition, x),
+        floors.product,
+        ("banded_product",),
+        (0,),
+    ),
+    Stage(
+        "salience: median over time",
+        lambda s: (s.total,),
+        lambda s, x: row_median(x),
+        floors.row_median,
+        ("row_median",),
+        (0,),
+        tolerance=0,
+    ),
+    Stage(
+        "salience: mixture of both",
+        lambda s: (s.total, s.total.median(-1).values, s.combs),
+        lambda s, *x: salience_mix(*x),
+        floors.salience_mix,
+        ("salience_mix",),
+        (0, 1, 2),
+    ),
+    Stage(
+        "salience, whole",
+        lambda s: (s.relative, s.moving),
+        lambda s, x, weight: log_salience(x, s.geometry.bin_width, F_MIN, F_MAX, weight, SHARPNESS),
+        floors.salience,
+        ("salience", "banded_product", "row_median", "salience_mix"),
         (0, 1),
         tolerance=1e-3,
         slack=1e-2,
@@ -190,15 +222,23 @@ STAGES: tuple[Stage, ...] = (
         tolerance=1e-3,
     ),
     Stage(
+        "voicing",
+        lambda s: (s.relative, s.comb, s.path, s.moving),
+        lambda s, x, comb, path, weight: voicing_score(
+            x, s.geometry.bin_width, s.bins, comb, s.teeth, path, weight
+        ),
+        floors.voicing,
+        ("voicing_sums",),
+        (0, 1, 3),
+    ),
+    Stage(
         "harmonic comb",
         lambda s: (s.f0, s.height, torch.tensor(COMB_WIDTH, device=s.device)),
         lambda s, f0, height, width: comb_op.harmonic_comb(f0, height, s.bins, s.geometry.bin_width, width),
         floors.comb,
         ("harmonic_comb",),
         (0, 1, 2),
-        peers={
-            "torch.compile": lambda s, *x: _compiled(comb_op.reference)(*x, s.bins, s.geometry.bin_width, 40)
-        },
+        peers={"torch.compile": _compiled_comb},
     ),
     Stage(
         "melody: salience to mask",
@@ -207,6 +247,9 @@ STAGES: tuple[Stage, ...] = (
         floors.melody,
         whole=True,
     ),
+)
+
+_CLUSTERING = (
     Stage(
         "soft assignment",
         lambda s: s.masks,
@@ -225,15 +268,33 @@ STAGES: tuple[Stage, ...] = (
         whole=True,
     ),
     Stage(
+        "the loudest 1 %",
+        lambda s: (s.magnitude,),
+        lambda s, x: loudest_bins(x, s.loudest),
+        floors.loudest,
+        ("loudest",),
+        tolerance=1e-3,  # of equally loud bins any may be taken
+        compared=lambda s, x: loudest_bins(x, s.loudest).sort(-1).values,
+    ),
+    Stage(
+        "their masks",
+        lambda s: (s.index, *s.masks),
+        lambda s, index, *masks: values_at(masks, index),
+        floors.values,
+        ("loudest",),
+        tuple(1 + cue for cue in _CUES),
+    ),
+    Stage(
         "loudest 1 %, posterior, silhouette of 1000",
         lambda s: (s.magnitude, *s.masks),
-        lambda s, x, *masks: tp.confidence_measure(
-            list(masks), x, s.separator.cue_weights(), s.preset.beta, generator=s.generator
-        ),
+        _confidence,
         floors.confidence,
-        ("silhouette",),
+        ("loudest", "silhouette"),
         tuple(1 + cue for cue in _CUES),
+        tolerance=1e-3,
+        slack=1e-2,
         whole=True,
+        compared=_all_points,
     ),
     Stage(
         "silhouette of all of the loudest 1 %",
@@ -257,15 +318,7 @@ STAGES: tuple[Stage, ...] = (
     ),
 )
 
-
-def _compiled(function: Call) -> Call:
-    """`torch.compile`, once for each function."""
-    if function not in _COMPILED:
-        _COMPILED[function] = torch.compile(function, fullgraph=True)
-    return _COMPILED[function]
-
-
-_COMPILED: dict[Call, Call] = {}
+STAGES: tuple[Stage, ...] = _TRANSFORMS + _MELODY + _CLUSTERING
 
 
 def find_stage(name: str) -> Stage:

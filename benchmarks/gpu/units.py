@@ -17,7 +17,8 @@ from benchmarks.gpu.clock import Clock, counted_launches, tensors_in
 from benchmarks.gpu.music import music
 from benchmarks.gpu.scene import Scene, scene
 from benchmarks.gpu.settings import Settings
-from benchmarks.gpu.stages import STAGES, Stage, find_stage
+from benchmarks.gpu.stage import Stage
+from benchmarks.gpu.stages import STAGES, find_stage
 from torchprim.kernels.dispatch import plain_torch
 from torchprim.presets import find_preset
 
@@ -57,7 +58,7 @@ def _with_gradients(stage: Stage, s: Scene, inputs: tuple) -> tuple[list[Tensor]
     s.generator.manual_seed(0)
     leaves = [x.detach().clone() for x in inputs]
     wanted = [leaves[i].requires_grad_() for i in stage.gradients if i < len(leaves)]
-    results = tensors_in(stage.call(s, *leaves))
+    results = tensors_in((stage.compared or stage.call)(s, *leaves))
     moving = [x for x in results if x.requires_grad]
     if wanted and moving:
         generator = torch.Generator(s.device).manual_seed(1)
