@@ -222,7 +222,7 @@ def forward_backward(
         slope receives it. There are no second derivatives.
 
     Raises:
-        ValueError: for no pitches, or a band below 0.
+        ValueError: for no pitches or no frames, or a band below 0.
 
     Example:
         >>> import torch
@@ -232,8 +232,8 @@ def forward_backward(
         [76.0, 73.0, 76.0]
     """
     *lead, pitches, frames = emission.shape
-    if pitches < 1:
-        raise ValueError(f"emission must have one pitch or more, got shape {tuple(emission.shape)}")
+    if pitches < 1 or frames < 1:
+        raise ValueError(f"emission must have one pitch and frame or more, got shape {tuple(emission.shape)}")
     if band < 0:
         raise ValueError(f"band must be 0 or more, got {band!r}")
     if unvoiced is not None:

@@ -110,7 +110,7 @@ def viterbi(
         `(..., N)`, int64: the pitch of each frame, or P where unvoiced. No gradient.
 
     Raises:
-        ValueError: for no pitches, or a band below 0.
+        ValueError: for no pitches or no frames, or a band below 0.
 
     Example:
         >>> import torch
@@ -120,8 +120,8 @@ def viterbi(
         ([0, 1, 0], [0, 0, 0])
     """
     *lead, pitches, frames = emission.shape
-    if pitches < 1:
-        raise ValueError(f"emission must have one pitch or more, got shape {tuple(emission.shape)}")
+    if pitches < 1 or frames < 1:
+        raise ValueError(f"emission must have one pitch and frame or more, got shape {tuple(emission.shape)}")
     if band < 0:
         raise ValueError(f"band must be 0 or more, got {band!r}")
     items = math.prod(lead)

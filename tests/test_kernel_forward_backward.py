@@ -86,16 +86,17 @@ def results(emission, unvoiced, gradient, band, slope=0.05):
     leaves = [emission.detach().clone().requires_grad_()]
     if unvoiced is not None:
         leaves.append(unvoiced.detach().clone().requires_grad_())
-    costs = settings_of(slope, 2.0, 1.0)
+    costs = settings_of(slope, 2.0, 1.0, device=emission.device)
     marginals = forward_backward(leaves[0], leaves[1] if unvoiced is not None else None, band, *costs)
     marginals.backward(gradient)
-    return [marginals.detach(), *(leaf.grad for leaf in leaves + costs)]
+    return [x.cpu() for x in (marginals.detach(), *(leaf.grad for leaf in leaves + costs))]
 
 
 def compare(monkeypatch, emission, unvoiced, band, tolerance=1e-5, **settings):
     states = emission.shape[1] + (unvoiced is not None)
     gradient = awkward(emission.shape[0], states, emission.shape[2], seed=3, low=-1.0).to(emission.dtype)
-    expected = results(emission, unvoiced, gradient, band, **settings)
+    on_cpu = [None if x is None else x.cpu() for x in (emission, unvoiced, gradient)]
+    expected = results(*on_cpu, band, **settings)
     forbid(monkeypatch, op, "reference", "reference_gradients")
     with forced_kernels():
         got = results(emission, unvoiced, gradient, band, **settings)
@@ -176,7 +177,8 @@ def test_compiles_to_one_graph():
 
 
 def test_what_cannot_be():
-    with pytest.raises(ValueError, match=r"one pitch or more, got shape \(0, 4\)"):
-        forward_backward(torch.empty(0, 4))
+    for shape in ((0, 4), (4, 0)):
+        with pytest.raises(ValueError, match=rf"one pitch and frame or more, got shape \({shape[0]}, "):
+            forward_backward(torch.empty(shape))
     with pytest.raises(ValueError, match="band must be 0 or more, got -1"):
         forward_backward(torch.empty(3, 4), band=-1)
