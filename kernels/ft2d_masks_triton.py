@@ -1,8 +1,8 @@
 """Masks of the 2DFT's two cues on a GPU.
 
 16 x 1025 x 2584 numbers: 0.34 GB read and 0.34 GB written, 0.16 ms at 4.3 TB/s. The largest share of each
-cue must be known first, but no share is above 1: the search for it ends, in all programs, when one entry
-of either cue has reached 1, as happens in any song with a quiet place. At worst it reads everything once.
+cue must be known first, but no share is above 1: the search ends, in all programs, when an entry of each
+cue has reached 1. Of songs two entries in three do. At worst the search reads everything, 0.08 ms more.
 """
 
 from __future__ import annotations
