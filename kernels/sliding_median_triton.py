@@ -144,13 +144,9 @@ def medians_across(
     They and the samples themselves come as (R * C,).
     """
     values = ()
-    # Addresses in bytes: row * step + start is then one multiply-add, off the units of minima and maxima.
-    kind: tl.constexpr = x_ptr.dtype
-    start = (x_ptr + lines).to(tl.pointer_type(tl.int8))
-    step = (stride * (kind.element_ty.primitive_bitwidth // 8)).to(tl.uint32).to(tl.int64)
     for j in tl.static_range(R + WINDOW - 1):
-        row = _mirrored(first + j - WINDOW // 2, length).to(tl.int64)
-        values = values + (tl.load((start + row * step).to(kind)).to(tl.float32),)
+        row = _mirrored(first + j - WINDOW // 2, length)
+        values = values + (tl.load(x_ptr + (lines + row * stride)).to(tl.float32),)
     medians = ()
     for group in tl.static_range(0, R, TILE):
         medians = medians + _select(values[group : group + WINDOW + TILE - 1], WINDOW, TILE)
