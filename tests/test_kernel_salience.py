@@ -5,8 +5,9 @@ import torch
 
 from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
 from torchprim.kernels import salience as op
+from torchprim.kernels.banded_product import UNIT
 from torchprim.kernels.dispatch import forced_kernels
-from torchprim.salience import log_salience
+from torchprim.salience import _summation, log_salience
 
 RATIO = 44100 / 2048 / 80  # distance of two bins over the lowest pitch
 # items, bins, frames, bins with peaks, places, ratio; in the last two, several peaks share a place.
@@ -142,3 +143,10 @@ def test_log_salience_with_all_kernels():
         results.append([value.detach(), *(x.grad for x in leaves)])
     for plain, kernel in zip(*results, strict=True):
         torch.testing.assert_close(kernel.double(), plain, atol=1e-3 * plain.abs().max().item(), rtol=1e-3)
+
+
+def test_the_harmonic_sum_skips_what_lies_below_a_pitch():
+    """No harmonic lies more than a semitone below its pitch: blocks below are never multiplied."""
+    table = _summation(80.0, 1100.0, 4500.0, torch.float32, torch.device("cpu"))
+    lowest = [max(p - 9, 0) // UNIT for p in (0, 128, 256, 384)]
+    assert [first for first, _ in table.ranges.tolist()] == lowest

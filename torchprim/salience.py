@@ -72,7 +72,8 @@ def _summation(f_min: float, f_max: float, top: float, dtype: torch.dtype, devic
     matrix = torch.zeros(pitches, len(places), dtype=torch.float64)
     for h in range(1, 21):
         semitones = (distance - 1200 * math.log2(h) / CENTS).abs() * CENTS / 100
-        matrix += 0.9 ** (h - 1) * torch.cos(math.pi / 2 * semitones.clamp(max=1)).square()
+        spread = torch.cos(math.pi / 2 * semitones).square()
+        matrix += 0.9 ** (h - 1) * torch.where(semitones < 1, spread, 0.0)  # cos(pi / 2) is not quite 0
     return banded(matrix.to(dtype), device)
 
 
