@@ -31,6 +31,7 @@ class Stage:
         peers: name -> the same by other means.
         whole: a part of the whole pipeline; those add up to it.
         compared: what is compared instead of `call`, where that depends on an order that is free.
+        truth_on_cpu: the reference runs on the CPU, where of equal values the first is the largest.
     """
 
     name: str
@@ -44,3 +45,4 @@ class Stage:
     peers: Mapping[str, Call] = field(default_factory=dict)
     whole: bool = False
     compared: Call | None = None
+    truth_on_cpu: bool = False

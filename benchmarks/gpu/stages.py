@@ -210,6 +210,7 @@ _MELODY = (
         floors.viterbi,
         ("viterbi",),
         tolerance=1e-3,
+        truth_on_cpu=True,
         peers={"torbi": _torbi},
     ),
     Stage(

@@ -94,7 +94,10 @@ def compare(settings: Settings, stage: str, preset: str) -> Record:
     with _poisoned(), counted_launches() as launches:
         got, gradients = _with_gradients(stage, s, inputs)
     with plain_torch():
-        expected, expected_gradients = _with_gradients(stage, s, inputs)
+        if stage.truth_on_cpu:
+            inputs = tuple(x.cpu() for x in inputs)
+        pair = _with_gradients(stage, s, inputs)
+    expected, expected_gradients = ([x.to(s.device) for x in part] for part in pair)
     error, gradient_error = difference(got, expected), difference(gradients, expected_gradients)
     record: Record = {
         "error": error,
