@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache, reduce
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from torchprim import checks
 from torchprim.kernels.soft_assignment import assign, distances, root
+from torchprim.tables import table
 
 __all__ = ["centre_distances", "checked_masks", "checked_weights", "embed", "root", "soft_assignment"]
 
@@ -49,7 +50,8 @@ def checked_weights(weights: Sequence[float] | Tensor | None, dimensions: int, l
     if isinstance(weights, Tensor):
         weights = weights.to(like.device, like.dtype, non_blocking=True)
     else:
-        weights = _on_device(tuple(map(float, weights)), like)
+        # A graph of the device's work can be captured once the numbers are there.
+        weights = _numbers(tuple(map(float, weights)), like.dtype, like.device)[0]
     if weights.shape != (dimensions,):
         raise ValueError(f"weights must hold {dimensions} numbers, one a mask, got {weights.tolist()}")
     if weights.device.type == "cpu" and not torch.compiler.is_compiling():
@@ -59,17 +61,9 @@ def checked_weights(weights: Sequence[float] | Tensor | None, dimensions: int, l
     return weights
 
 
-def _on_device(values: tuple[float, ...], like: Tensor) -> Tensor:
-    """Numbers as a tensor; a graph of the device's work can be captured once they are there."""
-    if torch.compiler.is_compiling():
-        return torch.tensor(values, dtype=like.dtype, device=like.device)
-    return _kept(values, like.dtype, like.device)
-
-
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)  # what is kept must serve with gradients, too
-def _kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.tensor(values, dtype=dtype).to(device)
+@table
+def _numbers(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    return [torch.tensor(values, dtype=dtype).to(device)]
 
 
 def centre_distances(

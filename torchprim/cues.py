@@ -22,7 +22,7 @@ _LONG_WINDOW_SECONDS = 16384 / 44100
 
 def _key(*primitives: nn.Module) -> tuple:
     """What a mask is kept under: two ensembles of one mixture share what has the same settings in both."""
-    return tuple((type(p).__name__, *sorted(p.settings.items())) for p in primitives)
+    return tuple((type(p).__name__, *p.settings.items()) for p in primitives)
 
 
 class Cues(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from torchprim.kernels.banded_product import Banded, banded, banded_product
 from torchprim.kernels.row_median import row_median
 from torchprim.kernels.salience import comb_level, peak_axis, peaks, salience_inputs
 from torchprim.kernels.salience_mix import OFF_MEDIAN, REACH, mean_over_frames, salience_mix
+from torchprim.tables import table
 
 __all__ = [
     "bin_loudness",
@@ -31,6 +31,11 @@ CENTS = 10  # distance of two candidate pitches
 _TOP = 4500.0  # Hz, of a peak
 
 
+def _pitches(f_min: float, f_max: float) -> int:
+    """Number of candidate pitches P."""
+    return int(1200 * math.log2(f_max / f_min) / CENTS + 1e-6) + 1
+
+
 def pitch_grid(f_min: float, f_max: float, like: Tensor | None = None) -> Tensor:
     """Candidate pitches in Hz `(P,)`, 10 cents apart from `f_min` to `f_max`.
 
@@ -40,7 +45,7 @@ def pitch_grid(f_min: float, f_max: float, like: Tensor | None = None) -> Tensor
         454
     """
     like = torch.empty(0) if like is None else like
-    count = int(1200 * math.log2(f_max / f_min) / CENTS + 1e-6) + 1
+    count = _pitches(f_min, f_max)
     return f_min * 2 ** (torch.arange(count, dtype=like.dtype, device=like.device) * CENTS / 1200)
 
 
@@ -51,30 +56,32 @@ def loudness(frequency: Tensor) -> Tensor:
     return 1.2589 * 12194**2 * f2.square() / (low * (f2 + 12194**2))
 
 
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what is kept must serve with gradients, too
-def _gain(bins: int, bin_width: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return loudness(torch.arange(bins, dtype=dtype) * bin_width).to(device)
+@table
+def _gains(bins: int, bin_width: float, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    return [loudness(torch.arange(bins, dtype=dtype) * bin_width).to(device)]
 
 
 def bin_loudness(spectrum: Tensor, bin_width: float) -> Tensor:
     """A-weighting of each bin of a spectrogram, `(F, 1)`."""
-    return _gain(spectrum.shape[-2], bin_width, spectrum.dtype, spectrum.device)[:, None]
+    return _gains(spectrum.shape[-2], bin_width, spectrum.dtype, spectrum.device)[0][:, None]
 
 
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)
-def _summation(f_min: float, f_max: float, top: float, dtype: torch.dtype, device: torch.device) -> Banded:
-    """Matrix `(P, places)` from peaks on a logarithmic axis from `f_min` to `top` to pitches."""
-    pitches = len(pitch_grid(f_min, f_max))
-    places = torch.arange(int(1200 * math.log2(top / f_min) / CENTS) + 1, dtype=torch.float64)
-    distance = places - torch.arange(pitches, dtype=torch.float64)[:, None]
-    matrix = torch.zeros(pitches, len(places), dtype=torch.float64)
+@table
+def _summation_table(pitches: int, places: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    place = torch.arange(places, dtype=torch.float64)
+    distance = place - torch.arange(pitches, dtype=torch.float64)[:, None]
+    matrix = torch.zeros(pitches, places, dtype=torch.float64)
     for h in range(1, 21):
         semitones = (distance - 1200 * math.log2(h) / CENTS).abs() * CENTS / 100
         spread = torch.cos(math.pi / 2 * semitones).square()
         matrix += 0.9 ** (h - 1) * torch.where(semitones < 1, spread, 0.0)  # cos(pi / 2) is not quite 0
-    return banded(matrix.to(dtype), device)
+    return list(banded(matrix.to(dtype), device)[:4])
+
+
+def _summation(f_min: float, f_max: float, top: float, dtype: torch.dtype, device: torch.device) -> Banded:
+    """Matrix `(P, places)` from peaks on a logarithmic axis from `f_min` to `top` to pitches."""
+    size = _pitches(f_min, f_max), int(1200 * math.log2(top / f_min) / CENTS) + 1
+    return Banded(*_summation_table(*size, dtype, device), *size)
 
 
 def harmonic_sum(
@@ -122,12 +129,7 @@ def _main_lobe(offset: Tensor) -> Tensor:
     return torch.where(offset.abs() == 1, 0.5, torch.where(offset.abs() < 2, lobe, 0.0))
 
 
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)
-def inhibiting_combs(
-    bins: int, bin_width: float, f_min: float, f_max: float, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Matrix `(P, F)` of combs that are negative at half harmonics; the positive part of a row sums to 1."""
+def _combs(bins: int, bin_width: float, f_min: float, f_max: float, dtype: torch.dtype) -> Tensor:
     pitch = pitch_grid(f_min, f_max, torch.empty(0, dtype=torch.float64))[:, None] / bin_width
     place = torch.arange(bins, dtype=torch.float64)
     comb = torch.zeros(len(pitch), bins, dtype=torch.float64)
@@ -135,16 +137,36 @@ def inhibiting_combs(
         between = _main_lobe(place - (h - 0.5) * pitch) + _main_lobe(place - (h + 0.5) * pitch)
         comb += 0.9 ** (h - 1) * (_main_lobe(place - h * pitch) - 0.3 * between)
     total = comb.clamp(min=0).sum(-1, keepdim=True)
-    return (comb / torch.where(total > 0, total, 1.0)).to(dtype=dtype, device=device)
+    return (comb / torch.where(total > 0, total, 1.0)).to(dtype)
 
 
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)
+@table
+def _comb_table(
+    bins: int, bin_width: float, f_min: float, f_max: float, dtype: torch.dtype, device: torch.device
+) -> list[Tensor]:
+    return [_combs(bins, bin_width, f_min, f_max, dtype).to(device)]
+
+
+@table
+def _banded_comb_table(
+    bins: int, bin_width: float, f_min: float, f_max: float, dtype: torch.dtype, device: torch.device
+) -> list[Tensor]:
+    return list(banded(_combs(bins, bin_width, f_min, f_max, dtype), device)[:4])
+
+
+def inhibiting_combs(
+    bins: int, bin_width: float, f_min: float, f_max: float, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Matrix `(P, F)` of combs that are negative at half harmonics; the positive part of a row sums to 1."""
+    return _comb_table(bins, bin_width, f_min, f_max, dtype, device)[0]
+
+
 def _inhibition(
     bins: int, bin_width: float, f_min: float, f_max: float, dtype: torch.dtype, device: torch.device
 ) -> Banded:
     """`inhibiting_combs`, made ready for products."""
-    return banded(inhibiting_combs(bins, bin_width, f_min, f_max, dtype, torch.device("cpu")), device)
+    tensors = _banded_comb_table(bins, bin_width, f_min, f_max, dtype, device)
+    return Banded(*tensors, _pitches(f_min, f_max), bins)
 
 
 def comb_bins(bins: int, bin_width: float) -> int:
@@ -228,7 +250,7 @@ def log_salience(
     weight = None if weight is None else weight[..., :bins, :]
     like = (magnitude.dtype, magnitude.device)
     summation = _summation(f_min, f_max, _TOP, *like)
-    gain = _gain(bins, bin_width, *like)
+    gain = _gains(bins, bin_width, *like)[0]
     peak_bins = _peak_bins(bin_width, _TOP)
     axis, level = salience_inputs(magnitude, gain, weight, bin_width / f_min, peak_bins, summation.depth)
     total = banded_product(summation, axis)

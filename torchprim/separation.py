@@ -84,7 +84,7 @@ class Separator(nn.Module):
             channels: whether the last but one dimension is channels: masks are then made from their
                 mean, and one mask serves all.
             generator: for the bins that the silhouette draws; by default one seeded with 0, so that
-                results repeat.
+                results repeat. Under `torch.compile` leave it out: the global one is used.
             keep_masks: whether `mask` and `masks` are returned; by default for at most 30 s.
             progress: called with (pieces done, pieces in all) after each piece.
 
@@ -96,7 +96,8 @@ class Separator(nn.Module):
         """
         audio = checks.audio(audio, rank=2 if channels else 1)
         checks.positive(sample_rate, "sample_rate")
-        if generator is None:
+        # A compiled graph knows no generators but the global one.
+        if generator is None and not torch.compiler.is_compiling():
             generator = torch.Generator(audio.device).manual_seed(0)
         pieces = self._pieces(audio.shape[-1], sample_rate)
         keep_masks = len(pieces) == 1 if keep_masks is None else keep_masks

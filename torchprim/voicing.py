@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
@@ -11,6 +9,7 @@ from torchprim.kernels.salience_mix import mean_over_frames
 from torchprim.kernels.voicing_sums import voicing_sums
 from torchprim.primitives.high_pass import high_pass
 from torchprim.salience import bin_loudness
+from torchprim.tables import table
 
 _REACH = 4  # frames on either side that are averaged
 _CUT = 220.0  # Hz; bass and drums lie below
@@ -46,7 +45,7 @@ def voicing_score(
         `(..., N)`; 0 means as likely as not.
     """
     read = magnitude.shape[-2]
-    gain = _cut(bins, bin_width, magnitude.dtype, magnitude.device)[:read]
+    gain = _cut(bins, bin_width, magnitude.dtype, magnitude.device)[0][:read]
     loudness = bin_loudness(magnitude, bin_width)[:, 0]
     weighted = weight is not None
     weight = weight[..., :read, :] if weighted else None
@@ -61,10 +60,9 @@ def voicing_score(
     return mean_over_frames(odds, _REACH) + (0.75 if weighted else -0.25)
 
 
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what is kept must serve with gradients, too
-def _cut(bins: int, bin_width: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+@table
+def _cut(bins: int, bin_width: float, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
     """The high-pass of each bin, `(F,)`."""
     rate = 2 * bin_width * max(1, bins - 1)
     like = torch.empty(0, dtype=dtype)
-    return high_pass(bins, rate, min(_CUT, rate / 4), like=like)[:, 0].to(device)
+    return [high_pass(bins, rate, min(_CUT, rate / 4), like=like)[:, 0].to(device)]
