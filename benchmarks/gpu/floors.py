@@ -89,8 +89,8 @@ def salience_inputs(s: Scene) -> list[Phase]:
 
 @lru_cache(maxsize=8)
 def _filled(matrix: Banded) -> int:
-    """Numbers of a matrix that are not 0."""
-    return int(matrix.parts.sum(0).count_nonzero())
+    """Numbers of a matrix that are more than rounding."""
+    return int((matrix.parts.sum(0).abs() > 1e-7).count_nonzero())
 
 
 def _product(s: Scene, matrix: Banded, read: int) -> Phase:
