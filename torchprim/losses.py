@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.distortion_loss import distortion_loss
 from torchprim.grams import Grams, weighted_grams
 from torchprim.networks.heads import NetworkOutput
 
 CLUSTERING = ("deep", "whitened")
+MASKING = ("distance", "sd-sdr")
 
 
 def deep_clustering_loss(embedding: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -194,6 +196,7 @@ def training_loss(
     clustering: str = "deep",
     order: int = 1,
     balance: float = 0.5,
+    masking: str = "distance",
 ) -> TrainingLoss:
     """The loss of whatever heads a network has: (1 - balance) clustering + balance mask.
 
@@ -208,12 +211,13 @@ def training_loss(
         clustering: `deep` or `whitened`.
         order: of `mask_loss`.
         balance: share of the mask's loss where there are both heads, in [0, 1].
+        masking: `distance`, which is `mask_loss`, or `sd-sdr`, which is `distortion_loss`.
 
     Returns:
         A `TrainingLoss`.
 
     Raises:
-        ValueError: for an unknown clustering loss, or a number out of range.
+        ValueError: for an unknown loss, or a number out of range.
 
     Example:
         >>> import torch, torchprim as tp
@@ -226,6 +230,8 @@ def training_loss(
     """
     if clustering not in CLUSTERING:
         raise ValueError(f"clustering must be one of {', '.join(CLUSTERING)}, got {clustering!r}")
+    if masking not in MASKING:
+        raise ValueError(f"masking must be one of {', '.join(MASKING)}, got {masking!r}")
     if not 0 <= balance <= 1:
         raise ValueError(f"balance must lie in [0, 1], got {balance!r}")
     grouped = masked = grams = None
@@ -237,7 +243,8 @@ def training_loss(
         grams = weighted_grams(embedding, labels, weights, logits=of_logits)
         grouped = _deep(grams) if clustering == "deep" else _whitened(grams)
     if output.mask is not None:
-        masked = mask_loss(output.mask, mixture, vocals, accompaniment, order=order)
+        sources = (output.mask, mixture, vocals, accompaniment)
+        masked = mask_loss(*sources, order=order) if masking == "distance" else distortion_loss(*sources)
     if grouped is None or masked is None:
         return TrainingLoss(masked if grouped is None else grouped, grouped, masked, grams)
     return TrainingLoss((1 - balance) * grouped + balance * masked, grouped, masked, grams)

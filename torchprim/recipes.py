@@ -29,7 +29,8 @@ class Recipe:
     final_rate: float = _option(1.0, "share of the learning rate left at the end (cosine)")
     loss: str = _option("deep", "clustering loss: deep or whitened")
     balance: float = _option(0.5, "share of the mask's loss where there is an embedding, too")
-    order: int = _option(2, "mask loss: 1 on magnitudes, 2 on what a mask can reach of complex spectra")
+    masking: str = _option("distance", "mask loss: distance, or sd-sdr, the metric itself")
+    order: int = _option(2, "distance: 1 of magnitudes, 2 of what a mask can reach of complex spectra")
     cluster_frames: int = _option(0, "frames of a sequence embedded for the clustering loss; 0 for all")
     clip: float = _option(5.0, "gradient norm that is clipped to")
     autoclip: float = _option(0.0, "percentile of past gradient norms to clip to instead; 0 for none")
@@ -54,6 +55,8 @@ class Recipe:
             raise ValueError(f"precision must be auto, bf16 or fp32, got {self.precision!r}")
         if self.loss not in ("deep", "whitened"):
             raise ValueError(f"loss must be deep or whitened, got {self.loss!r}")
+        if self.masking not in ("distance", "sd-sdr"):
+            raise ValueError(f"masking must be distance or sd-sdr, got {self.masking!r}")
         counts = ("steps", "batch_size", "frames", "slots", "every", "teacher_batch")
         for name in (*counts, "check_every", "validation_batches", "log_every"):
             checks.integer(getattr(self, name), name, 1)
@@ -140,7 +143,9 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         # The cues of a remix want some seconds of it; they take most of a step's time on a CPU. Where a
         # remix is of one and the same excerpt, its cues are its target's: little is learnt.
         "small": Recipe(
-            **_SMALL | {"batch_size": 4, "frames": 512, "rate": 2e-3, "coherent": 0.2, "steps": 1000}
+            **_SMALL
+            | {"batch_size": 4, "frames": 512, "rate": 2e-3, "coherent": 0.1, "steps": 500}
+            | {"slots": 64, "every": 4, "masking": "sd-sdr"}
         ),
         "unet": Recipe(**_SMALL | {"eq": 3.0}),
     }

@@ -102,6 +102,7 @@ class Trainer:
             clustering=recipe.loss,
             order=recipe.order,
             balance=recipe.balance,
+            masking=recipe.masking,
         )
         if learn and loss.grams is not None:
             self.anchors.update_sums(loss.grams.cross, loss.grams.labels)

@@ -117,9 +117,7 @@ NETWORKS: Mapping[str, NetworkConfig] = MappingProxyType(
         # The paper gives no hidden size; its authors' configurations use 300 and 600.
         "paper": NetworkConfig("paper", hidden=600),
         # Sees the primitives' masks and corrects the ensemble's: beats it after minutes on a CPU.
-        "small": NetworkConfig(
-            "small", "unet", ("embedding", "mask"), layers=5, fine=256, cues="best", dropout=0.1
-        ),
+        "small": NetworkConfig("small", "unet", ("mask",), layers=5, fine=256, cues="best", dropout=0.1),
         "chimera": NetworkConfig("chimera", heads=("embedding", "mask"), hidden=300, mel=300),
         "unet": NetworkConfig("unet", "unet", ("mask",), layers=5, dropout=0.1),
     }
