@@ -25,20 +25,20 @@ ROOT = Path(__file__).resolve().parent.parent
 # lever -> options of train.py that differ from the recipe's
 LEVERS: dict[str, list[str]] = {
     "recipe": [],
-    "another seed": ["--seed", "1"],
     "coherent share 0": ["--coherent", "0"],
     "coherent share 0.8": ["--coherent", "0.8"],
     "no confidence cut": ["--low", "0"],
     "most confident half": ["--low", "0.5"],
     "level ratio drawn, not the estimates' own": ["--natural", "0"],
-    "level ratio ±7 dB": ["--ratio-low", "-7", "--ratio-high", "7"],
     "random equaliser, 3 dB": ["--eq", "3"],
     "speed and pitch ±5 %": ["--speed", "0.05"],
-    "mask loss alone": ["--balance", "1"],
-    "whitened k-means loss": ["--loss", "whitened"],
-    "L1 mask loss": ["--order", "1"],
+    "an embedding head, too, deep clustering": ["--heads", "embedding,mask"],
+    "an embedding head, too, whitened k-means": ["--heads", "embedding,mask", "--loss", "whitened"],
+    "mask loss: L2 distance": ["--masking", "distance"],
+    "mask loss: L1 distance": ["--masking", "distance", "--order", "1"],
     "no cues: the mixture alone": ["--cues", ""],
     "second generation": ["--teacher", "recipe"],
+    "another seed": ["--seed", "1"],
 }
 
 
