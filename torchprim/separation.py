@@ -71,6 +71,7 @@ class Separator(nn.Module):
         generator: torch.Generator | None = None,
         keep_masks: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
+        **settings,
     ) -> Separation:
         """Separate a batch of recordings of one length.
 
@@ -87,6 +88,7 @@ class Separator(nn.Module):
                 results repeat. Under `torch.compile` leave it out: the global one is used.
             keep_masks: whether `mask` and `masks` are returned; by default for at most 30 s.
             progress: called with (pieces done, pieces in all) after each piece.
+            settings: of `estimate`, such as `weights` and `beta` of a `PrimitiveSeparator`.
 
         Returns:
             A `Separation`; vocals and accompaniment add up to the input.
@@ -105,7 +107,7 @@ class Separator(nn.Module):
         measures, kept = [], []
         for done, piece in enumerate(pieces, 1):
             estimate, mask, masks, measure = self._separate(
-                audio[..., piece.start : piece.stop], sample_rate, channels, generator
+                audio[..., piece.start : piece.stop], sample_rate, channels, generator, settings
             )
             vocals[..., piece.begin : piece.end] += piece.faded(estimate)
             measures.append(measure)
@@ -128,12 +130,12 @@ class Separator(nn.Module):
         hop = geometry.hop_length * sample_rate / geometry.sample_rate
         return cut(length, round(PIECE_SECONDS * sample_rate), round(OVERLAP_SECONDS * sample_rate), hop)
 
-    def _separate(self, audio: Tensor, sample_rate: float, channels: bool, generator):
+    def _separate(self, audio: Tensor, sample_rate: float, channels: bool, generator, settings):
         """One piece: vocals like `audio`, the mask, the cues' masks, the confidence."""
         geometry = self.geometry
         mono = audio.mean(-2) if channels else audio
         mixture = Mixture(_without_mean(mono), sample_rate, geometry)
-        mask, masks, measure, spectrum = self.estimate(mixture, generator)
+        mask, masks, measure, spectrum = self.estimate(mixture, generator, **settings)
         if channels:
             sound = resample(_without_mean(audio), sample_rate, geometry.sample_rate)
             spectrum = stft(sound, geometry) * mask.unsqueeze(-3)

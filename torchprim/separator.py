@@ -26,6 +26,9 @@ METHODS = ("pcl", *PRIMITIVES)
 class PrimitiveSeparator(Separator):
     """Primitive clustering (sections 2 and 3.1 of the paper): cues, equation 1, confidence, stems.
 
+    A call takes `weights` and `beta`, too, as tensors that are learnt; so do `masks`, `estimate` and
+    `confidence`. A tensor may take the place of a cue's setting: `separator.cues.hpss.settings["power"]`.
+
     Args:
         preset: `best`, `paper`, `companion`, or a `Preset`.
         method: `pcl` for the ensemble, or the name of one primitive, whose own mask is then used.
@@ -84,36 +87,61 @@ class PrimitiveSeparator(Separator):
         """What the ensemble is made of: each cue's mask by name."""
         return self.cues(mixture)
 
-    def masks(self, mixture: Mixture) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mask `(..., F, N)` of a mixture on the preset's grid, and each cue's by name."""
-        mask, masks, _ = self._masks(mixture)
+    def masks(
+        self, mixture: Mixture, *, weights: Tensor | None = None, beta: float | Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mask `(..., F, N)` of a mixture on the preset's grid, and each cue's by name.
+
+        Args:
+            mixture: keeps the cues' masks: make a new one where the audio or a cue's settings have changed.
+            weights: `(D,)` of equation 1, in the order of the masks; the preset's by default.
+            beta: hardness of equation 1; the preset's by default.
+        """
+        mask, masks, _ = self._masks(mixture, weights, beta)
         return mask, masks
 
-    def _masks(self, mixture: Mixture) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
+    def _masks(
+        self, mixture: Mixture, weights: Tensor | None, beta: float | Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         """The mask and the cues', and the ensemble's vocals: one kernel reads all that makes both."""
         masks = self.cue_masks(mixture)
         if self.method != "pcl":
             return masks[self.method], masks, None
         every = list(masks.values())
-        weights = checked_weights(self.cue_weights(), len(every), every[0])
+        weights, beta = self._clustering(weights, beta)
+        weights = checked_weights(weights, len(every), every[0])
         # Masks of 0 all round give a small positive number in equation 1; silence is 0.
-        mask, vocals = assign_and_apply(every, weights, self.preset.beta, mixture.spectrum())
+        mask, vocals = assign_and_apply(every, weights, beta, mixture.spectrum())
         return mask, masks, vocals
 
+    def _clustering(self, weights: Tensor | None, beta: float | Tensor | None):
+        """Weights and beta of equation 1: the preset's, unless others are given."""
+        weights = self.cue_weights() if weights is None else weights
+        return weights, self.preset.beta if beta is None else checks.positive(beta, "beta")
+
     def confidence(
-        self, masks: dict[str, Tensor], mixture: Mixture, generator: torch.Generator | None = None
+        self,
+        masks: dict[str, Tensor],
+        mixture: Mixture,
+        generator: torch.Generator | None = None,
+        *,
+        weights: Tensor | None = None,
+        beta: float | Tensor | None = None,
     ) -> Confidence:
         """The confidence measure, with the clustering's own weights and beta."""
-        return confidence_measure(
-            list(masks.values()),
-            mixture.magnitude(),
-            self.cue_weights(),
-            self.preset.beta,
-            self.n_points,
-            generator=generator,
-        )
+        weights, beta = self._clustering(weights, beta)
+        every, magnitude = list(masks.values()), mixture.magnitude()
+        return confidence_measure(every, magnitude, weights, beta, self.n_points, generator=generator)
 
-    def estimate(self, mixture: Mixture, generator: torch.Generator | None = None) -> Estimate:
-        """The ensemble's mask, the cues' masks, the confidence."""
-        mask, masks, vocals = self._masks(mixture)
-        return Estimate(mask, masks, self.confidence(masks, mixture, generator), vocals)
+    def estimate(
+        self,
+        mixture: Mixture,
+        generator: torch.Generator | None = None,
+        *,
+        weights: Tensor | None = None,
+        beta: float | Tensor | None = None,
+    ) -> Estimate:
+        """The ensemble's mask, the cues' masks, the confidence; weights and beta as in `masks`."""
+        mask, masks, vocals = self._masks(mixture, weights, beta)
+        confidence = self.confidence(masks, mixture, generator, weights=weights, beta=beta)
+        return Estimate(mask, masks, confidence, vocals)

@@ -15,6 +15,8 @@ from torchprim.voicing import voicing_score
 
 SHARPNESS = 2.8  # of the emission, times the log of the salience: frames do not err independently
 COMB_WIDTH = 32.0  # Hz, standard deviation of a tooth
+SLOPE = 0.01  # cost of a step of the path, for each pitch of distance
+JUMP = 12.0  # cost of a new note
 
 
 class Track(NamedTuple):
@@ -42,8 +44,10 @@ def track(
     f_min: float,
     f_max: float,
     weight: Tensor | None = None,
-    width: float = COMB_WIDTH,
+    width: float | Tensor = COMB_WIDTH,
     soft: bool = False,
+    slope: float | Tensor = SLOPE,
+    jump: float | Tensor = JUMP,
     marginals: bool = False,
     salience: bool = False,
 ) -> Track:
@@ -61,6 +65,8 @@ def track(
         weight: `(..., F, N)` in [0, 1], how far each bin may be the voice.
         width: of the comb's teeth in Hz.
         soft: use all paths instead of the best one.
+        slope: cost of a step of the path, for each pitch of distance; a tensor only with `soft`.
+        jump: cost of a new note; a tensor only with `soft`.
         marginals: compute the marginals although the best path is used.
         salience: give the salience, too.
 
@@ -76,12 +82,13 @@ def track(
     pitches = pitch_grid(f_min, f_max, magnitude)
     teeth = inhibiting_combs(read, bin_width, f_min, f_max, magnitude.dtype, magnitude.device)
     combs = harmonic_comb(pitches, torch.ones_like(pitches), bins, bin_width, width)  # F, P
-    chances = forward_backward(emission) if soft or marginals else None
+    costs = {"slope": slope, "jump": jump}
+    chances = forward_backward(emission, **costs) if soft or marginals else None
     if soft:
         path = chances.argmax(-2)
         comb, teeth, named = combs @ chances, teeth.t() @ chances, None
     else:
-        path = named = viterbi(emission)
+        path = named = viterbi(emission, **costs)
         comb, teeth = _columns(combs, path), teeth.t().contiguous()
     score = voicing_score(relative, bin_width, bins, comb, teeth, named, weight)
     strength = (emission / SHARPNESS).exp() if salience else None

@@ -7,16 +7,21 @@ from torch import Tensor, nn
 
 from torchprim import checks
 from torchprim.primitives.high_pass import high_pass
-from torchprim.tracking import COMB_WIDTH, check_range, track
+from torchprim.tracking import COMB_WIDTH, JUMP, SLOPE, check_range, track
+
+BIAS = 1.0  # towards voice, in half log odds
 
 
 def melody(
     magnitude: Tensor,
     f_min: float = 80.0,
     f_max: float = 1100.0,
-    width: float = COMB_WIDTH,
+    width: float | Tensor = COMB_WIDTH,
     soft: bool = False,
     *,
+    bias: float | Tensor = BIAS,
+    slope: float | Tensor = SLOPE,
+    jump: float | Tensor = JUMP,
     weight: Tensor | None = None,
     cutoff: float | Tensor = 0.0,
     smooth: bool = True,
@@ -25,7 +30,7 @@ def melody(
     """Vocals mask of the most salient melody: a soft comb at the harmonics of the tracked pitch.
 
     Mask = v · exp(-d² / 2 width²), d the distance to the nearest of 40 harmonics of the best path through
-    the salience (Salamon and Gómez 2012; see `torchprim.salience`), v = sigmoid(2 (score + 1)) with the
+    the salience (Salamon and Gómez 2012; see `torchprim.salience`), v = sigmoid(2 (score + bias)) with the
     voicing score of `torchprim.voicing`. Leaning towards voice pays: a lost voice costs more than a comb
     that stands in accompaniment.
 
@@ -33,8 +38,12 @@ def melody(
         magnitude: `(..., F, N)`; tuned for a window of 2048 and a hop of 512 at 44.1 kHz.
         f_min: lowest pitch in Hz.
         f_max: highest pitch in Hz.
-        width: standard deviation of a tooth of the comb in Hz.
+        width: standard deviation of a tooth of the comb in Hz; a tensor receives a gradient.
         soft: the mean comb over all paths instead of the best path's; gradients pass through it.
+        bias: added to the voicing score; a tensor receives a gradient.
+        slope: cost of a step of the path, for each pitch (10 cents) of distance. With `soft` a tensor
+            receives a gradient.
+        jump: cost of a new note, likewise.
         weight: `(..., F, N)` in [0, 1], how far each bin may be the voice. The mask of `long_hpss`
             without a cut makes the melody much better: it knows what moves in pitch.
         cutoff: high-pass of the mask in Hz, see `high_pass`; 0 for none.
@@ -46,7 +55,8 @@ def melody(
 
     Raises:
         ValueError: for magnitudes or weights that are negative or not finite, weights of another shape, a
-            width that is not positive, or a pitch range that is upside down or not below half the rate.
+            width that is not positive, a pitch range that is upside down or not below half the rate, or a
+            tensor of path costs without `soft`.
 
     Example:
         >>> import torch, torchprim as tp
@@ -58,14 +68,17 @@ def melody(
     checks.positive(sample_rate, "sample_rate")
     checks.positive(width, "width")
     check_range(f_min, f_max, sample_rate)
+    for name, cost in (("slope", slope), ("jump", jump)):
+        if isinstance(cost, Tensor) and not soft:
+            raise ValueError(f"{name} must be a number, unless soft=True: the best path has no gradient")
     if weight is not None:
         weight = checks.magnitude(weight, "weight").to(magnitude.dtype)
         if weight.shape[-2:] != magnitude.shape[-2:]:
             raise ValueError(f"weight must have shape {tuple(magnitude.shape)}, got {tuple(weight.shape)}")
     bins = magnitude.shape[-2]
     bin_width = sample_rate / 2 / max(1, bins - 1)
-    found = track(magnitude, bin_width, f_min, f_max, weight, width, soft)
-    mask = found.comb * torch.sigmoid(2 * (found.score + 1))[..., None, :]
+    found = track(magnitude, bin_width, f_min, f_max, weight, width, soft, slope, jump)
+    mask = found.comb * torch.sigmoid(2 * (found.score + bias))[..., None, :]
     mask = mask * high_pass(bins, sample_rate, cutoff, smooth, like=magnitude)
     return torch.where(magnitude > 0, mask, 0)
 
@@ -83,9 +96,12 @@ class Melody(nn.Module):
         self,
         f_min: float = 80.0,
         f_max: float = 1100.0,
-        width: float = COMB_WIDTH,
+        width: float | Tensor = COMB_WIDTH,
         soft: bool = False,
         *,
+        bias: float | Tensor = BIAS,
+        slope: float | Tensor = SLOPE,
+        jump: float | Tensor = JUMP,
         cutoff: float | Tensor = 0.0,
         smooth: bool = True,
         sample_rate: float = 44100,
@@ -96,6 +112,9 @@ class Melody(nn.Module):
             "f_max": f_max,
             "width": width,
             "soft": soft,
+            "bias": bias,
+            "slope": slope,
+            "jump": jump,
             "cutoff": cutoff,
             "smooth": smooth,
             "sample_rate": sample_rate,
