@@ -1,0 +1,121 @@
+"""Networks that see the primitives' masks: where they start, what they share, what they refuse."""
+
+import pytest
+import torch
+
+import torchprim as tp
+from torchprim.networks.bands import Bands
+from torchprim.networks.config import NETWORKS, NetworkConfig
+from torchprim.networks.run import run_network
+from torchprim.recipes import find_recipe
+from torchprim.remix_batch import make_batch
+from torchprim.training import Trainer
+
+
+@pytest.fixture(scope="module")
+def mixture(voice, drum_loop):
+    return tp.Mixture((voice + drum_loop)[None, :88200], 44100)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return tp.build_network("small").eval()
+
+
+def test_a_fresh_network_is_nearly_the_ensemble(network, mixture):
+    with torch.inference_mode():
+        ensemble, _ = tp.PrimitiveSeparator("best").masks(mixture)
+        mask = tp.NetworkSeparator(network).estimate(mixture).mask
+    assert (mask - ensemble).abs().max() < 0.2
+    assert (mask - ensemble).abs().mean() < 0.03
+    assert not torch.equal(mask, ensemble)
+
+
+def test_cues_are_those_of_the_preset(network, mixture):
+    with torch.inference_mode():
+        cues = network.cue_masks(mixture)
+        wanted = tp.PrimitiveSeparator("best").cue_masks(mixture)
+    assert torch.equal(cues, torch.stack(list(wanted.values()), -3))
+
+
+def test_an_ensemble_computes_a_shared_cue_once(network, monkeypatch):
+    calls = []
+    whole = type(network.cues.melody).forward
+
+    def counted(self, *arguments):
+        calls.append(self)
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(type(network.cues.melody), "forward", counted)
+    audio = torch.randn(44100, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        tp.NetworkSeparator(network).with_primitives("best")(audio, 44100)
+        assert len(calls) == 1
+        # Another preset's melody has other settings.
+        tp.NetworkSeparator(network).with_primitives("paper")(audio, 44100)
+    assert len(calls) == 3
+
+
+def test_cues_that_do_not_fit_are_refused(network, mixture):
+    magnitude = mixture.magnitude()
+    with pytest.raises(ValueError, match="sees 5 cues, got 0"):
+        network(magnitude)
+    with pytest.raises(ValueError, match="sees 0 cues, got 5"):
+        tp.build_network("unet")(magnitude, cues=network.cue_masks(mixture))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"cues": "best"}, "cues are for a unet"),
+        ({"cues": "beast", "kind": "unet"}, "unknown preset 'beast'"),
+        ({"cues": "companion", "kind": "unet"}, "geometry must be that of the preset"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        NetworkConfig(**change)
+
+
+def test_a_module_of_ones_own_is_run_as_it_is(mixture):
+    class Own(torch.nn.Module):
+        def forward(self, magnitude, frames=None):
+            return magnitude * 0.5
+
+    magnitude = mixture.magnitude()
+    assert torch.equal(run_network(Own(), magnitude, mixture), magnitude * 0.5)
+
+
+def test_it_learns_to_correct_the_ensemble(voice, drum_loop):
+    recipe = find_recipe("small")
+    torch.manual_seed(0)
+    trainer = Trainer(tp.build_network("small").train(), recipe)
+    batch = make_batch(voice[None, 44100:132300], drum_loop[None, :88200], NETWORKS["small"].geometry)
+    before = trainer.validate([batch])
+    for step in range(8):
+        trainer.step(batch, step)
+    assert trainer.validate([batch]) < before - 0.003  # 0.3 dB
+
+
+@pytest.mark.parametrize("fine, coarse", [(256, 8), (100, 7), (1025, 8), (2000, 3)])
+def test_bands(fine, coarse):
+    bands = Bands(1025, fine, coarse)
+    level = torch.rand(1025, 3).double()
+    rows, masks = bands.reduce(level), bands.average(level)
+    assert rows.shape == masks.shape == (bands.rows, 3)
+    kept = min(fine, 1025)
+    assert torch.equal(rows[:kept], level[:kept]) and torch.equal(masks[:kept], level[:kept])
+    for row in range(kept, bands.rows):
+        group = level[kept + (row - kept) * coarse :][:coarse]
+        torch.testing.assert_close(masks[row], group.mean(0))
+        padded = torch.cat([group, group.new_zeros(coarse - len(group), 3)])
+        torch.testing.assert_close(rows[row], padded.square().mean(0).sqrt())
+    back = bands.expand(rows, 0)
+    assert back.shape == level.shape and torch.equal(bands.average(back)[:kept], level[:kept])
+
+
+def test_silent_bands_have_a_gradient_of_zero():
+    magnitude = torch.zeros(1025, 2, requires_grad=True)
+    Bands(1025, 256, 8).reduce(magnitude).sum().backward()
+    assert magnitude.grad[256:].abs().max() == 0 and magnitude.grad[:256].min() == 1
