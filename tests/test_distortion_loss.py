@@ -26,8 +26,8 @@ def test_it_equals_the_metric(voice, drum_loop, gain):
     references = (voice[None, 44100:132300], drum_loop[None, 44100:132300])
     rest = sum(references) - estimate
     metric = (tp.sd_sdr(references[0], estimate) + tp.sd_sdr(references[1], rest)) / 2
-    # The loss knows nothing of what is out of phase, and its floors hide a little.
-    assert -100 * distortion_loss(mask, *targets).item() == pytest.approx(metric.item(), abs=0.8)
+    # The loss knows nothing of what is out of phase, and its floors add up to 20 log10(1 + 0.03 / α).
+    assert -100 * distortion_loss(mask, *targets).item() == pytest.approx(metric.item(), abs=1.2)
 
 
 def test_a_source_too_quiet_costs_more_than_a_distance(generator):
