@@ -17,6 +17,10 @@ import triton.language as tl
 from torchprim.kernels.launch import Configuration
 from torchprim.kernels.viterbi_scores_triton import apart, costs, gap, reach, scan_constants, together
 
+# What messages sum to before their frame's likelihood. Weights of two jumps one after the other, exp(-130)
+# for jumps that cost 65, times this are still numbers in float32; and gradients of 1e15 times this are, too.
+SIZE = tl.constexpr(2.0**64)
+
 
 @triton.jit
 def _sum_of(sum, v, table, x: tl.constexpr, r: tl.constexpr, BAND: tl.constexpr):
@@ -28,20 +32,17 @@ def _sum_of(sum, v, table, x: tl.constexpr, r: tl.constexpr, BAND: tl.constexpr)
 
 
 @triton.jit
-def _sum_of_far(sum, v, weight_ptr, scale, x, r: tl.constexpr):
+def _sum_of_far(sum, v, weight_ptr, x, r: tl.constexpr):
     """As `_sum_of`, with the table in memory: 0 beyond the band."""
     for q in tl.static_range(4):
-        sum += v[q] * scale * tl.load(weight_ptr + tl.abs(4 * x + q - r))
+        sum += v[q] * tl.load(weight_ptr + tl.abs(4 * x + q - r))
     return sum
 
 
 @triton.jit
-def _band(ring, own, scale, place, table, weight_ptr, side, T: tl.constexpr, BAND: tl.constexpr):
-    """The messages, scaled, times what the steps within the band weigh more than a jump."""
+def _band(ring, own, place, table, weight_ptr, side, T: tl.constexpr, BAND: tl.constexpr):
+    """The messages times what the steps within the band weigh more than a jump."""
     mine = apart(own, T)
-    scaled = ()  # the weights are fewer than the messages; unscaled, both may be too small to be multiplied
-    for k in tl.static_range(BAND + 1):
-        scaled += (table[k] * scale,)
     b0 = tl.zeros((T,), tl.float32)
     b1, b2, b3 = b0, b0, b0
     if BAND >= 0:
@@ -49,17 +50,17 @@ def _band(ring, own, scale, place, table, weight_ptr, side, T: tl.constexpr, BAN
             v = mine
             if x != 0:
                 v = apart(tl.load(ring + 4 * x + place), T)
-            b0 = _sum_of(b0, v, scaled, x, 0, BAND)
-            b1 = _sum_of(b1, v, scaled, x, 1, BAND)
-            b2 = _sum_of(b2, v, scaled, x, 2, BAND)
-            b3 = _sum_of(b3, v, scaled, x, 3, BAND)
+            b0 = _sum_of(b0, v, table, x, 0, BAND)
+            b1 = _sum_of(b1, v, table, x, 1, BAND)
+            b2 = _sum_of(b2, v, table, x, 2, BAND)
+            b3 = _sum_of(b3, v, table, x, 3, BAND)
     else:
         for x in range(-side, side + 1):
             v = apart(tl.load(ring + 4 * x + place), T)
-            b0 = _sum_of_far(b0, v, weight_ptr + 2, scale, x, 0)
-            b1 = _sum_of_far(b1, v, weight_ptr + 2, scale, x, 1)
-            b2 = _sum_of_far(b2, v, weight_ptr + 2, scale, x, 2)
-            b3 = _sum_of_far(b3, v, weight_ptr + 2, scale, x, 3)
+            b0 = _sum_of_far(b0, v, weight_ptr + 2, x, 0)
+            b1 = _sum_of_far(b1, v, weight_ptr + 2, x, 1)
+            b2 = _sum_of_far(b2, v, weight_ptr + 2, x, 2)
+            b3 = _sum_of_far(b3, v, weight_ptr + 2, x, 3)
     return together(b0, b1, b2, b3, T)
 
 
@@ -85,9 +86,10 @@ def walk(
 ):  # fmt: skip
     """Forward messages f (direction 0), with their frame's likelihood, and backward ones b without it.
 
-    Both are u(n) = l(n) · W u(n - 1) / sum of u(n - 1), over frames in either order, as W is symmetric; the
-    second keeps what it has before the likelihood. Tangents, in the direction of the gradient g that came
-    in, are u' = l · W u' / sum + u · (g - c): c, any number, changes no marginal, and keeps their sum near 0.
+    Both are u(n) = l(n) · W u(n - 1) · SIZE / sum of u(n - 1), over frames in either order, as W is
+    symmetric; the second keeps what it has before the likelihood. Tangents, in the direction of the gradient
+    g that came in, are u' = l · W u' · SIZE / sum + u · (g - c). Any number c gives the same marginals: the
+    ratio of the sums of u' and u, one frame before, keeps tangents small.
 
     Neighbours read each other from a ring of two rows in global memory, as in `viterbi_scores_triton`.
     """
@@ -140,25 +142,23 @@ def walk(
         ahead = tl.minimum(2, last - n) * forth
         likely3 = tl.load(likelihood_ptr + ahead + place)
         total = tl.sum(tl.load(ring + part))
-        scale = 1.0 / (total + rest)
-        total *= scale
-        rest *= scale
-        found = _band(ring, own, scale, place, table, weight_ptr, side, T, BAND)
-        found += jumping * total + switching * rest
+        inverse = 1.0 / (total + rest)
+        scale = inverse * SIZE
+        found = _band(ring, own, place, table, weight_ptr, side, T, BAND)
+        found = (found + (jumping * total + switching * rest)) * scale
         if TANGENT:
             turned_ptr += forth
             tangents_ptr += forth
             slope3 = tl.load(turned_ptr + ahead + place)
-            d_total = tl.sum(tl.load(ring + 2 * size + part)) * scale
-            d_rest *= scale
-            centre = d_total + d_rest
-            d_found = _band(ring + 2 * size, d_own, scale, place, table, weight_ptr, side, T, BAND)
-            d_found += jumping * d_total + switching * d_rest
+            d_total = tl.sum(tl.load(ring + 2 * size + part))
+            centre = (d_total + d_rest) * inverse
+            d_found = _band(ring + 2 * size, d_own, place, table, weight_ptr, side, T, BAND)
+            d_found = (d_found + (jumping * d_total + switching * d_rest)) * scale
         if REST:
             if TANGENT:
-                d_rest = switching * d_total + d_rest
+                d_rest = (switching * d_total + d_rest) * scale
                 d_found = tl.where(place == pitches, d_rest, d_found)
-            rest = switching * total + rest
+            rest = (switching * total + rest) * scale
             found = tl.where(place == pitches, rest, found)
         whole = found * likely
         tl.store(messages_ptr + place, tl.where(back, found, whole))

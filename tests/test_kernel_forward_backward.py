@@ -81,12 +81,12 @@ def test_single_precision_holds_over_many_frames():
         assert (single - double).norm() <= 1e-4 * double.norm()
 
 
-def results(emission, unvoiced, gradient, band, slope=0.05):
+def results(emission, unvoiced, gradient, band, slope=0.05, jump=2.0, switch=1.0):
     """Marginals and the gradients to scores and costs."""
     leaves = [emission.detach().clone().requires_grad_()]
     if unvoiced is not None:
         leaves.append(unvoiced.detach().clone().requires_grad_())
-    costs = settings_of(slope, 2.0, 1.0, device=emission.device)
+    costs = settings_of(slope, jump, switch, device=emission.device)
     marginals = forward_backward(leaves[0], leaves[1] if unvoiced is not None else None, band, *costs)
     marginals.backward(gradient)
     return [x.cpu() for x in (marginals.detach(), *(leaf.grad for leaf in leaves + costs))]
@@ -128,6 +128,16 @@ def test_kernel_of_a_wide_band_equals_reference(monkeypatch, poisoned):
 
     monkeypatch.setattr(viterbi_scores_triton, "UNROLLED", 2)
     compare(monkeypatch, awkward(1, 21, 3, seed=4, low=-2.0), None, 6, slope=0.45)
+
+
+@runs_kernels
+@pytest.mark.parametrize("rest", [False, True])
+def test_kernel_where_frames_nearly_exclude_each_other(rest, monkeypatch, poisoned):
+    """Every frame jumps, and a jump weighs exp(-60)."""
+    emission = torch.full((1, 9, 6), -80.0, device=DEVICE)
+    emission[:, torch.arange(6), torch.arange(6)] = 0
+    unvoiced = torch.full((1, 6), -70.0, device=DEVICE) if rest else None
+    compare(monkeypatch, emission, unvoiced, 0, jump=60.0, switch=50.0)
 
 
 @runs_kernels
