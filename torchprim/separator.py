@@ -72,6 +72,8 @@ class PrimitiveSeparator(Separator):
         # A weight of 0 takes a cue out; it is not computed.
         used = [name for name, weight in self.preset.weights.items() if weight > 0]
         self.cues = Cues(used if method == "pcl" else [method], self.preset)
+        # As numbers: torch.compile cannot look into a preset's read-only mapping.
+        self._weights = [preset.weights[name] for name in used] if method == "pcl" else [1.0]
 
     @property
     def identity(self) -> str:
@@ -81,7 +83,7 @@ class PrimitiveSeparator(Separator):
 
     def cue_weights(self) -> list[float]:
         """The weights of equation 1, in the order of the masks."""
-        return [1.0] if self.method != "pcl" else [self.preset.weights[name] for name in self.cues.names]
+        return list(self._weights)
 
     def cue_masks(self, mixture: Mixture) -> dict[str, Tensor]:
         """What the ensemble is made of: each cue's mask by name."""
