@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import torchprim as tp
+from examples.tune_ensemble import tune
 from torchprim.audio import demo_song, load_stems
 
 SAMPLES, RATE = 10_000, 44100
@@ -133,6 +134,21 @@ def test_presets_weights_and_beta_are_the_defaults(clip):
         separator.masks(mixture, weights=torch.ones(2))
     with pytest.raises(ValueError, match="beta must be positive"):
         separator(clip, RATE, beta=torch.tensor(-1.0))
+
+
+def test_the_example_raises_the_confidence_and_the_preset_holds_it_back(clip):
+    separator = tp.PrimitiveSeparator("best", n_points=None)
+    mixture = tp.Mixture(clip.float(), RATE)
+
+    def trust(weights, beta):
+        return separator.estimate(mixture, weights=weights, beta=beta).confidence.confidence.item()
+
+    before = trust(None, None)
+    free, held = (tune(separator, mixture, steps=20, prior=prior) for prior in (0.0, 2.0))
+    assert trust(*free) > trust(*held) > before
+    assert free[1] > held[1] > separator.preset.beta
+    for weights, _ in (free, held):
+        torch.testing.assert_close(weights.sum().item(), sum(separator.cue_weights()))
 
 
 # --- gradcheck on tiny sizes ----------------------------------------------------------------------
