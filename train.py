@@ -42,8 +42,14 @@ from torchprim.training import Trainer
 from torchprim.training_data import prepare
 
 SAVE_SECONDS = 30.0  # from one checkpoint to the next, at most: half of what a kill may cost
-NETWORK_OPTIONS = {"layers": int, "hidden": int, "channels": int, "dropout": float}
-NETWORK_OPTIONS |= {"cues": str, "heads": lambda words: tuple(words.split(","))}
+NETWORK_OPTIONS = {
+    "layers": int,
+    "hidden": int,
+    "channels": int,
+    "dropout": float,
+    "cues": str,  # a preset of primitives, or nothing
+    "heads": lambda words: tuple(words.split(",")),
+}
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
