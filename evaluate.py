@@ -22,8 +22,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: s
 
 import torch
 
-from torchprim.audio_error import AudioError
-from torchprim.checkpoint import CheckpointError
+from torchprim.errors import AudioError
+from torchprim.networks.checkpoint import CheckpointError
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.evaluation import compare, prediction, quartiles, report
@@ -31,7 +31,7 @@ from torchprim.evaluation.methods import find_method, find_methods
 from torchprim.evaluation.runner import BSS, Results, Settings, run_methods
 from torchprim.evaluation.songs import find_songs
 from torchprim.evaluation.trust import MEASURES
-from torchprim.presets import PRESETS
+from torchprim.ensemble.presets import PRESETS
 
 BASIC = "mixture,null,irm,pcl"
 METHODS = "mixture,null,irm,hpss,long-hpss,2dft-r,2dft-m,melody,repet-sim,pcl"

@@ -30,16 +30,16 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from torchprim.checkpoint import save_checkpoint
-from torchprim.examples import write_example
+from torchprim.networks.checkpoint import save_checkpoint
+from torchprim.training.examples import write_example
 from torchprim.networks.build import build_network
 from torchprim.networks.config import NETWORKS, NetworkConfig
-from torchprim.presets import PRESETS
-from torchprim.ranks import FAILURES, RankError, Ranks, start_ranks
-from torchprim.recipes import Recipe, find_recipe, options
-from torchprim.run_folder import RunLog, find_run
-from torchprim.training import Trainer
-from torchprim.training_data import prepare
+from torchprim.ensemble.presets import PRESETS
+from torchprim.training.ranks import FAILURES, RankError, Ranks, start_ranks
+from torchprim.training.recipes import Recipe, find_recipe, options
+from torchprim.training.run_folder import RunLog, find_run
+from torchprim.training.trainer import Trainer
+from torchprim.training.data import prepare
 
 SAVE_SECONDS = 30.0  # from one checkpoint to the next, at most: half of what a kill may cost
 NETWORK_OPTIONS = {

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from torchprim.audio import load_stems
+from torchprim.audio.load import load_stems
 
 SPLITS = ("even", "odd", "all")  # even: to tune on; odd: to report on
 

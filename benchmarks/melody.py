@@ -22,9 +22,9 @@ from benchmarks.data import SPLITS, MissingData, data_root, preview_paths, read_
 from benchmarks.markdown import device_line, table, versions
 from benchmarks.sound import synthetic_music
 from benchmarks.trackers import HOP, RATE, Curve, on_grid, pyin, trackers
-from torchprim.audio import load_audio
-from torchprim.kernels.harmonic_comb import harmonic_comb
-from torchprim.primitives.high_pass import high_pass
+from torchprim.audio.load import load_audio
+from torchprim.kernels.voicing.harmonic_comb import harmonic_comb
+from torchprim.spectra.high_pass import high_pass
 
 _MEASURES = (
     "Raw Pitch Accuracy",

@@ -18,8 +18,8 @@ import torchprim as tp
 from benchmarks.data import SPLITS, Song, preview_paths, read_song
 from benchmarks.markdown import device_line, table, versions
 from torchprim.metrics.baselines import baseline_estimates
-from torchprim.plots import draw_boxes, new_figure
-from torchprim.presets import PRESETS, PRIMITIVES
+from torchprim.plots.figure import draw_boxes, new_figure
+from torchprim.ensemble.presets import PRESETS, PRIMITIVES
 
 Scores = tuple[float, float]  # vocals, accompaniment, in dB
 

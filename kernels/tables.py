@@ -23,7 +23,7 @@ def table(make: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
     Example:
         >>> import torch
         >>> from torch import Tensor
-        >>> from torchprim.tables import table
+        >>> from torchprim.kernels.tables import table
         >>> @table
         ... def ramp(count: int) -> list[Tensor]:
         ...     return [torch.arange(count) / count]

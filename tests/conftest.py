@@ -11,7 +11,7 @@ import torch
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-from tests.small_bank import bank, music  # noqa: F401  (fixtures)
+from tests.support.small_bank import bank, music  # noqa: F401  (fixtures)
 
 RATE = 44100
 

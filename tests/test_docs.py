@@ -13,7 +13,8 @@ import torch
 
 import torchprim
 import torchprim.kernels
-from torchprim import audio, players
+from torchprim.audio import load as audio
+from torchprim.report import players
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -38,7 +39,7 @@ def test_examples_run(name):
 
 def test_walk_finds_modules():
     names = module_names()
-    assert {"torchprim.spectrum", "torchprim.cli.main", "torchprim.primitives.hpss"} <= set(names)
+    assert {"torchprim.spectra.stft", "torchprim.cli.main", "torchprim.primitives.hpss"} <= set(names)
     assert any(name.startswith("torchprim.kernels.") for name in names)
 
 

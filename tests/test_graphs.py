@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import torchprim as tp
-from torchprim.tables import table
+from torchprim.kernels.tables import table
 
 RATE = 44100
 

@@ -84,8 +84,8 @@ assert tp.sd_sdr(audio, stems.vocals).shape == (2,)
     "code, package",
     [
         ("tp.PrimitiveSeparator('companion')(torch.randn(4410), 44100)", "torchaudio"),
-        ("from torchprim.plots import new_figure; new_figure(1, 1)", "matplotlib"),
-        ("from torchprim.players import mp3; mp3(torch.zeros(1, 9), 44100)", "soundfile"),
+        ("from torchprim.plots.figure import new_figure; new_figure(1, 1)", "matplotlib"),
+        ("from torchprim.report.players import mp3; mp3(torch.zeros(1, 9), 44100)", "soundfile"),
     ],
 )
 def test_missing_package_is_named(code, package):
@@ -108,9 +108,9 @@ def test_kernels_from_the_root_of_a_clone():
 
 
 def test_kernels_from_elsewhere(tmp_path):
-    code = "import torchprim, torchprim.kernels.sliding_median as m; print(m.__name__, torchprim.kernels)"
+    code = "import torchprim, torchprim.kernels.hpss.sliding_median as m; print(m.__name__, torchprim.kernels)"
     said = python(code, cwd=tmp_path, PYTHONPATH=str(ROOT))
-    assert said.startswith("torchprim.kernels.sliding_median <module 'torchprim.kernels'")
+    assert said.startswith("torchprim.kernels.hpss.sliding_median <module 'torchprim.kernels'")
 
 
 def test_no_top_level_package_named_kernels(tmp_path):

@@ -8,8 +8,8 @@ import torch
 
 import torchprim as tp
 from benchmarks.gpu import music
-from torchprim.recipes import find_recipe
-from torchprim.training import Trainer
+from torchprim.training.recipes import find_recipe
+from torchprim.training.trainer import Trainer
 
 pytestmark = pytest.mark.gpu
 

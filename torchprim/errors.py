@@ -19,7 +19,7 @@ class AudioError(Exception):
         reason: what is wrong with it.
 
     Example:
-        >>> from torchprim.audio_error import AudioError
+        >>> from torchprim.errors import AudioError
         >>> str(AudioError("song.wav", "the file is empty"))
         'song.wav: the file is empty'
     """

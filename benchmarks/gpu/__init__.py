@@ -59,7 +59,7 @@ def plan(settings: Settings, sections: tuple[str, ...], quick: bool = False) -> 
     """All pieces of a run in order, and the role of each in the page."""
     from benchmarks.gpu.stages import STAGES
     from benchmarks.gpu.units import peers_of
-    from torchprim.presets import find_preset
+    from torchprim.ensemble.presets import find_preset
 
     first, *others = settings.presets
     size = {"batch": settings.batch, "seconds": settings.seconds}

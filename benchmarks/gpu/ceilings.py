@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.gpu.clock import Clock
-from torchprim.kernels.embedding_grams import full_float32
+from torchprim.kernels.clustering.embedding_grams import full_float32
 
 
 class Ceilings(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import torchprim as tp
-from torchprim import bank_cache
+from torchprim.bootstrap import cache as bank_cache
 
 _VOICE, _CHORD = 12, 6  # harmonics
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchprim.kernels.hpss_mask import power_ratio
-from torchprim.kernels.sliding_median import mirrored_index
+from torchprim.kernels.hpss.hpss_mask import power_ratio
+from torchprim.kernels.hpss.sliding_median import mirrored_index
 
 
 def unfolded_median(x: Tensor, window: int, dim: int = -1) -> Tensor:

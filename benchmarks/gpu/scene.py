@@ -9,12 +9,12 @@ from torch import Tensor
 
 import torchprim as tp
 from benchmarks.gpu.music import music
-from torchprim import salience
-from torchprim.kernels.banded_product import Banded, banded_product
+from torchprim.primitives.pitch import salience
+from torchprim.kernels.salience.banded_product import Banded, banded_product
 from torchprim.kernels.dispatch import plain_torch
-from torchprim.kernels.salience import salience_inputs
-from torchprim.salience import comb_bins, pitch_grid
-from torchprim.tracking import SHARPNESS
+from torchprim.kernels.salience.salience_inputs import salience_inputs
+from torchprim.primitives.pitch.salience import comb_bins, pitch_grid
+from torchprim.primitives.pitch.tracking import SHARPNESS
 
 F_MIN, F_MAX = 80.0, 1100.0  # of the melody
 

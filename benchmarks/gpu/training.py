@@ -17,9 +17,9 @@ from benchmarks.gpu.floors import training_step
 from benchmarks.gpu.music import bank, music
 from benchmarks.gpu.settings import Settings
 from torchprim.kernels.dispatch import plain_torch
-from torchprim.recipes import find_recipe
-from torchprim.remix_batch import RemixBatch, make_batch
-from torchprim.training import Trainer
+from torchprim.training.recipes import find_recipe
+from torchprim.bootstrap.batch import RemixBatch, make_batch
+from torchprim.training.trainer import Trainer
 
 Record = dict[str, Any]
 _TINY = tp.NetworkConfig("tiny", layers=1, hidden=8)

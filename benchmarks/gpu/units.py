@@ -20,7 +20,7 @@ from benchmarks.gpu.settings import Settings
 from benchmarks.gpu.stage import Stage
 from benchmarks.gpu.stages import STAGES, find_stage
 from torchprim.kernels.dispatch import plain_torch
-from torchprim.presets import find_preset
+from torchprim.ensemble.presets import find_preset
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 Record = dict[str, Any]

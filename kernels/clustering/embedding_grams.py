@@ -130,7 +130,7 @@ def _takes_kernel(points: Tensor, labels: Tensor, weights: Tensor, *more: Tensor
 @torch.library.custom_op("torchprim::embedding_grams", mutates_args=())
 def _grams(points: Tensor, labels: Tensor, weights: Tensor, logits: bool) -> Tensor:
     if _takes_kernel(points, labels, weights):
-        from torchprim.kernels import embedding_grams_triton
+        from torchprim.kernels.clustering import embedding_grams_triton
 
         return embedding_grams_triton.forward(points, labels, weights, logits)
     return in_chunks(points, labels, weights, logits)
@@ -147,7 +147,7 @@ def _grams_backward(
     gradient: Tensor, points: Tensor, labels: Tensor, weights: Tensor, logits: bool
 ) -> Tensor:
     if _takes_kernel(points, labels, weights, gradient):
-        from torchprim.kernels import embedding_grams_triton
+        from torchprim.kernels.clustering import embedding_grams_triton
 
         return embedding_grams_triton.backward(gradient, points, labels, weights, logits)
     return gradient_in_chunks(gradient, points, labels, weights, logits)
@@ -190,7 +190,7 @@ def embedding_grams(points: Tensor, labels: Tensor, weights: Tensor, logits: boo
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.embedding_grams import embedding_grams
+        >>> from torchprim.kernels.clustering.embedding_grams import embedding_grams
         >>> labels = torch.tensor([[[True], [False]]])
         >>> embedding_grams(torch.eye(2).reshape(1, 2, 1, 2), labels, torch.full((1, 2, 1), 2.0))
         tensor([[[4., 0., 0., 4.],

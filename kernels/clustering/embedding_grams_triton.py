@@ -20,7 +20,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from torchprim.kernels.embedding_grams import empty_gradient
+from torchprim.kernels.clustering.embedding_grams import empty_gradient
 from torchprim.kernels.launch import Configuration
 
 # A tile is BLOCK_O x BLOCK_I bins, inner ones next to each other in the points. Labels and weights may lie

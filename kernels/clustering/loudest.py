@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim.kernels.dispatch import takes_kernel
-from torchprim.kernels.soft_assignment import empty_like
+from torchprim.kernels.clustering.soft_assignment import empty_like
 
 
 def reference(magnitude: Tensor, count: int) -> Tensor:
@@ -33,7 +33,7 @@ def reference_gradients(gradient: Tensor, masks: Sequence[Tensor], index: Tensor
 @torch.library.custom_op("torchprim::loudest", mutates_args=())
 def _loudest(magnitude: Tensor, count: int) -> Tensor:
     if takes_kernel(magnitude):
-        from torchprim.kernels import loudest_triton
+        from torchprim.kernels.clustering import loudest_triton
 
         return loudest_triton.forward(magnitude, count)
     return reference(magnitude, count)
@@ -47,7 +47,7 @@ def _(magnitude, count):
 @torch.library.custom_op("torchprim::values_at", mutates_args=())
 def _values_at(masks: Sequence[Tensor], index: Tensor) -> Tensor:
     if takes_kernel(*masks, index):
-        from torchprim.kernels import loudest_triton
+        from torchprim.kernels.clustering import loudest_triton
 
         return loudest_triton.values(masks, index)
     return reference_values(masks, index)
@@ -61,7 +61,7 @@ def _(masks, index):
 @torch.library.custom_op("torchprim::values_at_backward", mutates_args=())
 def _values_at_backward(gradient: Tensor, masks: Sequence[Tensor], index: Tensor) -> list[Tensor]:
     if takes_kernel(gradient, *masks, index):
-        from torchprim.kernels import loudest_triton
+        from torchprim.kernels.clustering import loudest_triton
 
         return loudest_triton.gradients(gradient, masks, index)
     return reference_gradients(gradient, masks, index)
@@ -102,7 +102,7 @@ def loudest_bins(magnitude: Tensor, count: int) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.loudest import loudest_bins
+        >>> from torchprim.kernels.clustering.loudest import loudest_bins
         >>> loudest_bins(torch.tensor([[1.0, 5.0], [2.0, 4.0]]), 2).tolist()
         [1, 3]
     """
@@ -124,7 +124,7 @@ def values_at(masks: Sequence[Tensor], index: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.loudest import values_at
+        >>> from torchprim.kernels.clustering.loudest import values_at
         >>> values_at([torch.tensor([[1.0, 5.0], [2.0, 4.0]])], torch.tensor([3, 0])).tolist()
         [[4.0], [1.0]]
     """

@@ -89,7 +89,7 @@ def _takes_kernel(points: Tensor, *others: Tensor) -> bool:
 @torch.library.custom_op("torchprim::silhouette", mutates_args=())
 def _silhouette(points: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tensor, Tensor]:
     if _takes_kernel(points, labels):
-        from torchprim.kernels import silhouette_triton
+        from torchprim.kernels.clustering import silhouette_triton
 
         return silhouette_triton.forward(points, labels, clusters)
     return reference(points, labels, clusters)
@@ -107,7 +107,7 @@ def _silhouette_backward(
     gradient: Tensor, points: Tensor, labels: Tensor, sums: Tensor, sizes: Tensor
 ) -> Tensor:
     if _takes_kernel(points, gradient, labels):
-        from torchprim.kernels import silhouette_triton
+        from torchprim.kernels.clustering import silhouette_triton
 
         return silhouette_triton.backward(gradient, points, labels, sums, sizes)
     return reference_gradient(gradient, points, labels, sums, sizes)
@@ -151,7 +151,7 @@ def silhouette_samples(points: Tensor, labels: Tensor, clusters: int = 2) -> Ten
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.silhouette import silhouette_samples
+        >>> from torchprim.kernels.clustering.silhouette import silhouette_samples
         >>> points = torch.tensor([[0.0], [1.0], [10.0]])
         >>> [round(x, 3) for x in silhouette_samples(points, torch.tensor([0, 0, 1])).tolist()]
         [0.9, 0.889, 0.0]

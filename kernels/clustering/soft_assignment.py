@@ -128,7 +128,7 @@ def _laid_out(result: Tensor, like: Tensor) -> Tensor:
 @torch.library.custom_op("torchprim::soft_assignment", mutates_args=())
 def _assign(masks: Sequence[Tensor], weights: Tensor, beta: Tensor) -> Tensor:
     if takes_kernel(*masks, weights, beta):
-        from torchprim.kernels import soft_assignment_triton
+        from torchprim.kernels.clustering import soft_assignment_triton
 
         return soft_assignment_triton.forward(masks, weights, beta)[0]
     return _laid_out(reference(masks, weights, beta)[0], empty_like(masks[0]))
@@ -142,7 +142,7 @@ def _(masks, weights, beta):
 @torch.library.custom_op("torchprim::assign_and_apply", mutates_args=())
 def _apply(masks: Sequence[Tensor], weights: Tensor, beta: Tensor, spectrum: Tensor) -> tuple[Tensor, Tensor]:
     if takes_kernel(*masks, weights, beta, spectrum):
-        from torchprim.kernels import soft_assignment_triton
+        from torchprim.kernels.clustering import soft_assignment_triton
 
         return soft_assignment_triton.forward(masks, weights, beta, spectrum)
     mask, vocals = reference(masks, weights, beta, spectrum)
@@ -168,7 +168,7 @@ def _backward(
     arguments = (to_mask, to_vocals, masks, weights, beta, spectrum, of_masks, of_spectrum)
     given = [x for x in (to_mask, to_vocals, spectrum) if x is not None]
     if takes_kernel(*masks, weights, beta, *given):
-        from torchprim.kernels import soft_assignment_triton
+        from torchprim.kernels.clustering import soft_assignment_triton
 
         return soft_assignment_triton.backward(*arguments)
     results = reference_gradients(*arguments)
@@ -241,7 +241,7 @@ def assign(masks: Sequence[Tensor], weights: Tensor, beta: float | Tensor) -> Te
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.soft_assignment import assign
+        >>> from torchprim.kernels.clustering.soft_assignment import assign
         >>> one, two = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 0.0]])
         >>> [round(x, 3) for x in assign([one, two], torch.ones(2), 5.0)[0].tolist()]
         [0.001, 0.5]
@@ -271,7 +271,7 @@ def assign_and_apply(
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.soft_assignment import assign_and_apply
+        >>> from torchprim.kernels.clustering.soft_assignment import assign_and_apply
         >>> masks, spectrum = [torch.ones(1, 2)], torch.tensor([[2j, 0]])
         >>> mask, vocals = assign_and_apply(masks, torch.ones(1), 5.0, spectrum)
         >>> mask.round(decimals=3).tolist(), vocals.imag.round(decimals=3).tolist()

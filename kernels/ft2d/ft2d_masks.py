@@ -74,7 +74,7 @@ def _masks(
     magnitude: Tensor, background: Tensor, highest: Tensor, norm: float, gain: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     if takes_kernel(magnitude, background, highest, gain):
-        from torchprim.kernels import ft2d_masks_triton
+        from torchprim.kernels.ft2d import ft2d_masks_triton
 
         return ft2d_masks_triton.forward(magnitude, background, highest, norm, gain)
     return reference(magnitude, background, highest, norm, gain)
@@ -99,7 +99,7 @@ def _masks_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     tensors = (d_repetition, d_micro, magnitude, background, highest, largest)
     if takes_kernel(*tensors, gain):
-        from torchprim.kernels import ft2d_masks_triton
+        from torchprim.kernels.ft2d import ft2d_masks_triton
 
         return ft2d_masks_triton.backward(*tensors, norm, gain)
     return reference_gradients(*tensors, norm, gain)
@@ -149,7 +149,7 @@ def ft2d_masks(
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.ft2d_masks import ft2d_masks
+        >>> from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
         >>> a, b = torch.tensor([[1.0, 2.0, 4.0]]), torch.tensor([[1.0, 1.0, 1.0]])
         >>> [x.tolist() for x in ft2d_masks(a, b, torch.ones(()), 1.0, torch.ones(1))]
         [[[0.0, 0.5, 0.75]], [[0.0, 0.6666666865348816, 1.0]]]

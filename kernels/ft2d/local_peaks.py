@@ -7,7 +7,7 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.kernels.dispatch import takes_kernel
-from torchprim.kernels.neighbourhood import around, largest, moments
+from torchprim.kernels.ft2d.neighbourhood import around, largest, moments
 
 _EPSILON = 1e-7
 LARGEST_RATES = 63  # a wider neighbourhood takes plain torch
@@ -77,7 +77,7 @@ def local_peaks(
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.local_peaks import local_peaks
+        >>> from torchprim.kernels.ft2d.local_peaks import local_peaks
         >>> m = torch.zeros(4, 3)
         >>> m[1, 1] = 1.0
         >>> local_peaks(m, 5, (1, 3))[1].tolist()
@@ -164,7 +164,7 @@ def reference_gradients(
 @torch.library.custom_op("torchprim::local_peaks", mutates_args=())
 def _peaks(spectrum: Tensor, frames: int, rates: int) -> tuple[Tensor, Tensor, Tensor]:
     if takes_kernel(spectrum):
-        from torchprim.kernels import local_peaks_triton
+        from torchprim.kernels.ft2d import local_peaks_triton
 
         return local_peaks_triton.forward(spectrum, frames, rates)
     return reference(spectrum, frames, rates)
@@ -185,7 +185,7 @@ def _peaks_backward(
     d_kept: Tensor, d_highest: Tensor, spectrum: Tensor, out: Tensor, where: Tensor, frames: int, rates: int
 ) -> Tensor:
     if takes_kernel(d_kept, d_highest, spectrum):
-        from torchprim.kernels import local_peaks_backward_triton
+        from torchprim.kernels.ft2d import local_peaks_backward_triton
 
         return local_peaks_backward_triton.backward(d_kept, d_highest, spectrum, out, where, frames, rates)
     return reference_gradients(d_kept, d_highest, spectrum, out, where, frames, rates)
@@ -237,7 +237,7 @@ def kept_peaks(
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.local_peaks import kept_peaks
+        >>> from torchprim.kernels.ft2d.local_peaks import kept_peaks
         >>> spectrum = torch.fft.rfft2(torch.rand(9, 14))
         >>> kept, highest = kept_peaks(spectrum, 14, (1, 5))
         >>> kept.shape, highest.shape

@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.local_peaks_triton import place_of, reflected
+from torchprim.kernels.ft2d.local_peaks_triton import place_of, reflected
 
 BLOCK = {"BLOCK": 256}
 WARPS = 4

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.kernels import sliding_median
+from torchprim.kernels.hpss import sliding_median
 from torchprim.kernels.dispatch import takes_kernel
 
 
@@ -96,7 +96,7 @@ def _kernel_fits(magnitude: Tensor, over_frames: int, over_bins: int) -> bool:
 @torch.library.custom_op("torchprim::hpss_mask", mutates_args=())
 def _mask(magnitude: Tensor, power: Tensor, gain: Tensor, over_frames: int, over_bins: int) -> Tensor:
     if takes_kernel(magnitude, power, gain) and _kernel_fits(magnitude, over_frames, over_bins):
-        from torchprim.kernels import hpss_mask_triton
+        from torchprim.kernels.hpss import hpss_mask_triton
 
         return hpss_mask_triton.forward(magnitude, power, gain, over_frames, over_bins)
     return reference(magnitude, power, gain, over_frames, over_bins)
@@ -119,7 +119,7 @@ def _mask_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     arguments = (gradient, magnitude, power, gain, over_frames, over_bins, to_magnitude)
     if takes_kernel(*arguments[:4]) and _kernel_fits(magnitude, over_frames, over_bins):
-        from torchprim.kernels import hpss_mask_triton
+        from torchprim.kernels.hpss import hpss_mask_triton
 
         return hpss_mask_triton.backward(*arguments)
     return reference_gradients(*arguments)
@@ -174,7 +174,7 @@ def hpss_mask(
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.hpss_mask import hpss_mask
+        >>> from torchprim.kernels.hpss.hpss_mask import hpss_mask
         >>> magnitude = torch.zeros(9, 9)
         >>> magnitude[4] = 1.0  # a steady tone
         >>> hpss_mask(magnitude, 5, 5)[3:6, 0].tolist()

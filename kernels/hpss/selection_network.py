@@ -102,7 +102,7 @@ def selection_network(window: int, rank: int, tile: int) -> Network:
         ValueError: for a rank or tile that does not fit the window.
 
     Example:
-        >>> from torchprim.kernels.selection_network import selection_network
+        >>> from torchprim.kernels.hpss.selection_network import selection_network
         >>> net = selection_network(3, 1, 1)  # the median of three: min(max(min(a, b), c), max(a, b))
         >>> net.inputs, len(net.steps)
         (3, 4)

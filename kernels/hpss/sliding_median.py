@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.kernels.dispatch import takes_kernel
-from torchprim.kernels.selection_network import Network, best_tile, selection_network
+from torchprim.kernels.hpss.selection_network import Network, best_tile, selection_network
 
 # Samples an operation of the network handles at once. On a CPU one operand of 64 KiB and the network's
 # 30 to 50 live values stay in the second-level cache; on a GPU launches have to be amortised.
@@ -107,7 +107,7 @@ def kernel_fits(x: Tensor, window: int, dim: int) -> bool:
 @torch.library.custom_op("torchprim::sliding_median", mutates_args=())
 def _median(x: Tensor, window: int, dim: int) -> Tensor:
     if takes_kernel(x) and kernel_fits(x, window, dim):
-        from torchprim.kernels import sliding_median_triton
+        from torchprim.kernels.hpss import sliding_median_triton
 
         return sliding_median_triton.forward(x, window, dim)
     return reference(x, window, dim)
@@ -121,7 +121,7 @@ def _(x, window, dim):
 @torch.library.custom_op("torchprim::sliding_median_backward", mutates_args=())
 def _median_backward(gradient: Tensor, x: Tensor, median: Tensor, window: int, dim: int) -> Tensor:
     if takes_kernel(gradient, x, median) and kernel_fits(x, window, dim):
-        from torchprim.kernels import sliding_median_gradient_triton
+        from torchprim.kernels.hpss import sliding_median_backward_triton as sliding_median_gradient_triton
 
         return sliding_median_gradient_triton.backward(gradient, x, median, window, dim)
     return reference_gradient(gradient, x, median, window, dim)
@@ -164,7 +164,7 @@ def sliding_median(x: Tensor, window: int, dim: int = -1) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.sliding_median import sliding_median
+        >>> from torchprim.kernels.hpss.sliding_median import sliding_median
         >>> sliding_median(torch.tensor([9.0, 1.0, 5.0, 2.0]), 3)
         tensor([9., 5., 2., 2.])
     """

@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.sliding_median_triton import COMPILED, DEFAULTS, planes
+from torchprim.kernels.hpss.sliding_median_triton import COMPILED, DEFAULTS, planes
 
 TILES = {"BLOCK": 256}
 WARPS = 4

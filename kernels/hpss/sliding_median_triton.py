@@ -24,7 +24,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from torchprim.kernels import selection_network as networks
+from torchprim.kernels.hpss import selection_network as networks
 from torchprim.kernels.launch import Configuration
 
 # A program computes R rows by C columns, a column a thread.
@@ -46,14 +46,14 @@ def columns(extent: int) -> int:
 
 @triton.constexpr_function
 def _steps(window, outputs):
-    from torchprim.kernels.selection_network import selection_network
+    from torchprim.kernels.hpss.selection_network import selection_network
 
     return selection_network(window, window // 2, outputs).steps
 
 
 @triton.constexpr_function
 def _selected(window, outputs):
-    from torchprim.kernels.selection_network import selection_network
+    from torchprim.kernels.hpss.selection_network import selection_network
 
     return selection_network(window, window // 2, outputs).outputs
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim.kernels.dispatch import takes_kernel
-from torchprim.kernels.viterbi import MOST_STATES, in_single
+from torchprim.kernels.paths.viterbi import MOST_STATES, in_single
 
 
 def transition(
@@ -146,7 +146,7 @@ def _kernel_runs(scores: Tensor, slope: Tensor, jump: Tensor, switch: Tensor) ->
 def _marginals(scores: Tensor, slope: Tensor, jump: Tensor, switch: Tensor, band: int, rest: bool) -> Tensor:
     arguments = (scores, slope, jump, switch, band, rest)
     if _kernel_runs(*arguments[:4]):
-        from torchprim.kernels import forward_backward_triton
+        from torchprim.kernels.paths import forward_backward_triton
 
         return forward_backward_triton.forward(*arguments)
     return reference(*arguments)
@@ -170,7 +170,7 @@ def _marginals_backward(
 ) -> tuple[Tensor, Tensor]:
     arguments = (gradient, scores, slope, jump, switch, band, rest, settings)
     if _kernel_runs(*arguments[1:5]):
-        from torchprim.kernels import forward_backward_triton
+        from torchprim.kernels.paths import forward_backward_triton
 
         return forward_backward_triton.backward(*arguments)
     return reference_gradients(*arguments)
@@ -226,7 +226,7 @@ def forward_backward(
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.forward_backward import forward_backward
+        >>> from torchprim.kernels.paths.forward_backward import forward_backward
         >>> emission = torch.tensor([[0.0, 0.0, 0.0], [-1.0, 0.5, -1.0]])  # two pitches, three frames
         >>> forward_backward(emission, slope=2.0)[0].mul(100).round().tolist()
         [76.0, 73.0, 76.0]

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.viterbi_scores_triton import apart, costs, gap, reach, scan_constants, together
+from torchprim.kernels.paths.viterbi_scores_triton import apart, costs, gap, reach, scan_constants, together
 
 # What messages sum to before their frame's likelihood. Weights of two jumps one after the other, exp(-130)
 # for jumps that cost 65, times this are still numbers in float32; and gradients of 1e15 times this are, too.

@@ -68,7 +68,7 @@ def _viterbi(
 ) -> Tensor:
     tensors = [emission] if unvoiced is None else [emission, unvoiced]
     if takes_kernel(*tensors) and emission.shape[1] <= MOST_STATES:
-        from torchprim.kernels import viterbi_triton
+        from torchprim.kernels.paths import viterbi_triton
 
         return viterbi_triton.forward(emission, unvoiced, band, slope, jump, switch)
     return reference(emission, unvoiced, band, slope, jump, switch)
@@ -114,7 +114,7 @@ def viterbi(
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.viterbi import viterbi
+        >>> from torchprim.kernels.paths.viterbi import viterbi
         >>> emission = torch.tensor([[0.0, 0.0, 0.0], [-1.0, 0.5, -1.0]])  # two pitches, three frames
         >>> viterbi(emission, slope=0.1).tolist(), viterbi(emission, slope=0.5).tolist()
         ([0, 1, 0], [0, 0, 0])

@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.viterbi_scores_triton import (
+from torchprim.kernels.paths.viterbi_scores_triton import (
     apart,
     away,
     costs,

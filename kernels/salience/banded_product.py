@@ -54,7 +54,7 @@ def banded(matrix: Tensor, device: torch.device | str) -> Banded:
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.banded_product import banded
+        >>> from torchprim.kernels.salience.banded_product import banded
         >>> banded(torch.eye(3), "cpu").ranges.tolist()
         [[0, 1]]
     """
@@ -76,7 +76,7 @@ def _product(
     x: Tensor, parts: Tensor, ranges: Tensor, parts_t: Tensor, ranges_t: Tensor, rows: int
 ) -> Tensor:
     if takes_kernel(x, parts, ranges):
-        from torchprim.kernels import banded_product_triton
+        from torchprim.kernels.salience import banded_product_triton
 
         return banded_product_triton.forward(x, parts, ranges, rows)
     return reference(x, parts, rows)
@@ -116,7 +116,7 @@ def banded_product(matrix: Banded, x: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.banded_product import banded, banded_product
+        >>> from torchprim.kernels.salience.banded_product import banded, banded_product
         >>> banded_product(banded(torch.tensor([[1.0, 2.0]]), "cpu"), torch.tensor([[3.0], [4.0]]))
         tensor([[11.]])
     """

@@ -23,7 +23,7 @@ def reference_gradient(gradient: Tensor, x: Tensor, median: Tensor) -> Tensor:
 @torch.library.custom_op("torchprim::row_median", mutates_args=())
 def _median(x: Tensor) -> Tensor:
     if takes_kernel(x):
-        from torchprim.kernels import row_median_triton
+        from torchprim.kernels.salience import row_median_triton
 
         return row_median_triton.forward(x)
     return reference(x)
@@ -37,7 +37,7 @@ def _(x):
 @torch.library.custom_op("torchprim::row_median_backward", mutates_args=())
 def _median_backward(gradient: Tensor, x: Tensor, median: Tensor) -> Tensor:
     if takes_kernel(gradient, x, median):
-        from torchprim.kernels import row_median_triton
+        from torchprim.kernels.salience import row_median_triton
 
         return row_median_triton.backward(gradient, x, median)
     return reference_gradient(gradient, x, median)
@@ -76,7 +76,7 @@ def row_median(x: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.row_median import row_median
+        >>> from torchprim.kernels.salience.row_median import row_median
         >>> row_median(torch.tensor([[9.0, 1.0, 5.0, 2.0]]))
         tensor([2.])
     """

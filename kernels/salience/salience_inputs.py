@@ -42,7 +42,7 @@ def peaks(spectrum: Tensor) -> tuple[Tensor, Tensor]:
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.salience import peaks
+        >>> from torchprim.kernels.salience.salience_inputs import peaks
         >>> place, height = peaks(torch.tensor([[0.0], [1.0], [4.0], [2.0], [0.0]]))
         >>> round(place[1].item(), 3), round(height[1].item(), 3)
         (2.167, 4.117)
@@ -146,7 +146,7 @@ def _inputs(
     magnitude: Tensor, gain: Tensor, weight: Tensor | None, ratio: float, peak_bins: int, places: int
 ) -> tuple[Tensor, Tensor]:
     if takes_kernel(*_tensors(magnitude, gain, weight)):
-        from torchprim.kernels import salience_triton
+        from torchprim.kernels.salience import salience_inputs_triton as salience_triton
 
         return salience_triton.forward(magnitude, gain, weight, ratio, peak_bins, places)
     return reference(magnitude, gain, weight, ratio, peak_bins, places)
@@ -170,7 +170,7 @@ def _inputs_backward(
 ) -> tuple[Tensor, Tensor]:
     arguments = (d_axis, d_level, magnitude, gain, weight)
     if takes_kernel(*_tensors(*arguments)):
-        from torchprim.kernels import salience_triton
+        from torchprim.kernels.salience import salience_inputs_triton as salience_triton
 
         return salience_triton.backward(*arguments, ratio, peak_bins)
     return reference_gradients(*arguments, ratio, peak_bins)
@@ -223,7 +223,7 @@ def salience_inputs(
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.salience import salience_inputs
+        >>> from torchprim.kernels.salience.salience_inputs import salience_inputs
         >>> tone = torch.tensor([0.0, 0.0, 0.5, 1.0, 0.5, 0.0])[:, None]
         >>> axis, level = salience_inputs(tone, torch.ones(6), None, 1.0, 6, 240)
         >>> axis.argmax().item(), round(axis.max().item(), 3)  # 120 log2 3, and 1

@@ -62,7 +62,7 @@ def reference_gradients(
 @torch.library.custom_op("torchprim::salience_mix", mutates_args=())
 def _mix(total: Tensor, median: Tensor, combs: Tensor, a: float, b: float) -> Tensor:
     if takes_kernel(total, median, combs):
-        from torchprim.kernels import salience_mix_triton
+        from torchprim.kernels.salience import salience_mix_triton
 
         return salience_mix_triton.forward(total, median, combs, a, b)
     return reference(total, median, combs, a, b)
@@ -78,7 +78,7 @@ def _mix_backward(
     gradient: Tensor, total: Tensor, median: Tensor, combs: Tensor, a: float, b: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     if takes_kernel(gradient, total, median, combs):
-        from torchprim.kernels import salience_mix_triton
+        from torchprim.kernels.salience import salience_mix_triton
 
         return salience_mix_triton.backward(gradient, total, median, combs, a, b)
     return reference_gradients(gradient, total, median, combs, a, b)
@@ -123,7 +123,7 @@ def salience_mix(total: Tensor, median: Tensor, combs: Tensor, a: float = 4 / 7,
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.salience_mix import salience_mix
+        >>> from torchprim.kernels.salience.salience_mix import salience_mix
         >>> total = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
         >>> salience_mix(total, torch.zeros(2), total).exp()  # 0.03 and 1.03
         tensor([[0.0300, 0.0300],

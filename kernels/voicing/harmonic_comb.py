@@ -46,7 +46,7 @@ def reference_gradients(
 @torch.library.custom_op("torchprim::harmonic_comb", mutates_args=())
 def _comb(f0: Tensor, height: Tensor, width: Tensor, bins: int, bin_width: float, n_harmonics: int) -> Tensor:
     if takes_kernel(f0, height, width):
-        from torchprim.kernels import harmonic_comb_triton
+        from torchprim.kernels.voicing import harmonic_comb_triton
 
         return harmonic_comb_triton.forward(f0, height, width, bins, bin_width, n_harmonics)
     return reference(f0, height, width, bins, bin_width, n_harmonics)
@@ -62,7 +62,7 @@ def _comb_backward(
     gradient: Tensor, f0: Tensor, height: Tensor, width: Tensor, bin_width: float, n_harmonics: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     if takes_kernel(gradient, f0, height, width):
-        from torchprim.kernels import harmonic_comb_triton
+        from torchprim.kernels.voicing import harmonic_comb_triton
 
         return harmonic_comb_triton.backward(gradient, f0, height, width, bin_width, n_harmonics)
     return reference_gradients(gradient, f0, height, width, bin_width, n_harmonics)
@@ -112,7 +112,7 @@ def harmonic_comb(
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.harmonic_comb import harmonic_comb
+        >>> from torchprim.kernels.voicing.harmonic_comb import harmonic_comb
         >>> comb = harmonic_comb(torch.tensor([200.0]), torch.tensor([1.0]), 5, 100.0)
         >>> [round(x, 3) for x in comb[:, 0].tolist()]
         [0.0, 0.008, 1.0, 0.008, 1.0]

@@ -77,7 +77,7 @@ def _sums(
 ) -> Tensor:
     arguments = (magnitude, weight, comb, teeth, path, loudness, gain)
     if takes_kernel(*_tensors(*arguments)):
-        from torchprim.kernels import voicing_sums_triton
+        from torchprim.kernels.voicing import voicing_sums_triton
 
         return voicing_sums_triton.forward(*arguments)
     return reference(*arguments)
@@ -101,7 +101,7 @@ def _sums_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     arguments = (gradient, magnitude, weight, comb, teeth, path, loudness, gain)
     if takes_kernel(*_tensors(*arguments)):
-        from torchprim.kernels import voicing_sums_triton
+        from torchprim.kernels.voicing import voicing_sums_triton
 
         return voicing_sums_triton.backward(*arguments)
     return reference_gradients(*arguments)
@@ -162,7 +162,7 @@ def voicing_sums(
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.voicing_sums import voicing_sums
+        >>> from torchprim.kernels.voicing.voicing_sums import voicing_sums
         >>> one = torch.ones(3, 1)
         >>> teeth = torch.tensor([[1.0], [-0.5], [1.0]])
         >>> voicing_sums(2 * one, None, 0.5 * one, teeth, None, one[:, 0], one[:, 0]).flatten().tolist()

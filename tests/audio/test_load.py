@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import torchprim as tp
-from tests.sound_files import cut, encode, noise, silent_video, write
-from torchprim.audio import (
+from tests.support.sound_files import cut, encode, noise, silent_video, write
+from torchprim.audio.load import (
     AudioError,
     AudioWarning,
     demo_song,
@@ -22,7 +22,7 @@ from torchprim.audio import (
     read,
     save,
 )
-from torchprim.audio_decode import _av, _soundfile
+from torchprim.audio.decode import _av, _soundfile
 
 
 def snr(reference, estimate):
@@ -286,7 +286,7 @@ def test_missing_libraries_are_named(tmp_path, monkeypatch):
         load_audio(path)
     with pytest.raises(ImportError, match="pip install soundfile"):
         save(tmp_path / "y.wav", torch.zeros(2, 3), 8000)
-    monkeypatch.setattr("torchprim.audio.find_spec", lambda name: None)
+    monkeypatch.setattr("torchprim.audio.load.find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install stempeg"):
         demo_song()
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.sound_files import noise
-from torchprim import audio_write
-from torchprim.audio import AudioError, load_audio, save, save_stems
+from tests.support.sound_files import noise
+from torchprim.audio import write as audio_write
+from torchprim.audio.load import AudioError, load_audio, save, save_stems
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44100, 2), (192000, 6)])

@@ -9,7 +9,7 @@ import torchprim as tp
 from benchmarks import cpu, data, markdown, quality, timing
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.sound import synthetic_music
-from torchprim import audio
+from torchprim.audio import load as audio
 
 
 def test_choice_of_a_benchmark(capsys):

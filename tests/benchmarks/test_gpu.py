@@ -79,9 +79,9 @@ for name in names:
 
 def test_what_goes_wrong_costs_its_own_row():
     wrong = ["raises", "dies", "hangs"]
-    made = [Unit("tests.broken_units:fine", {"number": 0})]
+    made = [Unit("tests.support.broken_units:fine", {"number": 0})]
     for number, name in enumerate(wrong, 1):
-        made += [Unit(f"tests.broken_units:{name}", {}), Unit("tests.broken_units:fine", {"number": number})]
+        made += [Unit(f"tests.support.broken_units:{name}", {}), Unit("tests.support.broken_units:fine", {"number": number})]
     settings = SimpleNamespace(device="cpu", deadline=0.0)
     records = [record for _, record in supervised(made, settings, limit=8.0)]
     assert [record.get("number") for record in records[::2]] == [0, 1, 2, 3]
@@ -93,7 +93,7 @@ def test_what_goes_wrong_costs_its_own_row():
 
 def test_nothing_is_begun_after_the_deadline():
     settings = SimpleNamespace(device="cpu", deadline=1.0)
-    ((_, record),) = supervised([Unit("tests.broken_units:hangs", {})], settings, 1.0, isolated=False)
+    ((_, record),) = supervised([Unit("tests.support.broken_units:hangs", {})], settings, 1.0, isolated=False)
     assert "the time was up" in record["failure"]
 
 

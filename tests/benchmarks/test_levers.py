@@ -5,7 +5,7 @@ import pytest
 import train
 from benchmarks.levers import LEVERS
 from torchprim.networks.config import NETWORKS
-from torchprim.recipes import RECIPES, find_recipe
+from torchprim.training.recipes import RECIPES, find_recipe
 
 _COMMON = ["--audio", "music", "--out", "run", "--preset", "small"]
 

@@ -4,7 +4,7 @@ import torch
 
 import torchprim as tp
 from benchmarks.pipeline import from_files, rate_of, write_remixes
-from torchprim.remix_batch import make_batch
+from torchprim.bootstrap.batch import make_batch
 
 
 def test_files_hold_the_remixes(tmp_path, generator):

@@ -8,10 +8,10 @@ import soundfile
 import torch
 
 import torchprim as tp
-from tests.small_bank import RATE, tone
-from torchprim.audio_error import AudioError
-from torchprim.loudness import block_powers, gated_loudness
-from torchprim.stems import StemBank
+from tests.support.small_bank import RATE, tone
+from torchprim.errors import AudioError
+from torchprim.audio.loudness import block_powers, gated_loudness
+from torchprim.bootstrap.stem_bank import StemBank
 
 # --- loudness -------------------------------------------------------------------------------------
 

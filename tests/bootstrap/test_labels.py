@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import torchprim as tp
-from tests.small_bank import Halves
-from torchprim import json_lines
-from torchprim.labels import Labels
+from tests.support.small_bank import Halves
+from torchprim import files as json_lines
+from torchprim.bootstrap.labels import Labels
 
 
 def test_labels_are_kept_and_gone_on_with(bank, tmp_path):
@@ -57,7 +57,7 @@ def test_label_survives_a_kill(tmp_path):
     """SIGKILL in the middle of labelling; the second run computes the rest, and no line is lost."""
     program = """
 import sys, time, torch, torchprim as tp
-from tests.small_bank import Halves, RATE, tone
+from tests.support.small_bank import Halves, RATE, tone
 class Slow(Halves):
     def forward(self, *a, **k):
         time.sleep(0.15)

@@ -5,9 +5,9 @@ import soundfile
 import torch
 
 import torchprim as tp
-from tests.small_bank import GEOMETRY, RATE, Halves, tone
-from torchprim.remix_store import RemixStore, mixed_seed, pack
-from torchprim.stems import StemBank
+from tests.support.small_bank import GEOMETRY, RATE, Halves, tone
+from torchprim.bootstrap.store import RemixStore, mixed_seed, pack
+from torchprim.bootstrap.stem_bank import StemBank
 
 # --- store ----------------------------------------------------------------------------------------
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import torchprim as tp
-from tests.separating import lines, separate
-from torchprim.audio import load_audio, save
-from torchprim.checkpoint import save_checkpoint
+from tests.support.separating import lines, separate
+from torchprim.audio.load import load_audio, save
+from torchprim.networks.checkpoint import save_checkpoint
 
 TINY = tp.NetworkConfig("tiny", "unet", ("mask",), tp.Geometry(16000, 256, 64), layers=2, channels=4)
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 import torchprim as tp
-from torchprim import audio
+from torchprim.audio import load as audio
 from torchprim.cli.demo import Result, format_table
 from torchprim.cli.main import main
-from torchprim.presets import PRIMITIVES
+from torchprim.ensemble.presets import PRIMITIVES
 
 METHODS = (
     "mixture",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.training_runs import start, write_music
+from tests.support.training_runs import start, write_music
 from torchprim.cli.main import main
 
 

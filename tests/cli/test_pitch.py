@@ -5,10 +5,10 @@ import csv
 import pytest
 import torch
 
-from tests.test_melody import voice
-from torchprim.audio import save
+from tests.primitives.test_melody import voice
+from torchprim.audio.load import save
 from torchprim.cli.main import main
-from torchprim.pitch import track_pitch, track_song
+from torchprim.primitives.pitch.track_pitch import track_pitch, track_song
 
 RATE = 44100
 

@@ -58,7 +58,7 @@ def test_command_survives_what_nobody_expected(song_file, tmp_path, capsys, monk
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("torchprim.report.make_report", fail)
+    monkeypatch.setattr("torchprim.report.build.make_report", fail)
     status, lines = failure([song_file, "--out", tmp_path], capsys)
     assert status == 1 and lines == [f"error: {song_file}: not enough memory"]
     (left,) = tmp_path.iterdir()

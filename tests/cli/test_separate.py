@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import torchprim as tp
-from tests.separating import Halves, both, lines, separate, tree
-from tests.sound_files import encode, noise, write
-from torchprim.audio import load_audio
+from tests.support.separating import Halves, both, lines, separate, tree
+from tests.support.sound_files import encode, noise, write
+from torchprim.audio.load import load_audio
 from torchprim.cli import separate as command
 from torchprim.cli.inputs import Song, name_folders
 from torchprim.cli.main import COMMANDS, main
@@ -49,7 +49,7 @@ def test_the_package_runs_as_a_module():
 
 
 def test_choices_are_those_of_the_separator():
-    from torchprim.separator import METHODS
+    from torchprim.separators.primitive import METHODS
 
     assert set(command.PRESETS) == set(tp.PRESETS)
     assert command.METHODS == METHODS
@@ -242,7 +242,7 @@ def test_what_is_done_is_skipped_until_something_changes(tmp_path, halves, capsy
 
 KILLED = """
 import os, signal, sys
-from torchprim import audio_write
+from torchprim.audio import write as audio_write
 from torchprim.cli.main import main
 
 room = int(sys.argv[1])

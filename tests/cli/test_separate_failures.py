@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.separating import Halves, both, lines, separate, tree
-from tests.sound_files import cut, noise, silent_video, write
-from tests.test_audio import bad_files
-from torchprim import audio_write
-from torchprim.audio import load_audio
+from tests.support.separating import Halves, both, lines, separate, tree
+from tests.support.sound_files import cut, noise, silent_video, write
+from tests.audio.test_load import bad_files
+from torchprim.audio import write as audio_write
+from torchprim.audio.load import load_audio
 from torchprim.cli import separate as command
 
 

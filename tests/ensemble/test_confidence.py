@@ -6,8 +6,8 @@ import torch
 from sklearn.metrics import silhouette_samples
 
 import torchprim as tp
-from tests.kernel_tools import DEVICE, runs_kernels
-from torchprim.kernels import loudest, silhouette, soft_assignment
+from tests.support.kernel_tools import DEVICE, runs_kernels
+from torchprim.kernels.clustering import loudest, silhouette, soft_assignment
 from torchprim.kernels.dispatch import forced_kernels
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import torchprim as tp
-from torchprim.kmeans import assign_to_centres, centre_distance, refine_centres
-from torchprim.regrid import regrid
+from torchprim.ensemble.kmeans import assign_to_centres, centre_distance, refine_centres
+from torchprim.spectra.regrid import regrid
 
 
 def test_refined_centres_are_lloyds(generator):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels import banded_product as op
+from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from torchprim.kernels.salience import banded_product as op
 from torchprim.kernels.dispatch import forced_kernels
 
 SIZES = [(1, 1, 1, 1), (2, 130, 75, 33), (1, 60, 150, 132)]  # items, rows, depth, frames

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests.kernel_tools import DEVICE, forbid, runs_kernels
-from torchprim.grams import weighted_grams
-from torchprim.kernels import embedding_grams as op
+from tests.support.kernel_tools import DEVICE, forbid, runs_kernels
+from torchprim.losses.grams import weighted_grams
+from torchprim.kernels.clustering import embedding_grams as op
 from torchprim.kernels.dispatch import forced_kernels
 from torchprim.networks.heads import unit_embedding
 
@@ -131,7 +131,7 @@ def test_the_product_of_a_kernel_is_not_one_of_tf32():
 
 @runs_kernels
 def test_many_programs_share_an_item(monkeypatch, poisoned):
-    from torchprim.kernels import embedding_grams_triton
+    from torchprim.kernels.clustering import embedding_grams_triton
 
     points, labels, weights = batch(2, 19, 9, 3)
     wanted, gradient, slope = truth(points, labels, weights, True)

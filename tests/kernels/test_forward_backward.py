@@ -6,13 +6,13 @@ import math
 import pytest
 import torch
 
-from tests.hypothesis_or_skip import given, settings, st
-from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from tests.test_kernel_viterbi import costs, scores, total
-from torchprim.kernels import forward_backward as op
+from tests.support.hypothesis_or_skip import given, settings, st
+from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from tests.kernels.test_viterbi import costs, scores, total
+from torchprim.kernels.paths import forward_backward as op
 from torchprim.kernels.dispatch import forced_kernels
-from torchprim.kernels.forward_backward import forward_backward
-from torchprim.kernels.viterbi import viterbi
+from torchprim.kernels.paths.forward_backward import forward_backward
+from torchprim.kernels.paths.viterbi import viterbi
 
 
 def settings_of(slope, jump, switch, dtype=torch.float32, device=DEVICE):
@@ -124,7 +124,7 @@ def test_kernel_equals_reference(items, pitches, frames, band, rest, monkeypatch
 @runs_kernels
 def test_kernel_of_a_wide_band_equals_reference(monkeypatch, poisoned):
     """Beyond a limit the band is a loop; and steps in it that cost more than a jump."""
-    from torchprim.kernels import viterbi_scores_triton
+    from torchprim.kernels.paths import viterbi_scores_triton
 
     monkeypatch.setattr(viterbi_scores_triton, "UNROLLED", 2)
     compare(monkeypatch, awkward(1, 21, 3, seed=4, low=-2.0), None, 6, slope=0.45)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels import ft2d_masks as op
+from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from torchprim.kernels.ft2d import ft2d_masks as op
 from torchprim.kernels.dispatch import forced_kernels
-from torchprim.kernels.ft2d_masks import ft2d_masks
+from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 
 SIZES = [(1, 1, 1), (2, 9, 7), (2, 2, 1100), (1, 3, 1024)]  # items, bins, frames
 
@@ -87,7 +87,7 @@ def test_search_reads_on_until_both_cues_have_their_largest(monkeypatch):
     background = torch.full_like(magnitude, 0.1)
     background[0, 7, 998], background[0, 7, 999] = 0.4, -0.05
     highest, gain = torch.ones(1, device=DEVICE), torch.ones(8, device=DEVICE)
-    from torchprim.kernels import ft2d_masks_triton
+    from torchprim.kernels.ft2d import ft2d_masks_triton
 
     monkeypatch.setattr(ft2d_masks_triton, "SEARCHERS", 2)
     with forced_kernels():

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels import hpss_mask as op
-from torchprim.kernels import sliding_median
+from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from torchprim.kernels.hpss import hpss_mask as op
+from torchprim.kernels.hpss import sliding_median
 from torchprim.kernels.dispatch import forced_kernels
 
 # shape, samples over frames, over bins, power

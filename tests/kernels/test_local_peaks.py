@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels import local_peaks as op
+from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from torchprim.kernels.ft2d import local_peaks as op
 from torchprim.kernels.dispatch import forced_kernels
-from torchprim.kernels.local_peaks import kept_peaks, local_peaks
+from torchprim.kernels.ft2d.local_peaks import kept_peaks, local_peaks
 
 # bins, frames, rates: rows that are margins alone, and rows with programs that see no margin
 SIZES = [(5, 14, 5), (2, 41, 25), (2, 170, 35), (1, 171, 25), (2, 57, 55), (4, 3, 3), (1, 30, 7), (3, 1, 1)]

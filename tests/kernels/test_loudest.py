@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels import loudest as op
+from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from torchprim.kernels.clustering import loudest as op
 from torchprim.kernels.dispatch import forced_kernels
 
 ORDERS = {

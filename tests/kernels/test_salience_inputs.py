@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels import salience as op
-from torchprim.kernels.banded_product import UNIT
+from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from torchprim.kernels.salience import salience_inputs as op
+from torchprim.kernels.salience.banded_product import UNIT
 from torchprim.kernels.dispatch import forced_kernels
-from torchprim.salience import _summation, log_salience
+from torchprim.primitives.pitch.salience import _summation, log_salience
 
 RATIO = 44100 / 2048 / 80  # distance of two bins over the lowest pitch
 # items, bins, frames, bins with peaks, places, ratio; in the last two, several peaks share a place.

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels import silhouette as module
+from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from torchprim.kernels.clustering import silhouette as module
 from torchprim.kernels.dispatch import forced_kernels
-from torchprim.kernels.silhouette import silhouette_samples
+from torchprim.kernels.clustering.silhouette import silhouette_samples
 
 
 @pytest.mark.parametrize(

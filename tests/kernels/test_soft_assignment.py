@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels import soft_assignment as op
+from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from torchprim.kernels.clustering import soft_assignment as op
 from torchprim.kernels.dispatch import forced_kernels
 
 BETA = 2.5

@@ -5,11 +5,11 @@ import itertools
 import pytest
 import torch
 
-from tests.hypothesis_or_skip import given, settings, st
-from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels import viterbi as op
+from tests.support.hypothesis_or_skip import given, settings, st
+from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from torchprim.kernels.paths import viterbi as op
 from torchprim.kernels.dispatch import forced_kernels
-from torchprim.kernels.viterbi import viterbi
+from torchprim.kernels.paths.viterbi import viterbi
 
 
 def scores(*shape, seed=0, dtype=torch.float64):
@@ -87,7 +87,7 @@ def test_viterbi_at_half_scores_of_a_loud_song():
 def both(monkeypatch, emission, unvoiced=None, **settings):
     """Paths of the reference, on the CPU, and of the kernel, which joins 4 frames at a time, not 32."""
     expected = viterbi(emission.cpu(), None if unvoiced is None else unvoiced.cpu(), **settings)
-    from torchprim.kernels import viterbi_triton
+    from torchprim.kernels.paths import viterbi_triton
 
     monkeypatch.setattr(viterbi_triton, "GROUP", 4)
     forbid(monkeypatch, op, "reference")
@@ -121,7 +121,7 @@ def test_kernel_equals_reference(items, pitches, frames, band, rest, ties, monke
 @runs_kernels
 def test_kernel_of_a_wide_band_equals_reference(monkeypatch, poisoned):
     """Beyond a limit the band is a loop."""
-    from torchprim.kernels import viterbi_scores_triton
+    from torchprim.kernels.paths import viterbi_scores_triton
 
     monkeypatch.setattr(viterbi_scores_triton, "UNROLLED", 2)
     emission = awkward(1, 21, 5, seed=3, low=-4.0)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels import voicing_sums as op
+from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from torchprim.kernels.voicing import voicing_sums as op
 from torchprim.kernels.dispatch import forced_kernels
 
 SIZES = [(1, 1, 1), (2, 37, 35), (1, 19, 130)]  # items, bins, frames

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from torchprim.grams import weighted_grams
-from torchprim.kernels.embedding_grams import full_float32
-from torchprim.losses import (
+from torchprim.losses.grams import weighted_grams
+from torchprim.kernels.clustering.embedding_grams import full_float32
+from torchprim.losses.training_loss import (
     deep_clustering_loss,
     mask_loss,
     phase_sensitive,

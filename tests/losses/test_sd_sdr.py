@@ -4,10 +4,10 @@ import pytest
 import torch
 
 import torchprim as tp
-from torchprim.distortion_loss import distortion_loss
-from torchprim.losses import phase_sensitive, training_loss
+from torchprim.losses.sd_sdr import distortion_loss
+from torchprim.losses.training_loss import phase_sensitive, training_loss
 from torchprim.networks.heads import NetworkOutput
-from torchprim.recipes import find_recipe
+from torchprim.training.recipes import find_recipe
 
 
 def sources(voice, drum_loop):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import torchprim as tp
-from torchprim.checkpoint import FORMAT, CheckpointError, read_checkpoint, save_checkpoint
+from torchprim.networks.checkpoint import FORMAT, CheckpointError, read_checkpoint, save_checkpoint
 
 TINY = tp.NetworkConfig("tiny", geometry=tp.Geometry(8000, 64, 16), layers=1, hidden=5, dimensions=3)
 

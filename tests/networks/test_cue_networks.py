@@ -7,9 +7,9 @@ import torchprim as tp
 from torchprim.networks.bands import Bands
 from torchprim.networks.config import NETWORKS, NetworkConfig
 from torchprim.networks.run import run_network
-from torchprim.recipes import find_recipe
-from torchprim.remix_batch import make_batch
-from torchprim.training import Trainer
+from torchprim.training.recipes import find_recipe
+from torchprim.bootstrap.batch import make_batch
+from torchprim.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

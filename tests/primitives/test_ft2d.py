@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import torchprim as tp
-from tests.kernel_tools import DEVICE, forbid, runs_kernels
-from tests.test_kernel_local_peaks import peaks_by_definition
-from tests.test_primitives import spectrogram
-from torchprim.kernels import ft2d_masks, local_peaks
+from tests.support.kernel_tools import DEVICE, forbid, runs_kernels
+from tests.kernels.test_local_peaks import peaks_by_definition
+from tests.primitives.test_primitives import spectrogram
+from torchprim.kernels.ft2d import ft2d_masks, local_peaks
 from torchprim.kernels.dispatch import forced_kernels
 
 

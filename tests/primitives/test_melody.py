@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import torchprim as tp
-from torchprim.kernels.harmonic_comb import harmonic_comb
-from torchprim.salience import comb_salience, harmonic_sum, loudness, peaks, pitch_grid, salience
-from torchprim.spectrum import Geometry
+from torchprim.kernels.voicing.harmonic_comb import harmonic_comb
+from torchprim.primitives.pitch.salience import comb_salience, harmonic_sum, loudness, peaks, pitch_grid, salience
+from torchprim.spectra.stft import Geometry
 
 RATE = 44100
 BIN = RATE / 2048

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import torchprim as tp
-from tests.test_melody import voice
-from torchprim.crepe import crepe_activations, crepe_frames
+from tests.primitives.test_melody import voice
+from torchprim.primitives.pitch.crepe import crepe_activations, crepe_frames
 
 RATE = 44100
 METHODS = [

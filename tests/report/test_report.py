@@ -14,13 +14,13 @@ import soundfile
 import torch
 
 import torchprim as tp
-from torchprim.log_frequency import on_log_frequency
-from torchprim.page import Table, render_page
-from torchprim.players import bit_rate, mp3
-from torchprim.plots import colour_bar, draw_boxes, draw_embedding, draw_mask, draw_spectrogram, new_figure
-from torchprim.report import loudest_start, make_report
-from torchprim.report_pictures import chosen_cues, draw_pictures
-from torchprim.svg import inline_svg
+from torchprim.plots.log_frequency import on_log_frequency
+from torchprim.report.page import Table, render_page
+from torchprim.report.players import bit_rate, mp3
+from torchprim.plots.figure import colour_bar, draw_boxes, draw_embedding, draw_mask, draw_spectrogram, new_figure
+from torchprim.report.build import loudest_start, make_report
+from torchprim.report.pictures import chosen_cues, draw_pictures
+from torchprim.plots.svg import inline_svg
 
 from .page_reader import Page
 
@@ -113,8 +113,8 @@ def test_boxes_are_in_reading_order():
 def test_drawing_leaves_no_global_state():
     code = """
 import sys, torch, matplotlib
-from torchprim.plots import *
-from torchprim.svg import inline_svg
+from torchprim.plots.figure import *
+from torchprim.plots.svg import inline_svg
 def settings():  # reading the setting of the backend would choose one, and import pyplot
     return {k: dict.__getitem__(matplotlib.rcParams, k) for k in matplotlib.rcParams}
 before = settings()
@@ -270,7 +270,7 @@ def test_page_without_table_or_note():
 
 @pytest.mark.parametrize("start, shown", [(None, "2 s to 5 s"), (1.0, "1 s to 4 s"), (4.0, "4 s to 6 s")])
 def test_long_song_shows_an_excerpt(start, shown, monkeypatch):
-    monkeypatch.setattr("torchprim.report.EXCERPT", 3.0)
+    monkeypatch.setattr("torchprim.report.build.EXCERPT", 3.0)
     audio = torch.zeros(1, 6 * 8000)
     audio[0, 2 * 8000 : 5 * 8000] = 0.3 * torch.randn(3 * 8000, generator=torch.Generator().manual_seed(0))
     separator = tp.PrimitiveSeparator("companion")

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import torchprim as tp
-from torchprim import separation
-from torchprim.checkpoint import CheckpointError, save_checkpoint
+from torchprim.separators import base as separation
+from torchprim.networks.checkpoint import CheckpointError, save_checkpoint
 from torchprim.networks.heads import NetworkOutput
 
 GRID = tp.Geometry(16000, 256, 64)

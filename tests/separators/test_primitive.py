@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import torchprim as tp
-from torchprim import separation as module
-from torchprim.audio import demo_song, load_stems
+from torchprim.separators import base as module
+from torchprim.audio.load import demo_song, load_stems
 from torchprim.metrics.scale import sd_sdr
-from torchprim.pieces import cut, on_frames
-from torchprim.presets import PRIMITIVES
+from torchprim.separators.pieces import cut, on_frames
+from torchprim.ensemble.presets import PRIMITIVES
 
 
 @given(

@@ -13,7 +13,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 _SETTINGS = {
     "preset": "small",
-    "cues": "",  # their cost; tests/test_training_parts.py has them
+    "cues": "",  # their cost; tests/training/test_training_parts.py has them
     "heads": "embedding,mask",
     "layers": 1,
     "channels": 4,

@@ -11,8 +11,8 @@ import torch
 
 import torchprim as tp
 import train
-from tests.training_runs import ROOT, TINY, curve, start, write_music, write_stems
-from torchprim.checkpoint import read_checkpoint
+from tests.support.training_runs import ROOT, TINY, curve, start, write_music, write_stems
+from torchprim.networks.checkpoint import read_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -191,12 +191,12 @@ def test_a_loss_that_is_no_number_stops_the_run(common, tmp_path, capsys, monkey
 _TWO = """
 import sys, torch, train
 import torch.distributed as dist
-from tests.training_runs import TINY
+from tests.support.training_runs import TINY
 from torchprim.networks.build import build_network
 from torchprim.networks.config import NetworkConfig
-from torchprim.recipes import Recipe
-from torchprim.remix_batch import make_batch
-from torchprim.training import Trainer
+from torchprim.training.recipes import Recipe
+from torchprim.bootstrap.batch import make_batch
+from torchprim.training.trainer import Trainer
 
 refused = train.main(sys.argv[1:])  # too few songs for two processes; it starts their group
 rank = dist.get_rank()

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.audio_decode import decode, streams
-from torchprim.audio_error import AudioError, AudioWarning, shown
-from torchprim.audio_write import save, save_stems
-from torchprim.resampling import resample
+from torchprim.audio.decode import decode, streams
+from torchprim.errors import AudioError, AudioWarning, shown
+from torchprim.audio.write import save, save_stems
+from torchprim.audio.resampling import resample
 
 __all__ = [
     "AudioError",
@@ -69,7 +69,7 @@ def read(path: str | os.PathLike) -> Sound:
             samples, or with NaN or infinite samples.
 
     Example:
-        >>> from torchprim.audio import demo_song, read
+        >>> from torchprim.audio.load import demo_song, read
         >>> song = read(demo_song())
         >>> song.audio.shape, song.sample_rate, song.notes
         (torch.Size([2, 268288]), 44100, ())
@@ -105,7 +105,7 @@ def load_audio(path: str | os.PathLike, sample_rate: float | None = None) -> tup
 
     Example:
         >>> import torchprim as tp
-        >>> from torchprim.audio import demo_song
+        >>> from torchprim.audio.load import demo_song
         >>> audio, rate = tp.load_audio(demo_song())
         >>> audio.shape, rate
         (torch.Size([2, 268288]), 44100)
@@ -134,7 +134,7 @@ def load_stems(path: str | os.PathLike, sample_rate: float | None = None) -> tup
         AudioError: "PATH: reason", as for `read`, and where there are not five audio streams.
 
     Example:
-        >>> from torchprim.audio import demo_song, load_stems
+        >>> from torchprim.audio.load import demo_song, load_stems
         >>> stems, rate = load_stems(demo_song())
         >>> list(stems), stems["vocals"].shape
         (['drums', 'bass', 'other', 'vocals'], torch.Size([2, 268288]))
@@ -171,7 +171,7 @@ def find_audio(folder: str | os.PathLike, on_error: Callable[[AudioError], None]
         AudioError: where the folder, or one below it, cannot be listed.
 
     Example:
-        >>> from torchprim.audio import demo_song, find_audio
+        >>> from torchprim.audio.load import demo_song, find_audio
         >>> [path.name for path in find_audio(demo_song().parent)]
         ['The Easton Ellises - Falcon 69.stem.mp4']
     """
@@ -208,7 +208,7 @@ def demo_song() -> Path:
         ImportError: where stempeg is not installed.
 
     Example:
-        >>> from torchprim.audio import demo_song
+        >>> from torchprim.audio.load import demo_song
         >>> demo_song().name
         'The Easton Ellises - Falcon 69.stem.mp4'
     """

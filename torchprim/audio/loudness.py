@@ -33,7 +33,7 @@ def block_powers(audio: Tensor, sample_rate: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from torchprim.loudness import block_powers
+        >>> from torchprim.audio.loudness import block_powers
         >>> block_powers(torch.randn(44100), 44100).shape
         torch.Size([10])
     """
@@ -63,7 +63,7 @@ def gated_loudness(powers: Tensor) -> float:
 
     Example:
         >>> import torch
-        >>> from torchprim.loudness import block_powers, gated_loudness
+        >>> from torchprim.audio.loudness import block_powers, gated_loudness
         >>> tone = torch.sin(2 * torch.pi * 997 * torch.arange(5 * 48000) / 48000)
         >>> abs(gated_loudness(block_powers(tone, 48000)) + 3.01) < 0.1
         True

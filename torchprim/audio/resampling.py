@@ -40,7 +40,7 @@ def resample(audio: Tensor, old_rate: float, new_rate: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from torchprim.resampling import resample
+        >>> from torchprim.audio.resampling import resample
         >>> resample(torch.randn(2, 48000), 48000, 44100).shape
         torch.Size([2, 44100])
     """

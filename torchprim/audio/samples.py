@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from torchprim.audio_error import AudioError
+from torchprim.errors import AudioError
 
 # Frames in one block: 24 s at 44.1 kHz, 8 MB of stereo.
 _BLOCK = 1 << 20

@@ -15,7 +15,7 @@ def missing_end(path: str | os.PathLike) -> str:
 
     Example:
         >>> import tempfile, pathlib
-        >>> from torchprim.audio_truncation import missing_end
+        >>> from torchprim.audio.truncation import missing_end
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = pathlib.Path(folder, "cut.wav")
         ...     _ = path.write_bytes(b"RIFF" + (1000).to_bytes(4, "little") + b"WAVE")

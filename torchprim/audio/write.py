@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.audio_error import AudioError
+from torchprim.errors import AudioError
 
 _FORMATS = {".wav": ("WAV", "FLOAT"), ".flac": ("FLAC", "PCM_24")}
 _BLOCK = 1 << 18  # frames converted at a time
@@ -40,7 +40,7 @@ def save(path: str | os.PathLike, audio: Tensor, sample_rate: float) -> float:
 
     Example:
         >>> import tempfile, torch
-        >>> from torchprim.audio import load_audio, save
+        >>> from torchprim.audio.load import load_audio, save
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     gain = save(f"{folder}/x.wav", torch.full((2, 10), 1.5), 8000)
         ...     gain, load_audio(f"{folder}/x.wav")[0].max().item()
@@ -64,7 +64,7 @@ def save_stems(stems: Mapping[str | os.PathLike, Tensor], sample_rate: float) ->
 
     Example:
         >>> import tempfile, torch
-        >>> from torchprim.audio import save_stems
+        >>> from torchprim.audio.load import save_stems
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_stems({f"{folder}/a.flac": torch.ones(9), f"{folder}/b.flac": 2 * torch.ones(9)}, 8000)
         0.5

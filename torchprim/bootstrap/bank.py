@@ -12,11 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchprim import bank_cache, checks
-from torchprim.audio_error import AudioError
-from torchprim.bank_cache import Song
-from torchprim.loudness import BLOCK_SECONDS, block_powers, gated_loudness
-from torchprim.resampling import resample
+from torchprim.bootstrap import cache as bank_cache
+
+from torchprim import checks
+from torchprim.errors import AudioError
+from torchprim.bootstrap.cache import Song
+from torchprim.audio.loudness import BLOCK_SECONDS, block_powers, gated_loudness
+from torchprim.audio.resampling import resample
 
 RESIDENCES = ("auto", "device", "pinned")
 # The share of the device's free memory that a bank may take; the rest is for what works on it.
@@ -62,7 +64,7 @@ class Bank:
 
     Example:
         >>> import tempfile, torchprim as tp
-        >>> from torchprim.audio import demo_song
+        >>> from torchprim.audio.load import demo_song
         >>> with tempfile.TemporaryDirectory() as cache:
         ...     bank = tp.Bank([demo_song()], cache=cache, progress=False)
         >>> [(s.song, s.start, s.length) for s in bank.segments], bank.audio([0]).shape
@@ -131,7 +133,7 @@ class Bank:
 
     def _find(self, folders: Sequence[str | os.PathLike]) -> list[Path]:
         """What can be decoded: one path a song."""
-        from torchprim.audio import find_audio
+        from torchprim.audio.load import find_audio
 
         files: list[Path] = []
         for folder in map(Path, folders):
@@ -142,7 +144,7 @@ class Bank:
 
     def _decode(self, path: Path) -> tuple[Tensor, float]:
         """The tracks `(tracks, T)` of a song, and their rate."""
-        from torchprim.audio import read
+        from torchprim.audio.load import read
 
         audio, rate, _ = read(path)
         return audio.mean(0, keepdim=True), rate

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchprim.spectrum import Geometry, stft
+from torchprim.spectra.stft import Geometry, stft
 
 
 class RemixBatch(NamedTuple):
@@ -41,7 +41,7 @@ def make_batch(
 
     Example:
         >>> import torch, torchprim as tp
-        >>> from torchprim.remix_batch import make_batch
+        >>> from torchprim.bootstrap.batch import make_batch
         >>> batch = make_batch(torch.randn(2, 5120), torch.zeros(2, 5120), tp.Geometry())
         >>> batch.magnitude.shape, bool(batch.labels.all())
         (torch.Size([2, 1025, 11]), True)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchprim import json_lines
-from torchprim.bank import Bank
+from torchprim import files as json_lines
+from torchprim.bootstrap.bank import Bank
 
 
 class Labels(NamedTuple):
@@ -38,7 +38,7 @@ class Labels(NamedTuple):
 
         Example:
             >>> import torch
-            >>> from torchprim.labels import Labels
+            >>> from torchprim.bootstrap.labels import Labels
             >>> confidence = torch.tensor([0.4, 0.1, 0.3, 0.2])
             >>> Labels(confidence, confidence, confidence).trusted(0.25)
             [0, 2, 3]
@@ -100,7 +100,7 @@ def label(
 
     Example:
         >>> import tempfile, torchprim as tp
-        >>> from torchprim.audio import demo_song
+        >>> from torchprim.audio.load import demo_song
         >>> with tempfile.TemporaryDirectory() as cache:
         ...     bank = tp.Bank([demo_song()], cache=cache, progress=False)
         >>> tp.label(bank, tp.PrimitiveSeparator(), progress=False).confidence.shape

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from torchprim.remix import RemixBatch, RemixStream
-from torchprim.remix_store import mixed_seed
+from torchprim.bootstrap.remix import RemixBatch, RemixStream
+from torchprim.bootstrap.store import mixed_seed
 
 
 class MixedStream:

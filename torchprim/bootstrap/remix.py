@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.bank import Bank
-from torchprim.labels import Labels
-from torchprim.remix_batch import RemixBatch, make_batch
-from torchprim.remix_store import Estimate, RemixStore, mixed_seed, pack
-from torchprim.resampling import resample
-from torchprim.spectrum import Geometry
+from torchprim.bootstrap.bank import Bank
+from torchprim.bootstrap.labels import Labels
+from torchprim.bootstrap.batch import RemixBatch, make_batch
+from torchprim.bootstrap.store import Estimate, RemixStore, mixed_seed, pack
+from torchprim.audio.resampling import resample
+from torchprim.spectra.stft import Geometry
 
 # No crop is raised by more: what is nearly silent is left so, rather than its noise blown up.
 _LARGEST_GAIN = 10.0
@@ -80,7 +80,7 @@ class RemixStream:
 
     Example:
         >>> import tempfile, torchprim as tp
-        >>> from torchprim.audio import demo_song
+        >>> from torchprim.audio.load import demo_song
         >>> with tempfile.TemporaryDirectory() as cache:
         ...     bank = tp.Bank([demo_song()], cache=cache, progress=False)
         >>> teacher = tp.PrimitiveSeparator("best")

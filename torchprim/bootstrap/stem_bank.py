@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from torchprim.audio_error import AudioError
-from torchprim.bank import Bank
+from torchprim.errors import AudioError
+from torchprim.bootstrap.bank import Bank
 
 _REST = ("drums", "bass", "other")
 _MISFIT = 0.1  # s; codecs pad by less
@@ -43,7 +43,7 @@ def read_stems(song: Path) -> tuple[Tensor, Tensor, float]:
     Raises:
         AudioError: naming the file, where a stem is missing or does not fit the others.
     """
-    from torchprim.audio import load_audio, load_stems
+    from torchprim.audio.load import load_audio, load_stems
 
     if song.is_file():
         stems, rate = load_stems(song)
@@ -91,7 +91,7 @@ class StemBank(Bank):
 
     Example:
         >>> import tempfile, torchprim as tp
-        >>> from torchprim.audio import demo_song
+        >>> from torchprim.audio.load import demo_song
         >>> with tempfile.TemporaryDirectory() as cache:
         ...     bank = tp.StemBank([demo_song()], cache=cache, progress=False)
         >>> vocals, accompaniment = bank.stems([0])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchprim.bank_cache import FULL_SCALE, to_float
+from torchprim.bootstrap.cache import FULL_SCALE, to_float
 
 
 class Estimate(NamedTuple):

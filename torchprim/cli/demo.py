@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torchprim.audio_error import shown
+from torchprim.errors import shown
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.cli.report import title_of, write_page
 
@@ -64,8 +64,8 @@ def results_of(
 
     from torchprim.metrics.baselines import baseline_estimates
     from torchprim.metrics.scale import sd_sdr
-    from torchprim.presets import PRESETS, PRIMITIVES
-    from torchprim.separator import PrimitiveSeparator
+    from torchprim.ensemble.presets import PRESETS, PRIMITIVES
+    from torchprim.separators.primitive import PrimitiveSeparator
 
     vocals, accompaniment = stems["vocals"].mean(0), stems["accompaniment"].mean(0)
 
@@ -98,12 +98,12 @@ def results_of(
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from torchprim.audio import demo_song, load_stems, save
+    from torchprim.audio.load import demo_song, load_stems, save
     from torchprim.cli.demo_training import STEPS, train_on_one_song
-    from torchprim.page import Table
-    from torchprim.presets import PRESETS, PRIMITIVES
-    from torchprim.report import make_report
-    from torchprim.separator import PrimitiveSeparator
+    from torchprim.report.page import Table
+    from torchprim.ensemble.presets import PRESETS, PRIMITIVES
+    from torchprim.report.build import make_report
+    from torchprim.separators.primitive import PrimitiveSeparator
 
     device = choose_device(args.device)
     song = demo_song()

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from torchprim.network_separator import NetworkSeparator
+from torchprim.separators.network import NetworkSeparator
 
 STEPS = 60
 
@@ -30,11 +30,11 @@ def train_on_one_song(
         progress: called after each step.
         steps: how many.
     """
-    from torchprim.bank import Bank
+    from torchprim.bootstrap.bank import Bank
     from torchprim.networks.build import build_network
-    from torchprim.recipes import find_recipe
-    from torchprim.remix import RemixStream
-    from torchprim.training import Trainer
+    from torchprim.training.recipes import find_recipe
+    from torchprim.bootstrap.remix import RemixStream
+    from torchprim.training.trainer import Trainer
 
     given = SimpleNamespace(steps=steps, batch_size=4, frames=128, coherent=1.0)
     recipe = find_recipe("small", given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torchprim.audio_error import AudioError
+from torchprim.errors import AudioError
 
 
 def one_line(path: Path, error: Exception, device: str) -> str:

@@ -10,8 +10,8 @@ from itertools import chain, count
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from torchprim.audio import find_audio
-from torchprim.audio_error import AudioError
+from torchprim.audio.load import find_audio
+from torchprim.errors import AudioError
 from torchprim.cli.records import NAME
 
 STEM_NAMES = ("vocals", "accompaniment")

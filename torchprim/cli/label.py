@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from torchprim.audio_error import AudioError, shown
+from torchprim.errors import AudioError, shown
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.cli.separate import PRESETS
@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     _check_writable(out)
 
-    from torchprim.checkpoint import CheckpointError
-    from torchprim.training_data import find_teacher
+    from torchprim.networks.checkpoint import CheckpointError
+    from torchprim.training.data import find_teacher
 
     try:
         teacher = find_teacher(args.teacher or "pcl", args.preset, device)
@@ -69,8 +69,8 @@ def _label(
     """Label the songs of this process; how many of them could not be used."""
     import torch
 
-    from torchprim.bank import Bank
-    from torchprim.labels import count_labelled, label
+    from torchprim.bootstrap.bank import Bank
+    from torchprim.bootstrap.labels import count_labelled, label
 
     settings = {"device": device, "cache": args.cache, "quietest": args.quietest, "progress": rank == 0}
     bank = Bank(files, teacher.geometry.sample_rate, **settings)
@@ -111,7 +111,7 @@ def _check_writable(out: Path) -> None:
 
 def _files(given: list[str]) -> tuple[list[Path], list[AudioError]]:
     """Every file of sound among files and folders, each once; and what gave none."""
-    from torchprim.audio import find_audio
+    from torchprim.audio.load import find_audio
 
     files: list[Path] = []
     errors: list[AudioError] = []

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from torchprim.audio_error import AudioError
+from torchprim.errors import AudioError
 from torchprim.cli import UsageError
 from torchprim.version import __version__
 

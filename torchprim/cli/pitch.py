@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from torchprim.audio_error import AudioError, shown
+from torchprim.errors import AudioError, shown
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.cli.failure import one_line
@@ -64,9 +64,9 @@ def _picture(audio, sample_rate: float, track, start: float | None) -> bytes:
     """The track over the spectrogram of 30 s, as PNG."""
     import torch
 
-    from torchprim.mixture import Mixture
-    from torchprim.plots import draw_pitch, draw_spectrogram, new_figure
-    from torchprim.spectrum import Geometry
+    from torchprim.spectra.mixture import Mixture
+    from torchprim.plots.figure import draw_pitch, draw_spectrogram, new_figure
+    from torchprim.spectra.stft import Geometry
 
     if start is None:
         frame = track.times[1].item() if len(track.times) > 1 else 1.0
@@ -88,8 +88,8 @@ def _picture(audio, sample_rate: float, track, start: float | None) -> bytes:
 def run(args: argparse.Namespace) -> int:
     import torch
 
-    from torchprim.audio import read
-    from torchprim.pitch import track_song
+    from torchprim.audio.load import read
+    from torchprim.primitives.pitch.track_pitch import track_song
 
     device = choose_device(args.device)
     sound = read(args.file)

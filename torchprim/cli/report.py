@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from torchprim.audio_error import AudioError, shown
+from torchprim.errors import AudioError, shown
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.cli.failure import one_line
@@ -60,10 +60,10 @@ def write_page(path: Path, page: str | None) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from torchprim.audio import read
-    from torchprim.report import make_report
-    from torchprim.report_pictures import chosen_cues
-    from torchprim.separator import PrimitiveSeparator
+    from torchprim.audio.load import read
+    from torchprim.report.build import make_report
+    from torchprim.report.pictures import chosen_cues
+    from torchprim.separators.primitive import PrimitiveSeparator
 
     device = choose_device(args.device)
     separator = PrimitiveSeparator(args.preset).to(device)

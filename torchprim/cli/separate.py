@@ -10,7 +10,7 @@ import sys
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from torchprim.audio_error import AudioError, shown
+from torchprim.errors import AudioError, shown
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.cli.failure import one_line
@@ -119,8 +119,8 @@ def _say(text: str, stream: Any = None) -> None:
 
 def _separator(args: argparse.Namespace, device: str) -> Any:
     if args.checkpoint is not None:
-        from torchprim.checkpoint import CheckpointError
-        from torchprim.network_separator import load
+        from torchprim.networks.checkpoint import CheckpointError
+        from torchprim.separators.network import load
 
         try:
             network = load(args.checkpoint, device)
@@ -128,7 +128,7 @@ def _separator(args: argparse.Namespace, device: str) -> Any:
             raise AudioError(error.path, error.reason) from error
         return network.with_primitives(args.preset).to(device).eval() if args.with_primitives else network
 
-    from torchprim.separator import PrimitiveSeparator
+    from torchprim.separators.primitive import PrimitiveSeparator
 
     return PrimitiveSeparator(args.preset, args.method).to(device).eval()
 
@@ -174,7 +174,7 @@ def _separate(
     import torch
     from tqdm import tqdm
 
-    from torchprim.audio import read, save_stems
+    from torchprim.audio.load import read, save_stems
     from torchprim.cli.inputs import STEM_NAMES
 
     status = os.stat(song.path)

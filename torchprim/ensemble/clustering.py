@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.kernels.soft_assignment import assign, distances, root
-from torchprim.tables import table
+from torchprim.kernels.clustering.soft_assignment import assign, distances, root
+from torchprim.kernels.tables import table
 
 __all__ = ["centre_distances", "checked_masks", "checked_weights", "embed", "root", "soft_assignment"]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 
-from torchprim.mixture import Mixture
-from torchprim.presets import Preset
+from torchprim.spectra.mixture import Mixture
+from torchprim.ensemble.presets import Preset
 from torchprim.primitives.ft2d import FT2D, FT2DMasks
-from torchprim.primitives.high_pass import high_pass
+from torchprim.spectra.high_pass import high_pass
 from torchprim.primitives.hpss import HPSS
 from torchprim.primitives.long_hpss import LongHPSS
 from torchprim.primitives.melody import Melody
@@ -34,7 +34,7 @@ class Cues(nn.Module):
 
     Example:
         >>> import torch, torchprim as tp
-        >>> from torchprim.cues import Cues
+        >>> from torchprim.ensemble.cues import Cues
         >>> cues = Cues(["hpss", "2dft-r"], tp.PRESETS["best"])
         >>> masks = cues(tp.Mixture(torch.randn(2, 44100), 44100))
         >>> list(masks), masks["hpss"].shape

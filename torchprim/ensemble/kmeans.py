@@ -44,7 +44,7 @@ def refine_centres(
 
     Example:
         >>> import torch
-        >>> from torchprim.kmeans import refine_centres
+        >>> from torchprim.ensemble.kmeans import refine_centres
         >>> points = torch.tensor([[0.0, 0.0], [0.0, 2.0], [9.0, 0.0], [9.0, 2.0]])
         >>> refine_centres(points, torch.tensor([[1.0, 1.0], [5.0, 5.0]]))
         tensor([[0., 1.],
@@ -90,7 +90,7 @@ def assign_to_centres(embedding: Tensor, centres: Tensor, beta: float) -> Tensor
 
     Example:
         >>> import torch
-        >>> from torchprim.kmeans import assign_to_centres
+        >>> from torchprim.ensemble.kmeans import assign_to_centres
         >>> embedding = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]])
         >>> [round(x, 2) for x in assign_to_centres(embedding, torch.eye(2), 5.0)[0].tolist()]
         [0.0, 1.0, 0.5]

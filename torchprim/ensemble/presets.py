@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from torchprim import checks
-from torchprim.spectrum import Geometry
+from torchprim.spectra.stft import Geometry
 
 PRIMITIVES = ("hpss", "long-hpss", "2dft-r", "2dft-m", "melody", "repet-sim")
 
@@ -98,7 +98,7 @@ def find_preset(preset: str | Preset) -> Preset:
         ValueError: for an unknown name.
 
     Example:
-        >>> from torchprim.presets import find_preset
+        >>> from torchprim.ensemble.presets import find_preset
         >>> find_preset("best").geometry.bins
         1025
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from torchprim.evaluation.statistics import Interval, line
-from torchprim.plots import BLUE, GREY, INK, ORANGE, draw_boxes, new_figure
+from torchprim.plots.figure import BLUE, GREY, INK, ORANGE, draw_boxes, new_figure
 
 WIDTH = 3.4  # inches
 _DPI = 220

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from torchprim.evaluation.songs import Song
 from torchprim.metrics.baselines import baseline_estimates
-from torchprim.network_separator import load
-from torchprim.presets import PRESETS
-from torchprim.separator import METHODS, PrimitiveSeparator
+from torchprim.separators.network import load
+from torchprim.ensemble.presets import PRESETS
+from torchprim.separators.primitive import METHODS, PrimitiveSeparator
 from torchprim.version import __version__
 
 # name on the command line -> name of `baseline_estimates`

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from torchprim import json_lines
+from torchprim import files as json_lines
 from torchprim.cli.failure import one_line
 from torchprim.evaluation.figures import save_scatter
 from torchprim.evaluation.markdown import interval, table

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torchprim import json_lines
-from torchprim.audio_error import AudioError
+from torchprim import files as json_lines
+from torchprim.errors import AudioError
 from torchprim.cli.failure import one_line
 from torchprim.evaluation.methods import Method
 from torchprim.evaluation.museval_peer import museval_bss_eval

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from torchprim.clustering import soft_assignment
-from torchprim.confidence import confidence_measure, loudest, silhouette
-from torchprim.mixture import Mixture
-from torchprim.separation import PIECE_SECONDS, Separation
-from torchprim.separator import PrimitiveSeparator
+from torchprim.ensemble.clustering import soft_assignment
+from torchprim.ensemble.confidence import confidence_measure, loudest, silhouette
+from torchprim.spectra.mixture import Mixture
+from torchprim.separators.base import PIECE_SECONDS, Separation
+from torchprim.separators.primitive import PrimitiveSeparator
 
 LOW = 220.0  # Hz
 # name -> what it is, for the table

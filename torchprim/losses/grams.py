@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.kernels.embedding_grams import embedding_grams
+from torchprim.kernels.clustering.embedding_grams import embedding_grams
 
 
 class Grams(NamedTuple):
@@ -39,7 +39,7 @@ def weighted_grams(embedding: Tensor, labels: Tensor, weights: Tensor, *, logits
 
     Example:
         >>> import torch
-        >>> from torchprim.grams import weighted_grams
+        >>> from torchprim.losses.grams import weighted_grams
         >>> v, l = torch.eye(2).reshape(1, 2, 1, 2), torch.tensor([[[True], [False]]])
         >>> weighted_grams(v, l, torch.full((1, 2, 1), 2.0)).cross
         tensor([[[0., 4.],

@@ -33,7 +33,7 @@ def distortion_loss(mask: Tensor, mixture: Tensor, vocals: Tensor, accompaniment
 
     Example:
         >>> import torch
-        >>> from torchprim.distortion_loss import distortion_loss
+        >>> from torchprim.losses.sd_sdr import distortion_loss
         >>> v, a = torch.rand(2, 65, 40), torch.rand(2, 65, 40)
         >>> bool(distortion_loss(v / (v + a), v + a, v, a) < distortion_loss(v / (v + 2 * a), v + a, v, a))
         True

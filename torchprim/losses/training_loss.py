@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.distortion_loss import distortion_loss
-from torchprim.grams import Grams, weighted_grams
+from torchprim.losses.sd_sdr import distortion_loss
+from torchprim.losses.grams import Grams, weighted_grams
 from torchprim.networks.heads import NetworkOutput
 
 CLUSTERING = ("deep", "whitened")
@@ -37,7 +37,7 @@ def deep_clustering_loss(embedding: Tensor, labels: Tensor, weights: Tensor) -> 
 
     Example:
         >>> import torch
-        >>> from torchprim.losses import deep_clustering_loss
+        >>> from torchprim.losses.training_loss import deep_clustering_loss
         >>> labels = torch.rand(2, 65, 40) > 0.5
         >>> perfect = torch.stack([labels, ~labels], -1).float()
         >>> bool(deep_clustering_loss(perfect, labels, torch.rand(2, 65, 40)) < 1e-6)
@@ -74,7 +74,7 @@ def whitened_kmeans_loss(
 
     Example:
         >>> import torch
-        >>> from torchprim.losses import whitened_kmeans_loss
+        >>> from torchprim.losses.training_loss import whitened_kmeans_loss
         >>> labels = torch.rand(2, 65, 40) > 0.5
         >>> perfect = torch.stack([labels, ~labels], -1).float()
         >>> round(whitened_kmeans_loss(perfect, labels, torch.ones(2, 65, 40)).item(), 2)
@@ -126,7 +126,7 @@ def mask_loss(
 
     Example:
         >>> import torch
-        >>> from torchprim.losses import mask_loss
+        >>> from torchprim.losses.training_loss import mask_loss
         >>> v, a = torch.rand(2, 65, 40), torch.rand(2, 65, 40)
         >>> bool(mask_loss(v / (v + a), v + a, v, a) < 1e-6)
         True
@@ -163,7 +163,7 @@ def phase_sensitive(mixture: Tensor, source: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from torchprim.losses import phase_sensitive
+        >>> from torchprim.losses.training_loss import phase_sensitive
         >>> phase_sensitive(torch.tensor([2 + 0j, 2 + 0j]), torch.tensor([1 + 1j, -1 + 0j]))
         tensor([1., 0.])
     """
@@ -221,7 +221,7 @@ def training_loss(
 
     Example:
         >>> import torch, torchprim as tp
-        >>> from torchprim.losses import training_loss
+        >>> from torchprim.losses.training_loss import training_loss
         >>> v, a = torch.rand(2, 1025, 20), torch.rand(2, 1025, 20)
         >>> output = tp.build_network("unet")(v + a)
         >>> loss = training_loss(output, v > a, torch.ones_like(v), v + a, v, a)
@@ -264,7 +264,7 @@ def sample_frames(count: int, chosen: int, generator: torch.Generator | None = N
 
     Example:
         >>> import torch
-        >>> from torchprim.losses import sample_frames
+        >>> from torchprim.losses.training_loss import sample_frames
         >>> frames = sample_frames(256, 32, torch.Generator().manual_seed(0))
         >>> frames.shape, bool((frames // 8 == torch.arange(32)).all())
         (torch.Size([32]), True)

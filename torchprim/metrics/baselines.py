@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.primitives.high_pass import high_pass
-from torchprim.spectrum import Geometry, istft, stft
+from torchprim.spectra.high_pass import high_pass
+from torchprim.spectra.stft import Geometry, istft, stft
 
 NULL_GAIN = 0.7
 NULL_CUTOFF = 250.0  # Hz

@@ -115,7 +115,7 @@ def read_checkpoint(path: str | os.PathLike, device: str | torch.device = "cpu")
 
     Example:
         >>> import tempfile
-        >>> from torchprim.checkpoint import read_checkpoint, save_checkpoint
+        >>> from torchprim.networks.checkpoint import read_checkpoint, save_checkpoint
         >>> from torchprim.networks.build import build_network
         >>> with tempfile.NamedTemporaryFile() as file:
         ...     save_checkpoint(file.name, build_network("unet"))

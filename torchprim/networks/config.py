@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from torchprim import checks
-from torchprim.presets import find_preset
-from torchprim.spectrum import Geometry
+from torchprim.ensemble.presets import find_preset
+from torchprim.spectra.stft import Geometry
 
 KINDS = ("blstm", "unet")
 HEADS = ("embedding", "mask")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from torchprim.mixture import Mixture
+from torchprim.spectra.mixture import Mixture
 from torchprim.networks.heads import NetworkOutput
 
 

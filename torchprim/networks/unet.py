@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from torchprim.clustering import soft_assignment
-from torchprim.cues import Cues
-from torchprim.mixture import Mixture
+from torchprim.ensemble.clustering import soft_assignment
+from torchprim.ensemble.cues import Cues
+from torchprim.spectra.mixture import Mixture
 from torchprim.networks.bands import Bands
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.features import log_features, root_mean_square
 from torchprim.networks.heads import NetworkOutput, unit_mask
-from torchprim.presets import PRESETS, find_preset
+from torchprim.ensemble.presets import PRESETS, find_preset
 
 
 class UNet(nn.Module):

@@ -15,14 +15,14 @@ import numpy as np
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.log_frequency import LOWEST, on_log_frequency
-from torchprim.spectrum import Geometry
+from torchprim.plots.log_frequency import LOWEST, on_log_frequency
+from torchprim.spectra.stft import Geometry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from torchprim.pitch import PitchTrack
+    from torchprim.primitives.pitch.track_pitch import PitchTrack
 
 INK = "#202124"
 BLUE, GREY, ORANGE = "#0072b2", "#8c8c8c", "#d55e00"  # accompaniment, neither, vocals (Okabe and Ito)
@@ -48,7 +48,7 @@ def new_figure(width: float, height: float, columns: int = 1, *, ink: str = INK)
         ImportError: without matplotlib.
 
     Example:
-        >>> from torchprim.plots import new_figure
+        >>> from torchprim.plots.figure import new_figure
         >>> figure, axes = new_figure(6, 2, columns=2)
         >>> len(axes)
         2
@@ -120,7 +120,7 @@ def draw_spectrogram(
 
     Example:
         >>> import torch, torchprim as tp
-        >>> from torchprim.plots import draw_spectrogram, new_figure
+        >>> from torchprim.plots.figure import draw_spectrogram, new_figure
         >>> figure, (axes,) = new_figure(6, 2)
         >>> image = draw_spectrogram(axes, tp.stft(torch.randn(44100)).abs(), tp.Geometry())
         >>> axes.get_ylabel()
@@ -146,7 +146,7 @@ def draw_pitch(axes: Axes, track: PitchTrack, *, start: float = 0.0) -> None:
 
     Example:
         >>> import torch, torchprim as tp
-        >>> from torchprim.plots import draw_pitch, draw_spectrogram, new_figure
+        >>> from torchprim.plots.figure import draw_pitch, draw_spectrogram, new_figure
         >>> figure, (axes,) = new_figure(6, 2)
         >>> audio = torch.randn(44100)
         >>> image = draw_spectrogram(axes, tp.stft(audio).abs(), tp.Geometry())
@@ -180,7 +180,7 @@ def draw_mask(
 
     Example:
         >>> import torch, torchprim as tp
-        >>> from torchprim.plots import draw_mask, new_figure
+        >>> from torchprim.plots.figure import draw_mask, new_figure
         >>> figure, (axes,) = new_figure(6, 2)
         >>> image = draw_mask(axes, torch.rand(1025, 87), tp.Geometry())
         >>> image.get_clim()
@@ -226,7 +226,7 @@ def draw_embedding(
 
     Example:
         >>> import torch
-        >>> from torchprim.plots import draw_embedding, new_figure
+        >>> from torchprim.plots.figure import draw_embedding, new_figure
         >>> figure, axes = new_figure(7, 3, columns=2)
         >>> x, y = torch.rand(2, 5000)
         >>> draw_embedding(*axes, (x, y), ("melody", "hpss"), (x + y) / 2)
@@ -274,7 +274,7 @@ def draw_boxes(axes: Axes, values: Mapping[str, Sequence[float]], label: str) ->
         ValueError: where there are no methods, or one has no values.
 
     Example:
-        >>> from torchprim.plots import draw_boxes, new_figure
+        >>> from torchprim.plots.figure import draw_boxes, new_figure
         >>> figure, (axes,) = new_figure(4, 2)
         >>> draw_boxes(axes, {"hpss": [1.0, 2.0, 4.0], "pcl": [3.0, 5.0, 6.0]}, "SD-SDR (dB)")
         >>> axes.get_xlabel()

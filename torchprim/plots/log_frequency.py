@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.spectrum import Geometry
+from torchprim.spectra.stft import Geometry
 
 LOWEST = 40.0  # Hz, where the frequency axis begins
 
@@ -43,7 +43,7 @@ def on_log_frequency(
 
     Example:
         >>> import torch, torchprim as tp
-        >>> from torchprim.log_frequency import on_log_frequency
+        >>> from torchprim.plots.log_frequency import on_log_frequency
         >>> on_log_frequency(torch.ones(1025, 3), tp.Geometry(), rows=4).round(6).tolist()[0]
         [1.0, 1.0, 1.0]
     """

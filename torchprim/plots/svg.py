@@ -8,7 +8,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from torchprim.plots import INK
+from torchprim.plots.figure import INK
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,8 +49,8 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
         the element as a string.
 
     Example:
-        >>> from torchprim.plots import new_figure
-        >>> from torchprim.svg import inline_svg
+        >>> from torchprim.plots.figure import new_figure
+        >>> from torchprim.plots.svg import inline_svg
         >>> figure, axes = new_figure(4, 2)
         >>> inline_svg(figure, "empty", "an empty picture")[:4]
         '<svg'

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from torchprim import checks
-from torchprim.kernels.ft2d_masks import ft2d_masks
-from torchprim.kernels.local_peaks import kept_peaks
-from torchprim.primitives.high_pass import high_pass
+from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
+from torchprim.kernels.ft2d.local_peaks import kept_peaks
+from torchprim.spectra.high_pass import high_pass
 
 
 class FT2DMasks(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from torchprim import checks
-from torchprim.kernels.hpss_mask import hpss_mask
-from torchprim.kernels.sliding_median import LARGEST_WINDOW
-from torchprim.primitives.high_pass import high_pass
+from torchprim.kernels.hpss.hpss_mask import hpss_mask
+from torchprim.kernels.hpss.sliding_median import LARGEST_WINDOW
+from torchprim.spectra.high_pass import high_pass
 
 
 def windows(kernel_size: int | tuple[int, int]) -> tuple[int, int]:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from torchprim import checks
-from torchprim.kernels.hpss_mask import hpss_mask, power_ratio
-from torchprim.primitives.high_pass import high_pass
+from torchprim.kernels.hpss.hpss_mask import hpss_mask, power_ratio
+from torchprim.spectra.high_pass import high_pass
 from torchprim.primitives.hpss import windows
-from torchprim.spectrum import Geometry, istft, stft
+from torchprim.spectra.stft import Geometry, istft, stft
 
 
 def long_hpss(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprim import checks
-from torchprim.primitives.high_pass import high_pass
+from torchprim.spectra.high_pass import high_pass
 
 # Values gathered and sorted at once: bounds the memory, whatever the length of the clip.
 _BLOCK = 1 << 23

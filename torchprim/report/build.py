@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.mixture import Mixture
-from torchprim.page import Meter, Player, Table, render_page
-from torchprim.pitch import track_pitch
-from torchprim.players import audio_source, bit_rate
-from torchprim.presets import Preset
-from torchprim.report_pictures import chosen_cues, draw_pictures
-from torchprim.separator import PrimitiveSeparator, Separation
+from torchprim.spectra.mixture import Mixture
+from torchprim.report.page import Meter, Player, Table, render_page
+from torchprim.primitives.pitch.track_pitch import track_pitch
+from torchprim.report.players import audio_source, bit_rate
+from torchprim.ensemble.presets import Preset
+from torchprim.report.pictures import chosen_cues, draw_pictures
+from torchprim.separators.primitive import PrimitiveSeparator, Separation
 
 _PITCH_RATE = 2200  # Hz; twice the highest pitch that is looked for
 EXCERPT = 30.0  # seconds that pictures show of a longer song
@@ -37,7 +37,7 @@ def loudest_start(audio: Tensor, sample_rate: float, seconds: float = EXCERPT) -
 
     Example:
         >>> import torch
-        >>> from torchprim.report import loudest_start
+        >>> from torchprim.report.build import loudest_start
         >>> audio = torch.zeros(100 * 1000)
         >>> audio[50_000:80_000] = 1.0
         >>> loudest_start(audio, 1000)
@@ -114,7 +114,7 @@ def make_report(
 
     Example:
         >>> import torch, torchprim as tp
-        >>> from torchprim.report import make_report
+        >>> from torchprim.report.build import make_report
         >>> page = make_report("Noise", torch.randn(1, 22050) / 9, 44100, tp.PrimitiveSeparator("paper"))
         >>> page.count("<audio"), page.count("<figure")
         (3, 7)

@@ -154,7 +154,7 @@ def render_page(
         HTML, UTF-8, with nothing outside.
 
     Example:
-        >>> from torchprim.page import Meter, render_page
+        >>> from torchprim.report.page import Meter, render_page
         >>> page = render_page("A & B", "1 s", [], [Meter("Confidence", 0.5, "even")], [])
         >>> "<h1>A &amp; B</h1>" in page, "http" in page
         (True, False)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from torchprim.page import Picture
-from torchprim.pitch import PitchTrack
-from torchprim.plots import (
+from torchprim.report.page import Picture
+from torchprim.primitives.pitch.track_pitch import PitchTrack
+from torchprim.plots.figure import (
     colour_bar,
     draw_embedding,
     draw_mask,
@@ -18,9 +18,9 @@ from torchprim.plots import (
     draw_spectrogram,
     new_figure,
 )
-from torchprim.presets import Preset
-from torchprim.separator import Separation
-from torchprim.svg import inline_svg
+from torchprim.ensemble.presets import Preset
+from torchprim.separators.primitive import Separation
+from torchprim.plots.svg import inline_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def chosen_cues(available: Sequence[str], wanted: Sequence[str] | None = None) -
         ValueError: where `wanted` is not two different names of `available`.
 
     Example:
-        >>> from torchprim.report_pictures import chosen_cues
+        >>> from torchprim.report.pictures import chosen_cues
         >>> chosen_cues(["2dft-r", "2dft-m", "melody", "hpss"])
         ('2dft-r', 'melody')
     """
@@ -100,7 +100,7 @@ def draw_pictures(
 
     Example:
         >>> import torch, torchprim as tp
-        >>> from torchprim.report_pictures import draw_pictures
+        >>> from torchprim.report.pictures import draw_pictures
         >>> audio = torch.randn(44100)
         >>> separator = tp.PrimitiveSeparator("paper")
         >>> magnitude = tp.Mixture(audio, 44100).magnitude()

@@ -8,7 +8,7 @@ import io
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.resampling import resample
+from torchprim.audio.resampling import resample
 
 BUDGET = 10.5e6  # bytes of all players together before base64, which adds a third
 _RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # those that MP3 knows
@@ -28,7 +28,7 @@ def bit_rate(seconds: float, players: int) -> int:
         ValueError: for a duration that is not positive, or no players.
 
     Example:
-        >>> from torchprim.players import bit_rate
+        >>> from torchprim.report.players import bit_rate
         >>> bit_rate(30, 3), bit_rate(240, 3), bit_rate(3600, 3)
         (192000, 112000, 48000)
     """
@@ -61,7 +61,7 @@ def mp3(audio: Tensor, sample_rate: float, bits_per_second: int = 192_000) -> by
 
     Example:
         >>> import torch
-        >>> from torchprim.players import mp3
+        >>> from torchprim.report.players import mp3
         >>> 20_000 < len(mp3(torch.randn(2, 44100) / 10, 44100)) < 30_000
         True
     """
@@ -111,7 +111,7 @@ def audio_source(audio: Tensor, sample_rate: float, bits_per_second: int = 192_0
 
     Example:
         >>> import torch
-        >>> from torchprim.players import audio_source
+        >>> from torchprim.report.players import audio_source
         >>> audio_source(torch.zeros(1, 4410), 44100)[:22]
         'data:audio/mpeg;base64'
     """

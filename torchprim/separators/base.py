@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from torchprim import checks
-from torchprim.confidence import Confidence
-from torchprim.mixture import Mixture
-from torchprim.pieces import Piece, cut, on_frames
-from torchprim.resampling import resample
-from torchprim.spectrum import Geometry, istft, stft
+from torchprim.ensemble.confidence import Confidence
+from torchprim.spectra.mixture import Mixture
+from torchprim.separators.pieces import Piece, cut, on_frames
+from torchprim.audio.resampling import resample
+from torchprim.spectra.stft import Geometry, istft, stft
 
 PIECE_SECONDS = 30.0
 OVERLAP_SECONDS = 2.0

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from torchprim import checks
-from torchprim.checkpoint import CheckpointError, read_checkpoint
-from torchprim.confidence import Confidence, confidence_measure, loudest
-from torchprim.kmeans import assign_to_centres, refine_centres
-from torchprim.mixture import Mixture
+from torchprim.networks.checkpoint import CheckpointError, read_checkpoint
+from torchprim.ensemble.confidence import Confidence, confidence_measure, loudest
+from torchprim.ensemble.kmeans import assign_to_centres, refine_centres
+from torchprim.spectra.mixture import Mixture
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.run import run_network
-from torchprim.presets import Preset
-from torchprim.regrid import regrid
-from torchprim.separation import Estimate, Separator
-from torchprim.separator import PrimitiveSeparator
+from torchprim.ensemble.presets import Preset
+from torchprim.spectra.regrid import regrid
+from torchprim.separators.base import Estimate, Separator
+from torchprim.separators.primitive import PrimitiveSeparator
 from torchprim.version import __version__
 
 USES = ("auto", "embedding", "mask", "both")
@@ -210,7 +210,7 @@ def digest(module: nn.Module) -> str:
 
     Example:
         >>> import torch
-        >>> from torchprim.network_separator import digest
+        >>> from torchprim.separators.network import digest
         >>> one, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
         >>> digest(one) == digest(one), digest(one) == digest(other)
         (True, False)
@@ -238,7 +238,7 @@ def load(path: str | os.PathLike, device: str | torch.device = "cpu", **settings
 
     Example:
         >>> import tempfile, torch, torchprim as tp
-        >>> from torchprim.checkpoint import save_checkpoint
+        >>> from torchprim.networks.checkpoint import save_checkpoint
         >>> with tempfile.NamedTemporaryFile() as file:
         ...     save_checkpoint(file.name, tp.build_network("unet"))
         ...     separator = tp.load(file.name)

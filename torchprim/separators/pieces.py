@@ -58,7 +58,7 @@ def cut(length: int, piece: int, overlap: int, grid: float = 1.0) -> list[Piece]
         One or more pieces.
 
     Example:
-        >>> from torchprim.pieces import cut
+        >>> from torchprim.separators.pieces import cut
         >>> [(p.start, p.stop, p.begin, p.end) for p in cut(50, 30, 4)]
         [(0, 30, 0, 27), (20, 50, 23, 50)]
     """
@@ -96,7 +96,7 @@ def on_frames(pieces: list[Piece], frame: float, counts: list[int]) -> list[Piec
         Pieces whose fades add up to 1 frame by frame.
 
     Example:
-        >>> from torchprim.pieces import cut, on_frames
+        >>> from torchprim.separators.pieces import cut, on_frames
         >>> [(p.start, p.stop, p.begin, p.end) for p in on_frames(cut(500, 300, 40, 10), 10, [31, 31])]
         [(0, 31, 0, 27), (20, 51, 23, 51)]
     """

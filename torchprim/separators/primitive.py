@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.clustering import checked_weights
-from torchprim.confidence import Confidence, confidence_measure
-from torchprim.cues import Cues
-from torchprim.kernels.soft_assignment import assign_and_apply
-from torchprim.mixture import Mixture
-from torchprim.presets import PRIMITIVES, Preset, find_preset
-from torchprim.separation import Estimate, Separation, Separator
+from torchprim.ensemble.clustering import checked_weights
+from torchprim.ensemble.confidence import Confidence, confidence_measure
+from torchprim.ensemble.cues import Cues
+from torchprim.kernels.clustering.soft_assignment import assign_and_apply
+from torchprim.spectra.mixture import Mixture
+from torchprim.ensemble.presets import PRIMITIVES, Preset, find_preset
+from torchprim.separators.base import Estimate, Separation, Separator
 from torchprim.version import __version__
 
 __all__ = ["METHODS", "PrimitiveSeparator", "Separation"]

@@ -39,7 +39,7 @@ def high_pass(
         ValueError: for a cut-off that is negative or above half the sample rate.
 
     Example:
-        >>> from torchprim.primitives.high_pass import high_pass
+        >>> from torchprim.spectra.high_pass import high_pass
         >>> [round(x, 2) for x in high_pass(5, 800, 200).flatten().tolist()]
         [0.0, 0.0, 0.5, 1.0, 1.0]
     """

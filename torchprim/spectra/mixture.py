@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.resampling import resample
-from torchprim.spectrum import Geometry, stft
+from torchprim.audio.resampling import resample
+from torchprim.spectra.stft import Geometry, stft
 
 
 class Mixture:

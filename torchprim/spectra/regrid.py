@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.spectrum import Geometry
+from torchprim.spectra.stft import Geometry
 
 
 def regrid(mask: Tensor, old: Geometry, new: Geometry, frames: int) -> Tensor:
@@ -26,7 +26,7 @@ def regrid(mask: Tensor, old: Geometry, new: Geometry, frames: int) -> Tensor:
 
     Example:
         >>> import torch, torchprim as tp
-        >>> from torchprim.regrid import regrid
+        >>> from torchprim.spectra.regrid import regrid
         >>> old, new = tp.Geometry(16000, 512, 128), tp.Geometry()
         >>> regrid(torch.rand(2, 257, 126), old, new, 87).shape
         torch.Size([2, 1025, 87])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchprim.grams import weighted_grams
+from torchprim.losses.grams import weighted_grams
 
 
 class Anchors:
@@ -18,7 +18,7 @@ class Anchors:
 
     Example:
         >>> import torch
-        >>> from torchprim.anchors import Anchors
+        >>> from torchprim.training.anchors import Anchors
         >>> anchors = Anchors(2, torch.device("cpu"))
         >>> labels = torch.tensor([[[True], [False]]])
         >>> anchors.update(torch.eye(2).reshape(1, 2, 1, 2), labels, torch.ones(1, 2, 1))

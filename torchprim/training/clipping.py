@@ -22,7 +22,7 @@ class AutoClip:
 
     Example:
         >>> import torch
-        >>> from torchprim.clipping import AutoClip
+        >>> from torchprim.training.clipping import AutoClip
         >>> layer = torch.nn.Linear(1, 1)
         >>> for parameter in layer.parameters():
         ...     parameter.grad = torch.full_like(parameter, 3.0)

@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 import torch
 
-from torchprim.audio_error import AudioError
-from torchprim.bank import Bank
-from torchprim.labels import Labels, label
-from torchprim.mixed_stream import MixedStream
-from torchprim.ranks import Ranks
-from torchprim.recipes import Recipe
-from torchprim.remix import RemixStream
-from torchprim.spectrum import Geometry
-from torchprim.stems import StemBank
-from torchprim.validation import TrueSongs
+from torchprim.errors import AudioError
+from torchprim.bootstrap.bank import Bank
+from torchprim.bootstrap.labels import Labels, label
+from torchprim.bootstrap.mixed_stream import MixedStream
+from torchprim.training.ranks import Ranks
+from torchprim.training.recipes import Recipe
+from torchprim.bootstrap.remix import RemixStream
+from torchprim.spectra.stft import Geometry
+from torchprim.bootstrap.stem_bank import StemBank
+from torchprim.training.validation import TrueSongs
 
 
 class Data(NamedTuple):
@@ -48,10 +48,10 @@ def find_teacher(name: str, preset: str, device: torch.device) -> torch.nn.Modul
         CheckpointError: where the checkpoint cannot be used.
     """
     if name == "pcl":
-        from torchprim.separator import PrimitiveSeparator
+        from torchprim.separators.primitive import PrimitiveSeparator
 
         return PrimitiveSeparator(preset).to(device).eval()
-    from torchprim.network_separator import load
+    from torchprim.separators.network import load
 
     return load(name, device)
 
@@ -132,7 +132,7 @@ def held_out(names: Sequence[str], share: float, seed: int) -> set[int]:
         seed: of the draw.
 
     Example:
-        >>> from torchprim.training_data import held_out
+        >>> from torchprim.training.data import held_out
         >>> len(held_out(["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"], 0.2, 0)), held_out(["a"], 0.2, 0)
         (2, set())
     """

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from torchprim.mixture import Mixture
+from torchprim.spectra.mixture import Mixture
 from torchprim.networks.run import run_network
-from torchprim.remix import RemixBatch
-from torchprim.spectrum import Geometry, istft
+from torchprim.bootstrap.remix import RemixBatch
+from torchprim.spectra.stft import Geometry, istft
 
 
 def write_example(folder: Path, network: nn.Module, batch: RemixBatch, geometry: Geometry) -> None:
@@ -29,7 +29,7 @@ def write_example(folder: Path, network: nn.Module, batch: RemixBatch, geometry:
     folder.mkdir(parents=True, exist_ok=True)
     _picture(folder / "example.png", spectrum.abs(), batch.spectra[0, 1].abs(), mask, geometry)
     try:
-        from torchprim.audio import save
+        from torchprim.audio.load import save
     except ImportError:
         return
     length = batch.mixture.shape[-1]
@@ -50,7 +50,7 @@ def _principal(embedding: Tensor) -> Tensor:
 
 
 def _picture(path: Path, mixture: Tensor, vocals: Tensor, mask: Tensor, geometry: Geometry) -> None:
-    from torchprim.plots import draw_mask, draw_spectrogram, new_figure
+    from torchprim.plots.figure import draw_mask, draw_spectrogram, new_figure
 
     figure, (left, middle, right) = new_figure(11, 3, columns=3)
     draw_spectrogram(left, mixture.cpu(), geometry)

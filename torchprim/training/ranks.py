@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 
-from torchprim.audio_error import AudioError
-from torchprim.checkpoint import CheckpointError
+from torchprim.errors import AudioError
+from torchprim.networks.checkpoint import CheckpointError
 
 # What a user can mend; everything else is a fault of the program, and keeps its traceback.
 FAILURES = (AudioError, CheckpointError, ValueError, OSError, ImportError)

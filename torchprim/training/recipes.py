@@ -109,7 +109,7 @@ class Recipe:
         """What is not as in a recipe that `to_dict` wrote, in one line; empty where all is.
 
         Example:
-            >>> from torchprim.recipes import Recipe
+            >>> from torchprim.training.recipes import Recipe
             >>> Recipe(frames=100).differences(Recipe().to_dict())
             'frames 400 -> 100'
         """
@@ -163,7 +163,7 @@ def find_recipe(preset: str, given: Any = None) -> Recipe:
 
     Example:
         >>> from types import SimpleNamespace
-        >>> from torchprim.recipes import find_recipe
+        >>> from torchprim.training.recipes import find_recipe
         >>> find_recipe("paper").frames, find_recipe("paper", SimpleNamespace(frames=100)).frames
         (400, 100)
     """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torchprim import json_lines
-from torchprim.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from torchprim import files as json_lines
+from torchprim.networks.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from torchprim.networks.config import NetworkConfig
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchprim.anchors import Anchors
-from torchprim.clipping import AutoClip
-from torchprim.losses import TrainingLoss, phase_sensitive, sample_frames, training_loss
-from torchprim.mixture import Mixture
+from torchprim.training.anchors import Anchors
+from torchprim.training.clipping import AutoClip
+from torchprim.losses.training_loss import TrainingLoss, phase_sensitive, sample_frames, training_loss
+from torchprim.spectra.mixture import Mixture
 from torchprim.networks.run import run_network
-from torchprim.recipes import Recipe
-from torchprim.remix_batch import RemixBatch
-from torchprim.remix_store import mixed_seed
+from torchprim.training.recipes import Recipe
+from torchprim.bootstrap.batch import RemixBatch
+from torchprim.bootstrap.store import mixed_seed
 
 
 class Trainer:
@@ -35,9 +35,9 @@ class Trainer:
 
     Example:
         >>> import torch, torchprim as tp
-        >>> from torchprim.recipes import find_recipe
-        >>> from torchprim.remix_batch import make_batch
-        >>> from torchprim.training import Trainer
+        >>> from torchprim.training.recipes import find_recipe
+        >>> from torchprim.bootstrap.batch import make_batch
+        >>> from torchprim.training.trainer import Trainer
         >>> trainer = Trainer(tp.build_network("unet"), find_recipe("unet"))
         >>> batch = make_batch(torch.randn(2, 10240), torch.randn(2, 10240), tp.Geometry())
         >>> first = trainer.step(batch, 0)

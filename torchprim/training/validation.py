@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from torchprim.metrics.scale import sd_sdr
-from torchprim.network_separator import NetworkSeparator
-from torchprim.stems import StemBank
+from torchprim.separators.network import NetworkSeparator
+from torchprim.bootstrap.stem_bank import StemBank
 
 
 class Scores(NamedTuple):

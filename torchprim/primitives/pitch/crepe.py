@@ -13,11 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchprim.kernels.forward_backward import forward_backward
-from torchprim.kernels.viterbi import viterbi
-from torchprim.resampling import resample
-from torchprim.salience import mean_over_frames
-from torchprim.spectrum import Geometry
+from torchprim.kernels.paths.forward_backward import forward_backward
+from torchprim.kernels.paths.viterbi import viterbi
+from torchprim.audio.resampling import resample
+from torchprim.primitives.pitch.salience import mean_over_frames
+from torchprim.spectra.stft import Geometry
 
 RATE = 16000
 WINDOW = 1024

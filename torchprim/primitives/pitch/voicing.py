@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchprim.kernels.salience_mix import mean_over_frames
-from torchprim.kernels.voicing_sums import voicing_sums
-from torchprim.primitives.high_pass import high_pass
-from torchprim.salience import bin_loudness
-from torchprim.tables import table
+from torchprim.kernels.salience.salience_mix import mean_over_frames
+from torchprim.kernels.voicing.voicing_sums import voicing_sums
+from torchprim.spectra.high_pass import high_pass
+from torchprim.primitives.pitch.salience import bin_loudness
+from torchprim.kernels.tables import table
 
 _REACH = 4  # frames on either side that are averaged
 _CUT = 220.0  # Hz; bass and drums lie below
