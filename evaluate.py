@@ -22,16 +22,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: s
 
 import torch
 
-from torchprim.errors import AudioError
-from torchprim.networks.checkpoint import CheckpointError
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
+from torchprim.ensemble.presets import PRESETS
+from torchprim.errors import AudioError, CheckpointError
 from torchprim.evaluation import compare, prediction, quartiles, report
 from torchprim.evaluation.methods import find_method, find_methods
 from torchprim.evaluation.runner import BSS, Results, Settings, run_methods
 from torchprim.evaluation.songs import find_songs
 from torchprim.evaluation.trust import MEASURES
-from torchprim.ensemble.presets import PRESETS
 
 BASIC = "mixture,null,irm,pcl"
 METHODS = "mixture,null,irm,hpss,long-hpss,2dft-r,2dft-m,melody,repet-sim,pcl"

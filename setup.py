@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "torchprim" / "version.py").read_text()).group(1)
@@ -18,15 +18,12 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=[
         "torchprim",
-        "torchprim.cli",
-        "torchprim.evaluation",
+        *("torchprim." + name for name in find_packages(ROOT / "torchprim")),
         "torchprim.kernels",
-        "torchprim.metrics",
-        "torchprim.networks",
-        "torchprim.primitives",
+        *("torchprim.kernels." + name for name in find_packages(ROOT / "kernels")),
     ],
     package_dir={"torchprim": "torchprim", "torchprim.kernels": "kernels"},
-    package_data={"torchprim": ["py.typed"]},
+    package_data={"torchprim": ["py.typed", "*.pyi"]},
     entry_points={"console_scripts": ["torchprim=torchprim.cli.main:main"]},
     install_requires=[
         # Bounded on both sides: torch 2.15 is built with another CUDA than the newest torchaudio,

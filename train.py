@@ -30,16 +30,16 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from torchprim.networks.checkpoint import save_checkpoint
-from torchprim.training.examples import write_example
-from torchprim.networks.build import build_network
-from torchprim.networks.config import NETWORKS, NetworkConfig
 from torchprim.ensemble.presets import PRESETS
+from torchprim.networks.build import build_network
+from torchprim.networks.checkpoint import save_checkpoint
+from torchprim.networks.config import NETWORKS, NetworkConfig
+from torchprim.training.data import prepare
+from torchprim.training.examples import write_example
 from torchprim.training.ranks import FAILURES, RankError, Ranks, start_ranks
 from torchprim.training.recipes import Recipe, find_recipe, options
 from torchprim.training.run_folder import RunLog, find_run
 from torchprim.training.trainer import Trainer
-from torchprim.training.data import prepare
 
 SAVE_SECONDS = 30.0  # from one checkpoint to the next, at most: half of what a kill may cost
 NETWORK_OPTIONS = {

@@ -36,8 +36,10 @@ class Compiled(NamedTuple):
 
 
 def operators() -> list[str]:
-    """Names of the operators that have a kernel."""
-    return sorted(path.name.removesuffix("_triton.py") for path in (ROOT / "kernels").glob("*_triton.py"))
+    """Names of the operators that have a kernel, with their folder: `hpss.sliding_median`."""
+    kernels = ROOT / "kernels"
+    found = (path.relative_to(kernels) for path in kernels.rglob("*_triton.py"))
+    return sorted(".".join(path.parts).removesuffix("_triton.py") for path in found)
 
 
 def _assembled(ptx: str, capability: int) -> tuple[int, int]:

@@ -19,7 +19,7 @@ import torchprim as tp
 from benchmarks.markdown import device_line, table, versions
 from benchmarks.sound import synthetic_music
 from benchmarks.timing import Quantiles, Usage, run_child, timed
-from torchprim.audio.load import save
+from torchprim.audio.write import save
 from torchprim.ensemble.cues import Cues
 
 SECONDS = 30

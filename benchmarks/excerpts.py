@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.data import MissingData, data_root
-from torchprim.audio.load import load_audio, save
+from torchprim.audio.load import load_audio
+from torchprim.audio.write import save
 
 LEVEL = -4.0  # dB, vocals to accompaniment
 

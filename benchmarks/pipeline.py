@@ -24,9 +24,9 @@ import torchprim as tp
 from benchmarks.data import data_root
 from benchmarks.markdown import device_line, table, versions
 from benchmarks.sound import synthetic_music
-from torchprim.training.recipes import find_recipe
 from torchprim.bootstrap.batch import RemixBatch, make_batch
 from torchprim.spectra.stft import Geometry
+from torchprim.training.recipes import find_recipe
 from torchprim.training.trainer import Trainer
 
 _SONGS = 6

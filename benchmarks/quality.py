@@ -17,9 +17,10 @@ from torch import Tensor
 import torchprim as tp
 from benchmarks.data import SPLITS, Song, preview_paths, read_song
 from benchmarks.markdown import device_line, table, versions
-from torchprim.metrics.baselines import baseline_estimates
-from torchprim.plots.figure import draw_boxes, new_figure
 from torchprim.ensemble.presets import PRESETS, PRIMITIVES
+from torchprim.metrics.baselines import baseline_estimates
+from torchprim.plots.boxes import draw_boxes
+from torchprim.plots.figure import new_figure
 
 Scores = tuple[float, float]  # vocals, accompaniment, in dB
 

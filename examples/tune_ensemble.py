@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import trange
 
 import torchprim as tp
-from torchprim.audio.load import demo_song
+from torchprim.audio.find import demo_song
 
 SECONDS = 30
 

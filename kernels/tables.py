@@ -1,4 +1,4 @@
-"""Tables of constants that are made once: `@table` over the function that makes one."""
+"""Tables of constants that are made once: `@constant_table` over the function that makes one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def table(make: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
+def constant_table(make: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
     """Keep the tensors that a function of numbers, types and devices makes: its last 32 results.
 
     Under `torch.compile` the function is an operator, which copies what is kept. Traced like other code,
@@ -23,8 +23,8 @@ def table(make: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
     Example:
         >>> import torch
         >>> from torch import Tensor
-        >>> from torchprim.kernels.tables import table
-        >>> @table
+        >>> from torchprim.kernels.tables import constant_table
+        >>> @constant_table
         ... def ramp(count: int) -> list[Tensor]:
         ...     return [torch.arange(count) / count]
         >>> ramp(4)[0] is ramp(4)[0]

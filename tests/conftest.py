@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items):
     """
     if torch.cuda.is_available():
         for item in items:
-            if item.path.name.startswith("test_kernel_"):
+            if "kernels" in item.path.parts:
                 item.add_marker(pytest.mark.gpu)
     data = Path(os.environ.get("TORCHPRIM_DATA", Path(__file__).parents[2] / "shared" / "data"))
     for item in items:

@@ -13,7 +13,7 @@ import torch
 
 import torchprim
 import torchprim.kernels
-from torchprim.audio import load as audio
+from torchprim import audio
 from torchprim.report import players
 
 ROOT = Path(__file__).resolve().parent.parent

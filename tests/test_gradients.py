@@ -8,7 +8,8 @@ import torch
 
 import torchprim as tp
 from examples.tune_ensemble import tune
-from torchprim.audio.load import demo_song, load_stems
+from torchprim.audio.find import demo_song
+from torchprim.audio.load import load_stems
 
 SAMPLES, RATE = 10_000, 44100
 GRID = (1025, 1 + SAMPLES // 512)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import torchprim as tp
-from torchprim.kernels.tables import table
+from torchprim.kernels.tables import constant_table
 
 RATE = 44100
 
@@ -106,7 +106,7 @@ def test_masks_of_a_mixture_and_stems():
 def test_a_table_is_made_once_and_not_in_the_graph():
     made = []
 
-    @table
+    @constant_table
     def _ramp(count: int, dtype: torch.dtype) -> list[torch.Tensor]:
         result = torch.arange(count, dtype=dtype)
         made.append(not isinstance(result, torch._subclasses.FakeTensor))

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -108,7 +109,9 @@ def test_kernels_from_the_root_of_a_clone():
 
 
 def test_kernels_from_elsewhere(tmp_path):
-    code = "import torchprim, torchprim.kernels.hpss.sliding_median as m; print(m.__name__, torchprim.kernels)"
+    code = (
+        "import torchprim, torchprim.kernels.hpss.sliding_median as m; print(m.__name__, torchprim.kernels)"
+    )
     said = python(code, cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert said.startswith("torchprim.kernels.hpss.sliding_median <module 'torchprim.kernels'")
 
@@ -120,10 +123,17 @@ import sys, torchprim
 print("kernels" in sys.modules)
 """
     assert python(code, cwd=tmp_path, PYTHONPATH=str(ROOT)) == "False"
-    setup = (ROOT / "setup.py").read_text()
-    listed = {f"torchprim.{m.name}" for m in pkgutil.iter_modules([str(ROOT / "torchprim")]) if m.ispkg}
-    for package in {"torchprim", "torchprim.kernels", *listed}:
-        assert f'"{package}"' in setup, f"setup.py does not install {package}"
+
+
+def test_setup_installs_every_folder(monkeypatch):
+    given = {}
+    monkeypatch.setattr("setuptools.setup", given.update)
+    runpy.run_path(str(ROOT / "setup.py"))
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "torchprim").rglob("*.py")}
+    kernels = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "kernels").rglob("*.py")}
+    assert all((ROOT / folder / "__init__.py").is_file() for folder in folders | kernels)
+    wanted = {name.replace("/", ".") for name in folders | {f"torchprim/{name}" for name in kernels}}
+    assert set(given["packages"]) == wanted and len(given["packages"]) == len(wanted)
 
 
 @pytest.mark.parametrize("name", [n for n in tp.__all__ if n != "__version__"])

@@ -13,8 +13,8 @@ from torch import nn
 
 from benchmarks.gpu.ceilings import Phase
 from benchmarks.gpu.scene import Scene
-from torchprim.kernels.salience.banded_product import Banded
 from torchprim.kernels.hpss.selection_network import selection_network
+from torchprim.kernels.salience.banded_product import Banded
 
 
 def extrema_of_median(window: int) -> float:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 import torchprim as tp
 from benchmarks.gpu.music import music
-from torchprim.primitives.pitch import salience
-from torchprim.kernels.salience.banded_product import Banded, banded_product
 from torchprim.kernels.dispatch import plain_torch
+from torchprim.kernels.salience.banded_product import Banded, banded_product
 from torchprim.kernels.salience.salience_inputs import salience_inputs
+from torchprim.primitives.pitch import salience
 from torchprim.primitives.pitch.salience import comb_bins, pitch_grid
 from torchprim.primitives.pitch.tracking import SHARPNESS
 

@@ -12,20 +12,21 @@ from benchmarks.gpu import floors, peers
 from benchmarks.gpu.scene import F_MAX, F_MIN, Scene
 from benchmarks.gpu.stage import Call, Stage
 from torchprim.ensemble.clustering import checked_weights
-from torchprim.kernels.voicing import harmonic_comb as comb_op
-from torchprim.kernels.salience.banded_product import banded_product
 from torchprim.kernels.clustering.embedding_grams import embedding_grams
-from torchprim.kernels.paths.forward_backward import forward_backward, transition
+from torchprim.kernels.clustering.loudest import loudest_bins, values_at
+from torchprim.kernels.clustering.silhouette import silhouette_samples
+from torchprim.kernels.clustering.soft_assignment import assign_and_apply
 from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 from torchprim.kernels.ft2d.local_peaks import kept_peaks
-from torchprim.kernels.clustering.loudest import loudest_bins, values_at
+from torchprim.kernels.hpss.sliding_median import sliding_median
+from torchprim.kernels.paths.forward_backward import forward_backward
+from torchprim.kernels.paths.transition import transition
+from torchprim.kernels.paths.viterbi import viterbi
+from torchprim.kernels.salience.banded_product import banded_product
 from torchprim.kernels.salience.row_median import row_median
 from torchprim.kernels.salience.salience_inputs import salience_inputs
 from torchprim.kernels.salience.salience_mix import salience_mix
-from torchprim.kernels.clustering.silhouette import silhouette_samples
-from torchprim.kernels.hpss.sliding_median import sliding_median
-from torchprim.kernels.clustering.soft_assignment import assign_and_apply
-from torchprim.kernels.paths.viterbi import viterbi
+from torchprim.kernels.voicing import harmonic_comb as comb_op
 from torchprim.primitives.pitch.salience import log_salience
 from torchprim.primitives.pitch.tracking import COMB_WIDTH, SHARPNESS
 from torchprim.primitives.pitch.voicing import voicing_score

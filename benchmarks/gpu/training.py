@@ -16,9 +16,9 @@ from benchmarks.gpu.clock import Clock
 from benchmarks.gpu.floors import training_step
 from benchmarks.gpu.music import bank, music
 from benchmarks.gpu.settings import Settings
+from torchprim.bootstrap.batch import RemixBatch, make_batch
 from torchprim.kernels.dispatch import plain_torch
 from torchprim.training.recipes import find_recipe
-from torchprim.bootstrap.batch import RemixBatch, make_batch
 from torchprim.training.trainer import Trainer
 
 Record = dict[str, Any]

@@ -19,8 +19,8 @@ from benchmarks.gpu.scene import Scene, scene
 from benchmarks.gpu.settings import Settings
 from benchmarks.gpu.stage import Stage
 from benchmarks.gpu.stages import STAGES, find_stage
-from torchprim.kernels.dispatch import plain_torch
 from torchprim.ensemble.presets import find_preset
+from torchprim.kernels.dispatch import plain_torch
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 Record = dict[str, Any]
@@ -32,7 +32,7 @@ def _clock(settings: Settings, share: float = 1.0) -> Clock:
 
 def has_kernel(stage: Stage) -> bool:
     """Whether one of a stage's operators has a kernel in this checkout."""
-    return any((KERNELS / f"{name}_triton.py").is_file() for name in stage.operators)
+    return any(list(KERNELS.rglob(f"{name}_triton.py")) for name in stage.operators)
 
 
 def measure_ceilings(settings: Settings) -> Record:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchprim.kernels.dispatch import takes_kernel
+from torchprim.kernels.layout import empty_gradient, frames_first
 
 CHUNK = 4096  # bins that a CPU takes at a time: with D = 20 they stay in the cache of a core
 EPSILON = 1e-12  # the least norm, as of `torch.nn.functional.normalize`
@@ -65,18 +66,6 @@ def _chunks(points: Tensor, labels: Tensor, weights: Tensor, logits: bool):
                 shrink = (x.square() @ ones).clamp_(min=EPSILON**2).reciprocal_()
                 scale = scale * shrink.sqrt()
             yield item, place, x, scale, classes, shrink
-
-
-def frames_first(points: Tensor) -> bool:
-    """Whether `(B, F, N, D)` lies in memory as `(B, N, F, D)`, as a recurrent network makes it."""
-    return not points.is_contiguous() and points.transpose(1, 2).is_contiguous()
-
-
-def empty_gradient(points: Tensor) -> Tensor:
-    """Memory for a gradient: frames first where the points are, else contiguous."""
-    if frames_first(points):
-        return torch.empty_like(points.transpose(1, 2)).transpose(1, 2)
-    return torch.empty_like(points, memory_format=torch.contiguous_format)
 
 
 def _flat(tensors: tuple[Tensor, ...], swapped: bool) -> list[Tensor]:

@@ -20,8 +20,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from torchprim.kernels.clustering.embedding_grams import empty_gradient
 from torchprim.kernels.launch import Configuration
+from torchprim.kernels.layout import empty_gradient
 
 # A tile is BLOCK_O x BLOCK_I bins, inner ones next to each other in the points. Labels and weights may lie
 # the other way round, as with a recurrent network: 8 outer ones fill a sector of 32 bytes. By DP, the

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim.kernels.dispatch import takes_kernel
-from torchprim.kernels.clustering.soft_assignment import empty_like
+from torchprim.kernels.layout import empty_like
 
 
 def reference(magnitude: Tensor, count: int) -> Tensor:

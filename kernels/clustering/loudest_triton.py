@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.clustering.soft_assignment import by_frames, empty_like, in_one_order
+from torchprim.kernels.layout import by_frames, empty_like, in_one_order
 
 EACH = 8  # bins of a chunk: a sector of memory
 MAXIMA = {"CHUNKS": 512, "EACH": EACH}

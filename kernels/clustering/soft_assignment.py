@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim.kernels.dispatch import takes_kernel
+from torchprim.kernels.layout import empty_like, empty_spectrum_like, laid_out
 
 
 def root(squared_distance: Tensor) -> Tensor:
@@ -77,61 +78,13 @@ def reference_gradients(
     return results
 
 
-def spacing(x: Tensor) -> int:
-    """Distance of neighbours in memory where `x` lies like a contiguous tensor but for that; else 0."""
-    found = wanted = 0
-    for size, stride in zip(reversed(x.shape), reversed(x.stride()), strict=True):
-        if size != 1:
-            found = found or stride
-            wanted = wanted or stride
-            if stride != wanted or stride == 0:
-                return 0
-            wanted *= size
-    return found or 1
-
-
-def by_frames(x: Tensor) -> bool:
-    """Whether a frame's bins are neighbours in memory: the transform leaves spectrograms like that."""
-    return x.dim() > 1 and not spacing(x) and bool(spacing(x.mT))
-
-
-def in_one_order(masks: Sequence[Tensor]) -> tuple[bool, int, tuple[Tensor, ...]]:
-    """Whether the masks lie by frames (they are then turned), the distance of neighbours, and the masks.
-
-    The first mask decides; what lies otherwise is copied.
-    """
-    turn = by_frames(masks[0])
-    turned = [mask.mT if turn else mask for mask in masks]
-    step = spacing(turned[0])
-    if not step or any(spacing(mask) != step for mask in turned):
-        step, turned = 1, [mask.contiguous() for mask in turned]
-    return turn, step, tuple(turned)
-
-
-def empty_like(x: Tensor) -> Tensor:
-    """Dense memory in the order of `x`: a mask lies as the masks that it was made from do."""
-    return x.new_empty(x.mT.shape).mT if by_frames(x) else x.new_empty(x.shape)
-
-
-def empty_spectrum_like(spectrum: Tensor) -> Tensor:
-    """Dense memory for real and imaginary parts `(..., F, N, 2)` in the order of a spectrum."""
-    if by_frames(spectrum[..., 0]):
-        return spectrum.new_empty(spectrum.transpose(-2, -3).shape).transpose(-2, -3)
-    return spectrum.new_empty(spectrum.shape)
-
-
-def _laid_out(result: Tensor, like: Tensor) -> Tensor:
-    """What the fakes promise: a result that lies in the order of `like`."""
-    return result if result.stride() == like.stride() else like.copy_(result)
-
-
 @torch.library.custom_op("torchprim::soft_assignment", mutates_args=())
 def _assign(masks: Sequence[Tensor], weights: Tensor, beta: Tensor) -> Tensor:
     if takes_kernel(*masks, weights, beta):
         from torchprim.kernels.clustering import soft_assignment_triton
 
         return soft_assignment_triton.forward(masks, weights, beta)[0]
-    return _laid_out(reference(masks, weights, beta)[0], empty_like(masks[0]))
+    return laid_out(reference(masks, weights, beta)[0], empty_like(masks[0]))
 
 
 @_assign.register_fake
@@ -146,7 +99,7 @@ def _apply(masks: Sequence[Tensor], weights: Tensor, beta: Tensor, spectrum: Ten
 
         return soft_assignment_triton.forward(masks, weights, beta, spectrum)
     mask, vocals = reference(masks, weights, beta, spectrum)
-    return _laid_out(mask, empty_like(masks[0])), _laid_out(vocals, empty_spectrum_like(spectrum))
+    return laid_out(mask, empty_like(masks[0])), laid_out(vocals, empty_spectrum_like(spectrum))
 
 
 @_apply.register_fake
@@ -172,7 +125,7 @@ def _backward(
 
         return soft_assignment_triton.backward(*arguments)
     results = reference_gradients(*arguments)
-    return [_laid_out(x, y) for x, y in zip(results, _empty_gradients(*arguments[2:]), strict=True)]
+    return [laid_out(x, y) for x, y in zip(results, _empty_gradients(*arguments[2:]), strict=True)]
 
 
 def _empty_gradients(masks, weights, beta, spectrum, of_masks, of_spectrum) -> list[Tensor]:

@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.clustering.soft_assignment import by_frames, empty_like, empty_spectrum_like, in_one_order
+from torchprim.kernels.layout import by_frames, empty_like, empty_spectrum_like, in_one_order
 
 # Where masks and spectrum lie in one order, a block is a stretch of memory. Where the spectrum lies frame
 # by frame and the masks bin by bin, it is a tile, and turning it over costs a pass through shared memory.

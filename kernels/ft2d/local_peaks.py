@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchprim import checks
 from torchprim.kernels.dispatch import takes_kernel
 from torchprim.kernels.ft2d.neighbourhood import around, largest, moments
 
@@ -90,18 +89,16 @@ def local_peaks(
 
 
 def _check(plane: Tensor, frames: int, neighbourhood: tuple[int, int], temperature: float | Tensor) -> None:
-    for size in neighbourhood:
-        checks.integer(size, "neighbourhood", 1, 1023)
-        if size % 2 == 0:
-            raise ValueError(f"neighbourhood must be odd both ways, got {neighbourhood}")
+    if not all(isinstance(size, int) and 1 <= size <= 1023 and size % 2 for size in neighbourhood):
+        raise ValueError(f"neighbourhood must be two odd whole numbers in [1, 1023], got {neighbourhood}")
     bins, kept = plane.shape[-2:]
     if kept != frames // 2 + 1 or neighbourhood[0] > bins or neighbourhood[1] > frames:
         raise ValueError(
             f"the half plane must have {frames} // 2 + 1 rates for frames={frames} and hold the "
             f"neighbourhood {neighbourhood}, got {bins} x {kept}"
         )
-    if isinstance(temperature, Tensor) or temperature != 0:
-        checks.positive(temperature, "temperature")
+    if not isinstance(temperature, Tensor) and not temperature >= 0:
+        raise ValueError(f"temperature must be 0 or positive, got {temperature!r}")
 
 
 def _levels(spectrum: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,8 +15,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from torchprim.kernels.launch import Configuration
 from torchprim.kernels.ft2d.local_peaks_triton import place_of, reflected
+from torchprim.kernels.launch import Configuration
 
 BLOCK = {"BLOCK": 256}
 WARPS = 4

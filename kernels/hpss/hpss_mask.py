@@ -7,9 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from torchprim import checks
-from torchprim.kernels.hpss import sliding_median
 from torchprim.kernels.dispatch import takes_kernel
+from torchprim.kernels.hpss import sliding_median
 
 
 def power_ratio(a: Tensor, b: Tensor, power: float | Tensor) -> Tensor:
@@ -184,9 +183,12 @@ def hpss_mask(
         raise ValueError(f"magnitude must be a real tensor of shape (..., F, N), got {magnitude!r}")
     if magnitude.numel() == 0 and 0 in magnitude.shape[-2:]:
         raise ValueError(f"magnitude must not be empty, got shape {tuple(magnitude.shape)}")
-    checks.integer(over_frames, "over_frames", 1, sliding_median.LARGEST_WINDOW)
-    checks.integer(over_bins, "over_bins", 1, sliding_median.LARGEST_WINDOW)
-    checks.positive(power, "power")
+    for name, window in (("over_frames", over_frames), ("over_bins", over_bins)):
+        if not isinstance(window, int) or not 1 <= window <= sliding_median.LARGEST_WINDOW:
+            largest = sliding_median.LARGEST_WINDOW
+            raise ValueError(f"{name} must be a whole number in [1, {largest}], got {window!r}")
+    if not isinstance(power, Tensor) and not 0 < power < math.inf:
+        raise ValueError(f"power must be positive, got {power!r}")
     kind = torch.float64 if magnitude.dtype == torch.float64 else torch.float32
     bins = magnitude.shape[-2]
     if gain is None:

@@ -17,9 +17,9 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.hpss import sliding_median_triton as medians
-from torchprim.kernels.launch import Configuration
 from torchprim.kernels.hpss.sliding_median_backward_triton import backward as backward_of_median
 from torchprim.kernels.hpss.sliding_median_triton import COLUMNS, ROWS, medians_across, medians_inside, tile
+from torchprim.kernels.launch import Configuration
 
 SLOPES = {"BLOCK": 512}
 SLOPES_WARPS = 4

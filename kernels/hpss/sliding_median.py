@@ -7,7 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from torchprim import checks
 from torchprim.kernels.dispatch import takes_kernel
 from torchprim.kernels.hpss.selection_network import Network, best_tile, selection_network
 
@@ -168,7 +167,8 @@ def sliding_median(x: Tensor, window: int, dim: int = -1) -> Tensor:
         >>> sliding_median(torch.tensor([9.0, 1.0, 5.0, 2.0]), 3)
         tensor([9., 5., 2., 2.])
     """
-    checks.integer(window, "window", 1, LARGEST_WINDOW)
+    if not isinstance(window, int) or not 1 <= window <= LARGEST_WINDOW:
+        raise ValueError(f"window must be a whole number in [1, {LARGEST_WINDOW}], got {window!r}")
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() == 0 or x.numel() == 0:
         raise ValueError(f"x must be a real tensor that is not empty, got {x!r}")
     return _median(x, window, dim)

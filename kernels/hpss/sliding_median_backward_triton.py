@@ -14,8 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from torchprim.kernels.launch import Configuration
 from torchprim.kernels.hpss.sliding_median_triton import COMPILED, DEFAULTS, planes
+from torchprim.kernels.launch import Configuration
 
 TILES = {"BLOCK": 256}
 WARPS = 4

@@ -23,9 +23,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from torchprim.kernels.paths.forward_backward import settings_gradients, transition
-from torchprim.kernels.paths.forward_backward_walk_triton import walk
 from torchprim.kernels.launch import Configuration
+from torchprim.kernels.paths.forward_backward_walk_triton import walk
+from torchprim.kernels.paths.transition import settings_gradients, transition
 from torchprim.kernels.paths.viterbi_scores_triton import WARPS, shape
 
 TILES = {"BLOCK_S": 32, "BLOCK_N": 32}

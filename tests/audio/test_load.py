@@ -4,25 +4,18 @@ import os
 import pickle
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import torchprim as tp
-from tests.support.sound_files import cut, encode, noise, silent_video, write
-from torchprim.audio.load import (
-    AudioError,
-    AudioWarning,
-    demo_song,
-    find_audio,
-    load_audio,
-    load_stems,
-    read,
-    save,
-)
+from tests.support.sound_files import bad_files, cut, encode, noise, write
 from torchprim.audio.decode import _av, _soundfile
+from torchprim.audio.find import demo_song, find_audio
+from torchprim.audio.load import load_audio, load_stems, read
+from torchprim.audio.write import save
+from torchprim.errors import AudioError, AudioWarning
 
 
 def snr(reference, estimate):
@@ -159,43 +152,6 @@ def test_a_stem_file_with_another_number_of_streams_is_refused(tmp_path):
 # Bad files
 
 
-def bad_files(folder):
-    """name -> (path, what the error says)"""
-    broken = noise(44100)
-    broken[1, 22050] = np.nan
-    infinite = noise(44100)
-    infinite[0, -1] = -np.inf
-    huge = noise(100).astype(np.float64)
-    huge[0, 50] = 1e300
-    (folder / "folder.wav").mkdir()
-    (folder / "empty.wav").touch()
-    (folder / "text.wav").write_text("these are words\n" * 99)
-    (folder / "text.mp3").write_text("these are words\n" * 99)
-    (folder / "zeros.flac").write_bytes(bytes(5000))
-    (folder / "playlist.mp3").write_text(
-        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n"
-    )
-    write(folder / "whole.wav", noise(1000))
-    os.mkfifo(folder / "pipe.wav")
-    return {
-        "missing": (folder / "missing.wav", "No such file"),
-        "folder": (folder / "folder.wav", "is a folder"),
-        "empty": (folder / "empty.wav", "the file is empty"),
-        "text.wav": (folder / "text.wav", "cannot be decoded as sound"),
-        "text.mp3": (folder / "text.mp3", "cannot be decoded as sound"),
-        "zeros": (folder / "zeros.flac", "holds 0 samples"),
-        "playlist": (folder / "playlist.mp3", "cannot be decoded as sound"),
-        "video": (silent_video(folder / "video.mp4"), "has no audio stream"),
-        "0 samples": (write(folder / "nothing.wav", noise(0)), "holds 0 samples"),
-        "NaN": (write(folder / "nan.wav", broken, 44100, "FLOAT"), "a sample is NaN at 0.500 s"),
-        "infinite": (write(folder / "inf.wav", infinite, 44100, "FLOAT"), "a sample is infinite at 1.000 s"),
-        "too large": (write(folder / "huge.wav", huge, 100, "DOUBLE"), "a sample is infinite at 0.500 s"),
-        "header": (cut(folder / "whole.wav", folder / "header.wav", 0.01), "cannot be decoded as sound"),
-        "pipe": (folder / "pipe.wav", "is not a regular file"),
-        "zero byte": (Path("a\0b.wav"), "null byte"),
-    }
-
-
 def test_bad_files_are_named_in_one_line(tmp_path, capfd):
     for case, (path, reason) in bad_files(tmp_path).items():
         with pytest.raises(AudioError) as caught:
@@ -286,7 +242,7 @@ def test_missing_libraries_are_named(tmp_path, monkeypatch):
         load_audio(path)
     with pytest.raises(ImportError, match="pip install soundfile"):
         save(tmp_path / "y.wav", torch.zeros(2, 3), 8000)
-    monkeypatch.setattr("torchprim.audio.load.find_spec", lambda name: None)
+    monkeypatch.setattr("torchprim.audio.find.find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install stempeg"):
         demo_song()
 

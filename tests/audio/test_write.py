@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from tests.support.sound_files import noise
+from torchprim import files
 from torchprim.audio import write as audio_write
-from torchprim.audio.load import AudioError, load_audio, save, save_stems
+from torchprim.audio.load import load_audio
+from torchprim.audio.write import save, save_stems
+from torchprim.errors import AudioError
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44100, 2), (192000, 6)])
@@ -88,7 +91,7 @@ def test_a_broken_off_write_leaves_the_old_files(tmp_path, monkeypatch, suffix, 
                 raise error
             return super().write(data)
 
-    monkeypatch.setattr(audio_write, "open", Full, raising=False)
+    monkeypatch.setattr(files, "open", Full, raising=False)
     with pytest.raises(AudioError if isinstance(error, OSError) else KeyboardInterrupt) as caught:
         save_stems(dict.fromkeys(paths, new), 8000)
     if isinstance(error, OSError):

@@ -9,7 +9,7 @@ import torchprim as tp
 from benchmarks import cpu, data, markdown, quality, timing
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.sound import synthetic_music
-from torchprim.audio import load as audio
+from torchprim import audio
 
 
 def test_choice_of_a_benchmark(capsys):

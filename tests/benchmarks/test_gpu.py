@@ -21,7 +21,7 @@ from benchmarks.gpu.stages import STAGES, find_stage
 from benchmarks.gpu.supervisor import Unit, supervised
 from torchprim.kernels import dispatch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # What a machine with a GPU may lack.
 ABSENT = "av hypothesis librosa matplotlib mir_eval museval sklearn soundfile torchaudio torchcrepe"
 H200 = Ceilings(copy=4.3e12, extrema=1.6e13, float32=5e13, bfloat16=7.8e14, step=2e-7)
@@ -69,8 +69,9 @@ for name in names:
     importlib.import_module(name)
 """
     files = [*(ROOT / "benchmarks" / "gpu").glob("*.py"), ROOT / "benchmarks" / "__main__.py"]
-    files += [ROOT / "tests" / name for name in ("conftest.py", "test_sync_gpu.py", "test_benchmark_gpu.py")]
-    files += (ROOT / "tests").glob("test_kernel_*.py")
+    others = ("conftest.py", "test_sync_gpu.py", "benchmarks/test_gpu.py")
+    files += [ROOT / "tests" / name for name in others]
+    files += (ROOT / "tests" / "kernels").glob("test_*.py")
     names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
     command = [sys.executable, "-c", code, ABSENT + " scipy", *names]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -81,7 +82,10 @@ def test_what_goes_wrong_costs_its_own_row():
     wrong = ["raises", "dies", "hangs"]
     made = [Unit("tests.support.broken_units:fine", {"number": 0})]
     for number, name in enumerate(wrong, 1):
-        made += [Unit(f"tests.support.broken_units:{name}", {}), Unit("tests.support.broken_units:fine", {"number": number})]
+        made += [
+            Unit(f"tests.support.broken_units:{name}", {}),
+            Unit("tests.support.broken_units:fine", {"number": number}),
+        ]
     settings = SimpleNamespace(device="cpu", deadline=0.0)
     records = [record for _, record in supervised(made, settings, limit=8.0)]
     assert [record.get("number") for record in records[::2]] == [0, 1, 2, 3]

@@ -9,8 +9,8 @@ import torch
 import torchprim as tp
 from benchmarks import melody, trackers
 from benchmarks.data import MissingData, Song
-from tests.primitives.test_melody import voice
-from torchprim.audio.load import save
+from tests.support.oracles import voice
+from torchprim.audio.write import save
 
 RATE = 44100
 

@@ -9,9 +9,9 @@ import torch
 
 import torchprim as tp
 from tests.support.small_bank import RATE, tone
-from torchprim.errors import AudioError
 from torchprim.audio.loudness import block_powers, gated_loudness
 from torchprim.bootstrap.stem_bank import StemBank
+from torchprim.errors import AudioError
 
 # --- loudness -------------------------------------------------------------------------------------
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import torchprim as tp
-from tests.support.small_bank import Halves
-from torchprim import files as json_lines
+from tests.support.small_bank import HalvingTeacher
 from torchprim.bootstrap.labels import Labels
+from torchprim.files import read_json_lines
 
 
 def test_labels_are_kept_and_gone_on_with(bank, tmp_path):
-    path, teacher = tmp_path / "labels.jsonl", Halves()
+    path, teacher = tmp_path / "labels.jsonl", HalvingTeacher()
     labels = tp.label(bank, teacher, path, progress=False)
     assert teacher.asked == 7
     lines = path.read_text().splitlines()
@@ -25,14 +25,14 @@ def test_labels_are_kept_and_gone_on_with(bank, tmp_path):
     again = tp.label(bank, teacher, path, progress=False)
     assert teacher.asked == 7 + 7  # the first batch lacks a line: it is made as a whole
     assert torch.equal(again.confidence, labels.confidence)
-    assert len(list(json_lines.read(path))) == 7
+    assert len(list(read_json_lines(path))) == 7
     teacher.identity = "another"
     tp.label(bank, teacher, path, progress=False)
     assert teacher.asked == 14 + 7
 
 
 def test_labels_of_two_ranks(bank, tmp_path):
-    path, teacher = tmp_path / "labels.jsonl", Halves()
+    path, teacher = tmp_path / "labels.jsonl", HalvingTeacher()
     first = tp.label(bank, teacher, path, rank=0, world=2, progress=False)
     assert torch.isnan(first.confidence).nonzero().flatten().tolist() == [4, 5]
     second = tp.label(bank, teacher, path, rank=1, world=2, progress=False)
@@ -57,8 +57,8 @@ def test_label_survives_a_kill(tmp_path):
     """SIGKILL in the middle of labelling; the second run computes the rest, and no line is lost."""
     program = """
 import sys, time, torch, torchprim as tp
-from tests.support.small_bank import Halves, RATE, tone
-class Slow(Halves):
+from tests.support.small_bank import HalvingTeacher, RATE, tone
+class Slow(HalvingTeacher):
     def forward(self, *a, **k):
         time.sleep(0.15)
         return super().forward(*a, **k)
@@ -79,8 +79,8 @@ print(teacher.asked)
         time.sleep(0.02)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    kept = len(list(json_lines.read(path)))
+    kept = len(list(read_json_lines(path)))
     assert 3 <= kept < 20
     asked = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert asked == 20 - kept
-    assert len({record["start"] for record in json_lines.read(path)}) == 20
+    assert len({record["start"] for record in read_json_lines(path)}) == 20

@@ -5,9 +5,10 @@ import soundfile
 import torch
 
 import torchprim as tp
-from tests.support.small_bank import GEOMETRY, RATE, Halves, tone
-from torchprim.bootstrap.store import RemixStore, mixed_seed, pack
+from tests.support.small_bank import GEOMETRY, RATE, HalvingTeacher, tone
+from torchprim.bootstrap.seeds import mixed_seed
 from torchprim.bootstrap.stem_bank import StemBank
+from torchprim.bootstrap.store import RemixStore, pack
 
 # --- store ----------------------------------------------------------------------------------------
 
@@ -64,7 +65,7 @@ def test_seeds_are_unrelated():
 
 def stream(bank, teacher=None, **changes):
     settings = {"batch_size": 6, "frames": 50, "seed": 3, "geometry": GEOMETRY, "slots": 4, "every": 2}
-    return tp.RemixStream(bank, teacher or Halves(), **(settings | changes))
+    return tp.RemixStream(bank, teacher or HalvingTeacher(), **(settings | changes))
 
 
 def test_what_a_batch_holds(bank):
@@ -121,7 +122,7 @@ def test_pool_draws_the_same_remixes_again(bank):
 
 
 def test_trust(bank):
-    labels = tp.label(bank, Halves(), progress=False)
+    labels = tp.label(bank, HalvingTeacher(), progress=False)
     loudest = stream(bank, labels=labels, quantiles=(0.7, 1.0), coherent=1.0)
     assert {bank.segments[i].song for i in loudest.store.segments} == {1}  # the loud song, here trusted
     assert (loudest.batch(0).confidence >= labels.confidence.quantile(0.7)).all()

@@ -5,7 +5,8 @@ import torch
 
 import torchprim as tp
 from tests.support.separating import lines, separate
-from torchprim.audio.load import load_audio, save
+from torchprim.audio.load import load_audio
+from torchprim.audio.write import save
 from torchprim.networks.checkpoint import save_checkpoint
 
 TINY = tp.NetworkConfig("tiny", "unet", ("mask",), tp.Geometry(16000, 256, 64), layers=2, channels=4)

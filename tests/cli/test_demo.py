@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import torchprim as tp
-from torchprim.audio import load as audio
+from torchprim import audio
 from torchprim.cli.demo import Result, format_table
 from torchprim.cli.main import main
 from torchprim.ensemble.presets import PRIMITIVES

@@ -5,8 +5,8 @@ import csv
 import pytest
 import torch
 
-from tests.primitives.test_melody import voice
-from torchprim.audio.load import save
+from tests.support.oracles import voice
+from torchprim.audio.write import save
 from torchprim.cli.main import main
 from torchprim.primitives.pitch.track_pitch import track_pitch, track_song
 

@@ -6,9 +6,8 @@ import pytest
 import soundfile
 import torch
 
+from tests.support.page_reader import Page
 from torchprim.cli.main import main
-
-from .page_reader import Page
 
 RATE = 44100
 

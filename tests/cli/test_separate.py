@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import torchprim as tp
-from tests.support.separating import Halves, both, lines, separate, tree
+from tests.support.separating import HalvingSeparator, both, lines, separate, tree
 from tests.support.sound_files import encode, noise, write
 from torchprim.audio.load import load_audio
 from torchprim.cli import separate as command
@@ -18,14 +18,14 @@ from torchprim.cli.inputs import Song, name_folders
 from torchprim.cli.main import COMMANDS, main
 from torchprim.cli.records import Records
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def halves(monkeypatch):
-    monkeypatch.setattr(command, "_separator", lambda args, device: Halves())
-    monkeypatch.setattr(Halves, "songs", 0)
-    return Halves
+    monkeypatch.setattr(command, "_separator", lambda args, device: HalvingSeparator())
+    monkeypatch.setattr(HalvingSeparator, "songs", 0)
+    return HalvingSeparator
 
 
 # The command line itself

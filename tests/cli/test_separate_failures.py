@@ -8,9 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.support.separating import Halves, both, lines, separate, tree
-from tests.support.sound_files import cut, noise, silent_video, write
-from tests.audio.test_load import bad_files
+from tests.support.separating import HalvingSeparator, both, lines, separate, tree
+from tests.support.sound_files import bad_files, cut, noise, silent_video, write
 from torchprim.audio import write as audio_write
 from torchprim.audio.load import load_audio
 from torchprim.cli import separate as command
@@ -18,9 +17,9 @@ from torchprim.cli import separate as command
 
 @pytest.fixture
 def halves(monkeypatch):
-    monkeypatch.setattr(command, "_separator", lambda args, device: Halves())
-    monkeypatch.setattr(Halves, "songs", 0)
-    return Halves
+    monkeypatch.setattr(command, "_separator", lambda args, device: HalvingSeparator())
+    monkeypatch.setattr(HalvingSeparator, "songs", 0)
+    return HalvingSeparator
 
 
 def test_bad_files_are_named_and_the_others_done(tmp_path, halves, capfd):
@@ -120,7 +119,7 @@ def test_what_cannot_fit_on_the_disk_is_not_begun(tmp_path, halves, capfd, monke
 def test_a_full_disk_under_the_records_tears_no_line(tmp_path, halves, capfd, monkeypatch):
     paths = [write(tmp_path / name, noise(100)) for name in ("a.wav", "b.wav")]
     assert separate(paths[0], "--out", tmp_path / "out") == 0
-    monkeypatch.setattr("torchprim.cli.records.os.fsync", refuse_fsync)
+    monkeypatch.setattr("torchprim.files.os.fsync", refuse_fsync)
     assert separate(*paths, "--out", tmp_path / "out") == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"error: {paths[1]}: ") and "No space left on device" in line
@@ -144,15 +143,15 @@ def refuse_fsync(descriptor):
 )
 def test_a_failing_separation_is_named_and_the_rest_done(tmp_path, halves, capfd, monkeypatch, error, text):
     paths = [write(tmp_path / name, noise(100)) for name in ("a.wav", "b.wav")]
-    forward = Halves.forward
+    forward = HalvingSeparator.forward
 
     def failing(self, *args, **options):
-        if Halves.songs == 0:
-            Halves.songs += 1
+        if HalvingSeparator.songs == 0:
+            HalvingSeparator.songs += 1
             raise error
         return forward(self, *args, **options)
 
-    monkeypatch.setattr(Halves, "forward", failing)
+    monkeypatch.setattr(HalvingSeparator, "forward", failing)
     assert separate(*paths, "--out", tmp_path / "out") == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"error: {paths[0]}: {text}")
@@ -171,14 +170,14 @@ def test_samples_beyond_the_range_of_floats_are_refused_or_separated(tmp_path, c
 
 def test_an_interrupted_run_ends_with_one_line(tmp_path, halves, capfd, monkeypatch):
     paths = [write(tmp_path / name, noise(100)) for name in ("a.wav", "b.wav")]
-    forward = Halves.forward
+    forward = HalvingSeparator.forward
 
     def interrupted(self, *args, **options):
-        if Halves.songs == 1:
+        if HalvingSeparator.songs == 1:
             raise KeyboardInterrupt
         return forward(self, *args, **options)
 
-    monkeypatch.setattr(Halves, "forward", interrupted)
+    monkeypatch.setattr(HalvingSeparator, "forward", interrupted)
     assert separate(*paths, "--out", tmp_path / "out") == 130
     assert capfd.readouterr().err == "interrupted\n"
     assert tree(tmp_path / "out") == both("a")

@@ -11,13 +11,14 @@ import torch
 import evaluate
 import torchprim as tp
 from benchmarks import evaluation, excerpts
-from torchprim.audio.load import demo_song, save
+from torchprim.audio.find import demo_song
+from torchprim.audio.write import save
 from torchprim.errors import AudioError
-from torchprim.networks.checkpoint import save_checkpoint
 from torchprim.evaluation import quartiles, runner, statistics
 from torchprim.evaluation.methods import find_method, find_methods
 from torchprim.evaluation.songs import find_songs, read_song
 from torchprim.evaluation.trust import agreement
+from torchprim.networks.checkpoint import save_checkpoint
 from torchprim.separators.base import Separator
 
 RATE = 8000

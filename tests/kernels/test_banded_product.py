@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels.salience import banded_product as op
 from torchprim.kernels.dispatch import forced_kernels
+from torchprim.kernels.salience import banded_product as op
 
 SIZES = [(1, 1, 1, 1), (2, 130, 75, 33), (1, 60, 150, 132)]  # items, rows, depth, frames
 

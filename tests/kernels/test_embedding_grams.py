@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.support.kernel_tools import DEVICE, forbid, runs_kernels
-from torchprim.losses.grams import weighted_grams
 from torchprim.kernels.clustering import embedding_grams as op
 from torchprim.kernels.dispatch import forced_kernels
+from torchprim.losses.grams import weighted_grams
 from torchprim.networks.heads import unit_embedding
 
 # Items, bins, frames, D: one of each; primes; D of 32 and 40 (rows of 64 columns); both blocks passed.

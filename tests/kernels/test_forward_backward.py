@@ -8,9 +8,9 @@ import torch
 
 from tests.support.hypothesis_or_skip import given, settings, st
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from tests.kernels.test_viterbi import costs, scores, total
-from torchprim.kernels.paths import forward_backward as op
+from tests.support.oracles import costs, scores, total
 from torchprim.kernels.dispatch import forced_kernels
+from torchprim.kernels.paths import forward_backward as op
 from torchprim.kernels.paths.forward_backward import forward_backward
 from torchprim.kernels.paths.viterbi import viterbi
 

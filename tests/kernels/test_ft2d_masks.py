@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels.ft2d import ft2d_masks as op
 from torchprim.kernels.dispatch import forced_kernels
+from torchprim.kernels.ft2d import ft2d_masks as op
 from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 
 SIZES = [(1, 1, 1), (2, 9, 7), (2, 2, 1100), (1, 3, 1024)]  # items, bins, frames

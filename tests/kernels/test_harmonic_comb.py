@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels.voicing import harmonic_comb as op
 from torchprim.kernels.dispatch import forced_kernels
+from torchprim.kernels.voicing import harmonic_comb as op
 
 SIZES = [(1, 1, 1), (2, 33, 7), (1, 130, 129), (3, 65, 200)]  # items, bins, frames
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from torchprim.kernels.dispatch import forced_kernels
 from torchprim.kernels.hpss import hpss_mask as op
 from torchprim.kernels.hpss import sliding_median
-from torchprim.kernels.dispatch import forced_kernels
 
 # shape, samples over frames, over bins, power
 CASES = [

@@ -5,26 +5,13 @@ import pytest
 import torch
 
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels.ft2d import local_peaks as op
+from tests.support.oracles import peaks_by_definition
 from torchprim.kernels.dispatch import forced_kernels
+from torchprim.kernels.ft2d import local_peaks as op
 from torchprim.kernels.ft2d.local_peaks import kept_peaks, local_peaks
 
 # bins, frames, rates: rows that are margins alone, and rows with programs that see no margin
 SIZES = [(5, 14, 5), (2, 41, 25), (2, 170, 35), (1, 171, 25), (2, 57, 55), (4, 3, 3), (1, 30, 7), (3, 1, 1)]
-
-
-def peaks_by_definition(magnitude, neighbourhood):
-    """P over the whole plane, in NumPy: (F, N) magnitude spectrogram -> (F, N)."""
-    m = np.abs(np.fft.fft2(magnitude))
-    m /= m.max()
-    scales, rates = (size // 2 for size in neighbourhood)
-    around = np.stack(
-        [np.roll(m, (i, j), (0, 1)) for i in range(-scales, scales + 1) for j in range(-rates, rates + 1)]
-    )
-    highest = around.max(0)
-    peaks = np.where(m >= highest * (1 - 1e-12), (highest - around.mean(0)) / (around.std(0) + 1e-7), 0)
-    peaks /= peaks.max()
-    return np.maximum(peaks, np.roll(peaks[::-1, ::-1], (1, 1), (0, 1)))
 
 
 def spectrum_of(*shape, seed=0, device=DEVICE):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels.salience import row_median as op
 from torchprim.kernels.dispatch import forced_kernels
+from torchprim.kernels.salience import row_median as op
 
 SIZES = [(1, 1), (3, 2), (2, 5, 97), (4, 257)]
 

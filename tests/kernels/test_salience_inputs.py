@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
+from torchprim.kernels.dispatch import forced_kernels
 from torchprim.kernels.salience import salience_inputs as op
 from torchprim.kernels.salience.banded_product import UNIT
-from torchprim.kernels.dispatch import forced_kernels
 from torchprim.primitives.pitch.salience import _summation, log_salience
 
 RATIO = 44100 / 2048 / 80  # distance of two bins over the lowest pitch

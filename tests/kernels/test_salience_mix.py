@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels.salience import salience_mix as op
 from torchprim.kernels.dispatch import forced_kernels
+from torchprim.kernels.salience import salience_mix as op
 
 SIZES = [(1, 1, 1), (2, 19, 67), (1, 33, 3), (1, 5, 130)]  # items, pitches, frames
 

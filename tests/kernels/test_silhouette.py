@@ -6,8 +6,8 @@ import torch
 
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
 from torchprim.kernels.clustering import silhouette as module
-from torchprim.kernels.dispatch import forced_kernels
 from torchprim.kernels.clustering.silhouette import silhouette_samples
+from torchprim.kernels.dispatch import forced_kernels
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import torch
 
 from tests.support.hypothesis_or_skip import given, settings, st
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels.hpss import sliding_median as op
 from torchprim.kernels.dispatch import forced_kernels
+from torchprim.kernels.hpss import sliding_median as op
 from torchprim.kernels.hpss.selection_network import best_tile, selection_network
 from torchprim.kernels.hpss.sliding_median import sliding_median
 

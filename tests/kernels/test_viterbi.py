@@ -7,29 +7,10 @@ import torch
 
 from tests.support.hypothesis_or_skip import given, settings, st
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels.paths import viterbi as op
+from tests.support.oracles import costs, scores, total
 from torchprim.kernels.dispatch import forced_kernels
+from torchprim.kernels.paths import viterbi as op
 from torchprim.kernels.paths.viterbi import viterbi
-
-
-def scores(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype) * 2
-
-
-def costs(pitches, rest, band, slope, jump, switch):
-    """The cost of every step from row to column, straight from the definition."""
-    table = torch.empty(pitches + rest, pitches + rest, dtype=torch.float64)
-    for i, j in itertools.product(range(pitches), repeat=2):
-        table[i, j] = min(slope * abs(i - j), jump) if abs(i - j) <= band else jump
-    if rest:
-        table[pitches], table[:, pitches], table[pitches, pitches] = switch, switch, 0
-    return table
-
-
-def total(path, emission, table):
-    """The score of one path `(N,)` through emissions `(S, N)`."""
-    kept = emission[path, torch.arange(len(path))].sum()
-    return kept - table[path[:-1], path[1:]].sum()
 
 
 def textbook(emission, table):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
-from torchprim.kernels.voicing import voicing_sums as op
 from torchprim.kernels.dispatch import forced_kernels
+from torchprim.kernels.voicing import voicing_sums as op
 
 SIZES = [(1, 1, 1), (2, 37, 35), (1, 19, 130)]  # items, bins, frames
 KINDS = [(True, True), (True, False), (False, True)]  # weighted; teeth named by a path

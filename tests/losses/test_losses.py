@@ -4,16 +4,11 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from torchprim.losses.grams import weighted_grams
 from torchprim.kernels.clustering.embedding_grams import full_float32
-from torchprim.losses.training_loss import (
-    deep_clustering_loss,
-    mask_loss,
-    phase_sensitive,
-    sample_frames,
-    training_loss,
-    whitened_kmeans_loss,
-)
+from torchprim.losses.clustering import deep_clustering_loss, whitened_kmeans_loss
+from torchprim.losses.grams import weighted_grams
+from torchprim.losses.masking import mask_loss, phase_sensitive
+from torchprim.losses.training_loss import sample_frames, training_loss
 from torchprim.networks.heads import NetworkOutput
 
 SHAPE = (3, 5, 7)

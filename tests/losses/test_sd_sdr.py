@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import torchprim as tp
+from torchprim.losses.masking import phase_sensitive
 from torchprim.losses.sd_sdr import distortion_loss
-from torchprim.losses.training_loss import phase_sensitive, training_loss
+from torchprim.losses.training_loss import training_loss
 from torchprim.networks.heads import NetworkOutput
 from torchprim.training.recipes import find_recipe
 

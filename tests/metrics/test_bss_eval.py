@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import torchprim as tp
-from torchprim.audio.load import demo_song, load_stems
+from torchprim.audio.find import demo_song
+from torchprim.audio.load import load_stems
 from torchprim.evaluation.museval_peer import museval_bss_eval
 
 RATE = 44100

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import torchprim as tp
-from torchprim.networks.checkpoint import FORMAT, CheckpointError, read_checkpoint, save_checkpoint
+from torchprim.errors import CheckpointError
+from torchprim.networks.checkpoint import FORMAT, read_checkpoint, save_checkpoint
 
 TINY = tp.NetworkConfig("tiny", geometry=tp.Geometry(8000, 64, 16), layers=1, hidden=5, dimensions=3)
 

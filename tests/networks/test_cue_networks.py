@@ -4,11 +4,11 @@ import pytest
 import torch
 
 import torchprim as tp
+from torchprim.bootstrap.batch import make_batch
 from torchprim.networks.bands import Bands
 from torchprim.networks.config import NETWORKS, NetworkConfig
 from torchprim.networks.run import run_network
 from torchprim.training.recipes import find_recipe
-from torchprim.bootstrap.batch import make_batch
 from torchprim.training.trainer import Trainer
 
 

@@ -168,7 +168,8 @@ def test_unknown_network():
 
 
 def test_features_are_standard_for_real_music():
-    from torchprim.audio.load import demo_song, load_audio
+    from torchprim.audio.find import demo_song
+    from torchprim.audio.load import load_audio
 
     song, rate = load_audio(demo_song())
     x = log_features(tp.stft(song.mean(0)).abs())

@@ -8,10 +8,9 @@ import torch
 
 import torchprim as tp
 from tests.support.kernel_tools import DEVICE, forbid, runs_kernels
-from tests.kernels.test_local_peaks import peaks_by_definition
-from tests.primitives.test_primitives import spectrogram
-from torchprim.kernels.ft2d import ft2d_masks, local_peaks
+from tests.support.oracles import peaks_by_definition, spectrogram
 from torchprim.kernels.dispatch import forced_kernels
+from torchprim.kernels.ft2d import ft2d_masks, local_peaks
 
 
 @pytest.mark.parametrize(("bins", "frames"), [(33, 40), (32, 41), (64, 64)])

@@ -7,20 +7,20 @@ import pytest
 import torch
 
 import torchprim as tp
+from tests.support.oracles import voice
+from torchprim.kernels.salience.salience_inputs import peaks
 from torchprim.kernels.voicing.harmonic_comb import harmonic_comb
-from torchprim.primitives.pitch.salience import comb_salience, harmonic_sum, loudness, peaks, pitch_grid, salience
+from torchprim.primitives.pitch.salience import (
+    comb_salience,
+    harmonic_sum,
+    loudness,
+    pitch_grid,
+    salience,
+)
 from torchprim.spectra.stft import Geometry
 
 RATE = 44100
 BIN = RATE / 2048
-
-
-def voice(f0, seconds=2.0, rate=RATE, vibrato=0.01):
-    """A sung vowel: 20 harmonics with a formant, vibrato of 5.5 Hz."""
-    t = torch.arange(int(seconds * rate)) / rate
-    phase = 2 * math.pi * torch.cumsum(f0 * (1 + vibrato * torch.sin(2 * math.pi * 5.5 * t)) / rate, 0)
-    gain = [math.exp(-(((h * f0 - 700) / 900) ** 2)) + 0.1 / h for h in range(1, 21)]
-    return sum(g * torch.sin(h * phase) for h, g in enumerate(gain, 1) if h * f0 < rate / 2) * 0.1
 
 
 def spectrum(audio, geometry=None):

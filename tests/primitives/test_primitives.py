@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import torchprim as tp
+from tests.support.oracles import spectrogram
 
 MAGNITUDE_CUES = {
     "hpss": tp.hpss,
@@ -29,15 +30,6 @@ PAIRS = [
 @pytest.fixture(params=MAGNITUDE_CUES)
 def cue(request):
     return MAGNITUDE_CUES[request.param]
-
-
-def spectrogram(*shape, seed=0):
-    """Noise with a spectral tilt and one silent frame and bin: (..., F, N)."""
-    magnitude = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
-    magnitude = magnitude / (1 + torch.arange(shape[-2]))[:, None]
-    magnitude[..., shape[-2] // 2, :] = 0
-    magnitude[..., shape[-1] // 2] = 0
-    return magnitude
 
 
 @pytest.mark.parametrize(("function", "module"), PAIRS, ids=lambda x: x.__name__)

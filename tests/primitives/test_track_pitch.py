@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import torchprim as tp
-from tests.primitives.test_melody import voice
+from tests.support.oracles import voice
 from torchprim.primitives.pitch.crepe import crepe_activations, crepe_frames
 
 RATE = 44100

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import torchprim as tp
-from torchprim.separators import base as separation
-from torchprim.networks.checkpoint import CheckpointError, save_checkpoint
+from torchprim.errors import CheckpointError
+from torchprim.networks.checkpoint import save_checkpoint
 from torchprim.networks.heads import NetworkOutput
+from torchprim.separators import base as separation
 
 GRID = tp.Geometry(16000, 256, 64)
 TINY = tp.NetworkConfig(

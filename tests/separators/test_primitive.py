@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import torchprim as tp
-from torchprim.separators import base as module
-from torchprim.audio.load import demo_song, load_stems
-from torchprim.metrics.scale import sd_sdr
-from torchprim.separators.pieces import cut, on_frames
+from torchprim.audio.find import demo_song
+from torchprim.audio.load import load_stems
 from torchprim.ensemble.presets import PRIMITIVES
+from torchprim.metrics.scale import sd_sdr
+from torchprim.separators import base as module
+from torchprim.separators.pieces import cut, on_frames
 
 
 @given(

@@ -8,13 +8,13 @@ import torchprim as tp
 from torchprim.cli.main import main
 
 
-class Halves(torch.nn.Module):
+class HalvingSeparator(torch.nn.Module):
     """Stands in for the separator where it is not what is tested; counts the songs."""
 
     songs = 0
 
     def forward(self, audio, sample_rate, channels=False, *, generator, keep_masks, progress):
-        Halves.songs += 1
+        HalvingSeparator.songs += 1
         assert channels and keep_masks is False and torch.is_inference_mode_enabled()
         progress(1, 2)
         progress(2, 2)

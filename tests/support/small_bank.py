@@ -17,7 +17,7 @@ def tone(seconds, frequency, level=0.2, rate=RATE):
     return level * torch.sin(2 * math.pi * frequency * t)
 
 
-class Halves(torch.nn.Module):
+class HalvingTeacher(torch.nn.Module):
     """A teacher that calls a fixed share of everything vocals, and counts what it is asked."""
 
     identity = "halves"

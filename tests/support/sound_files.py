@@ -1,5 +1,6 @@
 """Files of sound for tests, made on the spot with the encoders inside PyAV and soundfile."""
 
+import os
 from pathlib import Path
 
 import av
@@ -56,3 +57,40 @@ def cut(path, target, share=0.6):
     content = Path(path).read_bytes()
     Path(target).write_bytes(content[: int(len(content) * share)])
     return Path(target)
+
+
+def bad_files(folder):
+    """name -> (path, what the error says)"""
+    broken = noise(44100)
+    broken[1, 22050] = np.nan
+    infinite = noise(44100)
+    infinite[0, -1] = -np.inf
+    huge = noise(100).astype(np.float64)
+    huge[0, 50] = 1e300
+    (folder / "folder.wav").mkdir()
+    (folder / "empty.wav").touch()
+    (folder / "text.wav").write_text("these are words\n" * 99)
+    (folder / "text.mp3").write_text("these are words\n" * 99)
+    (folder / "zeros.flac").write_bytes(bytes(5000))
+    (folder / "playlist.mp3").write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n"
+    )
+    write(folder / "whole.wav", noise(1000))
+    os.mkfifo(folder / "pipe.wav")
+    return {
+        "missing": (folder / "missing.wav", "No such file"),
+        "folder": (folder / "folder.wav", "is a folder"),
+        "empty": (folder / "empty.wav", "the file is empty"),
+        "text.wav": (folder / "text.wav", "cannot be decoded as sound"),
+        "text.mp3": (folder / "text.mp3", "cannot be decoded as sound"),
+        "zeros": (folder / "zeros.flac", "holds 0 samples"),
+        "playlist": (folder / "playlist.mp3", "cannot be decoded as sound"),
+        "video": (silent_video(folder / "video.mp4"), "has no audio stream"),
+        "0 samples": (write(folder / "nothing.wav", noise(0)), "holds 0 samples"),
+        "NaN": (write(folder / "nan.wav", broken, 44100, "FLOAT"), "a sample is NaN at 0.500 s"),
+        "infinite": (write(folder / "inf.wav", infinite, 44100, "FLOAT"), "a sample is infinite at 1.000 s"),
+        "too large": (write(folder / "huge.wav", huge, 100, "DOUBLE"), "a sample is infinite at 0.500 s"),
+        "header": (cut(folder / "whole.wav", folder / "header.wav", 0.01), "cannot be decoded as sound"),
+        "pipe": (folder / "pipe.wav", "is not a regular file"),
+        "zero byte": (Path("a\0b.wav"), "null byte"),
+    }

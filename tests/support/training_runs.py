@@ -10,7 +10,7 @@ from pathlib import Path
 import soundfile
 import torch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 _SETTINGS = {
     "preset": "small",
     "cues": "",  # their cost; tests/training/test_training_parts.py has them

@@ -8,17 +8,18 @@ import pytest
 import torch
 
 import torchprim as tp
-from torchprim.training.anchors import Anchors
-from torchprim.networks.checkpoint import CheckpointError, save_checkpoint
-from torchprim.training.clipping import AutoClip
-from torchprim.bootstrap.mixed_stream import MixedStream
-from torchprim.networks.build import build_network
-from torchprim.networks.config import NetworkConfig
-from torchprim.training.recipes import RECIPES, find_recipe
 from torchprim.bootstrap.batch import make_batch
+from torchprim.bootstrap.mixed_stream import MixedStream
+from torchprim.errors import CheckpointError
+from torchprim.networks.build import build_network
+from torchprim.networks.checkpoint import save_checkpoint
+from torchprim.networks.config import NetworkConfig
+from torchprim.training.anchors import Anchors
+from torchprim.training.clipping import AutoClip
+from torchprim.training.data import held_out
+from torchprim.training.recipes import RECIPES, find_recipe
 from torchprim.training.run_folder import RunLog, find_run
 from torchprim.training.trainer import Trainer
-from torchprim.training.data import held_out
 
 TINY = NetworkConfig("tiny", layers=1, hidden=4, heads=("embedding", "mask"))
 
@@ -141,7 +142,7 @@ def test_a_resumed_trainer_repeats_its_steps(order, generator):
 
 def test_phase_sensitive_targets_add_up(generator):
     """The trainer takes the accompaniment's target to be what the vocals' leaves of the mixture."""
-    from torchprim.losses.training_loss import phase_sensitive
+    from torchprim.losses.masking import phase_sensitive
 
     batch = batches(1, generator)[0]
     accompaniment, vocals = batch.spectra.unbind(1)

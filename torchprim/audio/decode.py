@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from torchprim.errors import AudioError
 from torchprim.audio.samples import Samples
 from torchprim.audio.truncation import missing_end
+from torchprim.errors import AudioError
 
 # First bytes of what libsndfile reads well: WAV (RIFF, RIFX, RF64, W64), AIFF, AU, CAF, FLAC, OGG.
 _PLAIN = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS")

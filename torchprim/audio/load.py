@@ -10,9 +10,6 @@ from __future__ import annotations
 import os
 import stat
 import warnings
-from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -20,27 +17,10 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.audio.decode import decode, streams
-from torchprim.errors import AudioError, AudioWarning, shown
-from torchprim.audio.write import save, save_stems
 from torchprim.audio.resampling import resample
-
-__all__ = [
-    "AudioError",
-    "AudioWarning",
-    "Sound",
-    "demo_song",
-    "find_audio",
-    "load_audio",
-    "load_stems",
-    "read",
-    "save",
-    "save_stems",
-]
+from torchprim.errors import AudioError, AudioWarning, shown
 
 STEMS = ("drums", "bass", "other", "vocals")  # streams 1 to 4 of a .stem.mp4; stream 0 is a mixture
-
-_LOSSLESS = (".wav", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".caf", ".flac", ".ape", ".wv")
-_LOSSY = (".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".mp4", ".aac", ".ac3", ".wma", ".mka")
 
 
 class Sound(NamedTuple):
@@ -69,7 +49,8 @@ def read(path: str | os.PathLike) -> Sound:
             samples, or with NaN or infinite samples.
 
     Example:
-        >>> from torchprim.audio.load import demo_song, read
+        >>> from torchprim.audio.find import demo_song
+        >>> from torchprim.audio.load import read
         >>> song = read(demo_song())
         >>> song.audio.shape, song.sample_rate, song.notes
         (torch.Size([2, 268288]), 44100, ())
@@ -105,7 +86,7 @@ def load_audio(path: str | os.PathLike, sample_rate: float | None = None) -> tup
 
     Example:
         >>> import torchprim as tp
-        >>> from torchprim.audio.load import demo_song
+        >>> from torchprim.audio.find import demo_song
         >>> audio, rate = tp.load_audio(demo_song())
         >>> audio.shape, rate
         (torch.Size([2, 268288]), 44100)
@@ -134,7 +115,8 @@ def load_stems(path: str | os.PathLike, sample_rate: float | None = None) -> tup
         AudioError: "PATH: reason", as for `read`, and where there are not five audio streams.
 
     Example:
-        >>> from torchprim.audio.load import demo_song, load_stems
+        >>> from torchprim.audio.find import demo_song
+        >>> from torchprim.audio.load import load_stems
         >>> stems, rate = load_stems(demo_song())
         >>> list(stems), stems["vocals"].shape
         (['drums', 'bass', 'other', 'vocals'], torch.Size([2, 268288]))
@@ -155,68 +137,6 @@ def load_stems(path: str | os.PathLike, sample_rate: float | None = None) -> tup
         for name, sound in zip(STEMS, sounds, strict=True)
     }
     return stems, wanted
-
-
-def find_audio(folder: str | os.PathLike, on_error: Callable[[AudioError], None] | None = None) -> list[Path]:
-    """Every file below a folder whose name is that of a file of sound, sorted.
-
-    Hidden files and folders are left out (macOS writes a `._song.mp3` beside `song.mp3`). Links to
-    folders are followed, each folder once.
-
-    Args:
-        folder: where to look.
-        on_error: called for each folder that cannot be listed; by default that raises.
-
-    Raises:
-        AudioError: where the folder, or one below it, cannot be listed.
-
-    Example:
-        >>> from torchprim.audio.load import demo_song, find_audio
-        >>> [path.name for path in find_audio(demo_song().parent)]
-        ['The Easton Ellises - Falcon 69.stem.mp4']
-    """
-
-    def refuse(error: OSError) -> None:
-        problem = AudioError(error.filename or folder, error.strerror or str(error))
-        if on_error is None:
-            raise problem from error
-        on_error(problem)
-
-    found: list[Path] = []
-    seen: set[tuple[int, int]] = set()
-    for here, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        status = os.stat(here)
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(here, name)
-            for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _LOSSLESS + _LOSSY
-        ]
-    return sorted(found)
-
-
-def demo_song() -> Path:
-    """The song with known stems inside the `stempeg` wheel (The Easton Ellises, "Falcon 69", 6 s).
-
-    stempeg is found and not imported: importing it fails where the system has no ffmpeg.
-
-    Raises:
-        ImportError: where stempeg is not installed.
-
-    Example:
-        >>> from torchprim.audio.load import demo_song
-        >>> demo_song().name
-        'The Easton Ellises - Falcon 69.stem.mp4'
-    """
-    spec = find_spec("stempeg")
-    songs = sorted(Path(spec.origin).parent.glob("data/*.stem.mp4")) if spec and spec.origin else []
-    if not songs:
-        raise ImportError("the demo's song is inside the stempeg package: pip install stempeg")
-    return songs[0]
 
 
 def _check_file(path: str | os.PathLike) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.errors import AudioError
+from torchprim.files import all_replaced
 
 _FORMATS = {".wav": ("WAV", "FLOAT"), ".flac": ("FLAC", "PCM_24")}
 _BLOCK = 1 << 18  # frames converted at a time
@@ -40,7 +40,8 @@ def save(path: str | os.PathLike, audio: Tensor, sample_rate: float) -> float:
 
     Example:
         >>> import tempfile, torch
-        >>> from torchprim.audio.load import load_audio, save
+        >>> from torchprim.audio.load import load_audio
+        >>> from torchprim.audio.write import save
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     gain = save(f"{folder}/x.wav", torch.full((2, 10), 1.5), 8000)
         ...     gain, load_audio(f"{folder}/x.wav")[0].max().item()
@@ -64,7 +65,7 @@ def save_stems(stems: Mapping[str | os.PathLike, Tensor], sample_rate: float) ->
 
     Example:
         >>> import tempfile, torch
-        >>> from torchprim.audio.load import save_stems
+        >>> from torchprim.audio.write import save_stems
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_stems({f"{folder}/a.flac": torch.ones(9), f"{folder}/b.flac": 2 * torch.ones(9)}, 8000)
         0.5
@@ -85,24 +86,14 @@ def save_stems(stems: Mapping[str | os.PathLike, Tensor], sample_rate: float) ->
         peak, limited = max(peak, -low, high), limited or suffix == ".flac"
     gain = 1 / peak if limited and peak > 1 else 1.0
 
-    complete: dict[Path, Path] = {}
+    current = next(iter(audios), None)
     try:
-        for path, audio in audios.items():
-            with _named(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _remove_left_over(path)
-                complete[path] = part = path.with_name(f".{path.name}.{os.getpid()}.part")
-                with open(part, "wb") as file:
-                    _encode(path, file, audio, round(sample_rate), gain)
-                    file.flush()
-                    os.fsync(file.fileno())  # or a crash could leave the name without its data
-        for path, part in complete.items():
-            with _named(path):
-                os.replace(part, path)
-    finally:
-        for part in complete.values():
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+        with all_replaced(audios) as files:
+            for (current, audio), file in zip(audios.items(), files, strict=True):
+                _encode(current, file, audio, round(sample_rate), gain)
+    except OSError as error:
+        path = error.filename or current
+        raise AudioError(path, f"cannot be written: {error.strerror or error}") from error
     return gain
 
 
@@ -112,38 +103,6 @@ def _soundfile() -> Any:
     except ImportError as error:
         raise ImportError("writing sound needs soundfile: pip install soundfile") from error
     return soundfile
-
-
-@contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise AudioError(path, f"cannot be written: {error.strerror or error}") from error
-
-
-def _remove_left_over(path: Path) -> None:
-    """Remove unfinished files for this path that a killed process left behind."""
-    for part in path.parent.glob(f".{_literal(path.name)}.*.part"):
-        owner = part.name.split(".")[-2]
-        if owner.isdigit() and not _running(int(owner)):
-            part.unlink(missing_ok=True)
-
-
-def _literal(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
-
-
-def _running(process: int) -> bool:
-    if process == os.getpid():
-        return False  # of an earlier process with this number
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _encode(path: Path, file: BinaryIO, audio: Tensor, sample_rate: int, gain: float) -> None:

@@ -12,13 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchprim.bootstrap import cache as bank_cache
-
 from torchprim import checks
-from torchprim.errors import AudioError
-from torchprim.bootstrap.cache import Song
 from torchprim.audio.loudness import BLOCK_SECONDS, block_powers, gated_loudness
 from torchprim.audio.resampling import resample
+from torchprim.bootstrap import cache as bank_cache
+from torchprim.bootstrap.cache import Song
+from torchprim.errors import AudioError
 
 RESIDENCES = ("auto", "device", "pinned")
 # The share of the device's free memory that a bank may take; the rest is for what works on it.
@@ -64,7 +63,7 @@ class Bank:
 
     Example:
         >>> import tempfile, torchprim as tp
-        >>> from torchprim.audio.load import demo_song
+        >>> from torchprim.audio.find import demo_song
         >>> with tempfile.TemporaryDirectory() as cache:
         ...     bank = tp.Bank([demo_song()], cache=cache, progress=False)
         >>> [(s.song, s.start, s.length) for s in bank.segments], bank.audio([0]).shape
@@ -133,7 +132,7 @@ class Bank:
 
     def _find(self, folders: Sequence[str | os.PathLike]) -> list[Path]:
         """What can be decoded: one path a song."""
-        from torchprim.audio.load import find_audio
+        from torchprim.audio.find import find_audio
 
         files: list[Path] = []
         for folder in map(Path, folders):

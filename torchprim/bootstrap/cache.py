@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchprim.files import replaced
+
 _FORMAT = 1
 FULL_SCALE = 32767
 
@@ -64,24 +66,19 @@ def key(paths: Sequence[Path], kind: str, sample_rate: int) -> str:
 def write(
     folder: Path, name: str, title: str, kind: str, tracks: Tensor, powers: Tensor, sample_rate: int
 ) -> None:
-    """Keep a song's tracks `(tracks, T)`: whole or not at all, under a temporary name, then renamed."""
+    """Write a song's tracks `(tracks, T)`, whole or not at all."""
     samples, scale = to_int16(tracks)
-    temporary = folder / f".{name}.{os.getpid()}.part"
-    try:
-        with temporary.open("wb") as file:
-            np.savez(
-                file,
-                name=np.array(title),
-                kind=np.array(kind),
-                samples=samples.numpy(),
-                length=np.array(samples.shape[-1]),
-                scale=np.array(scale),
-                powers=powers.numpy(),
-                sample_rate=np.array(sample_rate),
-            )
-        os.replace(temporary, folder / f"{name}.npz")
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced(folder / f"{name}.npz") as file:
+        np.savez(
+            file,
+            name=np.array(title),
+            kind=np.array(kind),
+            samples=samples.numpy(),
+            length=np.array(samples.shape[-1]),
+            scale=np.array(scale),
+            powers=powers.numpy(),
+            sample_rate=np.array(sample_rate),
+        )
 
 
 def read(path: Path) -> Song | None:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchprim import files as json_lines
 from torchprim.bootstrap.bank import Bank
+from torchprim.files import append_json_lines, read_json_lines
 
 
 class Labels(NamedTuple):
@@ -58,7 +58,7 @@ def count_labelled(bank: Bank, teacher: torch.nn.Module, path: str | os.PathLike
 
 
 def _known(path: str | os.PathLike | None) -> dict[tuple, dict]:
-    return {} if path is None else {_key(record): record for record in json_lines.read(path)}
+    return {} if path is None else {_key(record): record for record in read_json_lines(path)}
 
 
 def _key(record: dict) -> tuple:
@@ -100,7 +100,7 @@ def label(
 
     Example:
         >>> import tempfile, torchprim as tp
-        >>> from torchprim.audio.load import demo_song
+        >>> from torchprim.audio.find import demo_song
         >>> with tempfile.TemporaryDirectory() as cache:
         ...     bank = tp.Bank([demo_song()], cache=cache, progress=False)
         >>> tp.label(bank, tp.PrimitiveSeparator(), progress=False).confidence.shape
@@ -125,7 +125,7 @@ def label(
                 if i in missing:
                     done.append(wanted[i] | values)
             if path is not None:
-                json_lines.append(path, done)
+                append_json_lines(path, done)
             known |= {_key(record): record for record in done}
             bar.update(len(batch))
     return _collect([known.get(_key(record), {}) for record in wanted])

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from torchprim.bootstrap.remix import RemixBatch, RemixStream
-from torchprim.bootstrap.store import mixed_seed
+from torchprim.bootstrap.batch import RemixBatch
+from torchprim.bootstrap.remix import RemixStream
+from torchprim.bootstrap.seeds import mixed_seed
 
 
 class MixedStream:

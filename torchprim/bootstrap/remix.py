@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.bootstrap.bank import Bank
-from torchprim.bootstrap.labels import Labels
-from torchprim.bootstrap.batch import RemixBatch, make_batch
-from torchprim.bootstrap.store import Estimate, RemixStore, mixed_seed, pack
 from torchprim.audio.resampling import resample
+from torchprim.bootstrap.bank import Bank
+from torchprim.bootstrap.batch import RemixBatch, make_batch
+from torchprim.bootstrap.labels import Labels
+from torchprim.bootstrap.seeds import mixed_seed
+from torchprim.bootstrap.store import Estimate, RemixStore, pack
 from torchprim.spectra.stft import Geometry
 
 # No crop is raised by more: what is nearly silent is left so, rather than its noise blown up.
@@ -80,7 +81,7 @@ class RemixStream:
 
     Example:
         >>> import tempfile, torchprim as tp
-        >>> from torchprim.audio.load import demo_song
+        >>> from torchprim.audio.find import demo_song
         >>> with tempfile.TemporaryDirectory() as cache:
         ...     bank = tp.Bank([demo_song()], cache=cache, progress=False)
         >>> teacher = tp.PrimitiveSeparator("best")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torchprim.errors import shown
 from torchprim.cli.device import DEVICES, choose_device
-from torchprim.cli.report import title_of, write_page
+from torchprim.cli.output import check_output, title_of, write_output
+from torchprim.errors import shown
 
 METRIC = "SD-SDR in dB (more is better), of the mean of the channels, over the whole song"
 COLUMNS = ("method", "vocals", "accompaniment", "mean", "confidence")
@@ -62,9 +62,9 @@ def results_of(
     """
     import torch
 
+    from torchprim.ensemble.presets import PRESETS, PRIMITIVES
     from torchprim.metrics.baselines import baseline_estimates
     from torchprim.metrics.scale import sd_sdr
-    from torchprim.ensemble.presets import PRESETS, PRIMITIVES
     from torchprim.separators.primitive import PrimitiveSeparator
 
     vocals, accompaniment = stems["vocals"].mean(0), stems["accompaniment"].mean(0)
@@ -98,18 +98,20 @@ def results_of(
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from torchprim.audio.load import demo_song, load_stems, save
+    from torchprim.audio.find import demo_song
+    from torchprim.audio.load import load_stems
+    from torchprim.audio.write import save
     from torchprim.cli.demo_training import STEPS, train_on_one_song
-    from torchprim.report.page import Table
     from torchprim.ensemble.presets import PRESETS, PRIMITIVES
     from torchprim.report.build import make_report
+    from torchprim.report.page import Table
     from torchprim.separators.primitive import PrimitiveSeparator
 
     device = choose_device(args.device)
     song = demo_song()
     title = title_of(song)
     page_path = args.out / "report.html"
-    write_page(page_path, None)  # a folder that cannot be written is found before the work, not after
+    check_output(page_path)  # before the work, not after
     sources, sample_rate = load_stems(song)
     sources = {name: stem.to(device) for name, stem in sources.items()}
     vocals = sources.pop("vocals")
@@ -147,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
     written["accompaniment"] = kept["separation"].accompaniment
     for name, stem in written.items():
         save(args.out / f"{name}.wav", stem, sample_rate)
-    write_page(page_path, page)
+    write_output(page_path, page)
 
     print(f"\n{METRIC}\n\n{format_table(results)}\n")
     print("null: 0.7 x the mixture above 250 Hz as vocals; ideal mask: made from the true stems")

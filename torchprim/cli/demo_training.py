@@ -31,9 +31,9 @@ def train_on_one_song(
         steps: how many.
     """
     from torchprim.bootstrap.bank import Bank
+    from torchprim.bootstrap.remix import RemixStream
     from torchprim.networks.build import build_network
     from torchprim.training.recipes import find_recipe
-    from torchprim.bootstrap.remix import RemixStream
     from torchprim.training.trainer import Trainer
 
     given = SimpleNamespace(steps=steps, batch_size=4, frames=128, coherent=1.0)

@@ -10,9 +10,9 @@ from itertools import chain, count
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from torchprim.audio.load import find_audio
-from torchprim.errors import AudioError
+from torchprim.audio.find import find_audio
 from torchprim.cli.records import NAME
+from torchprim.errors import AudioError
 
 STEM_NAMES = ("vocals", "accompaniment")
 _RESULTS = frozenset(f"{stem}.{suffix}" for stem in STEM_NAMES for suffix in ("wav", "flac"))

@@ -7,10 +7,10 @@ import os
 import sys
 from pathlib import Path
 
-from torchprim.errors import AudioError, shown
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.cli.separate import PRESETS
+from torchprim.errors import AudioError, shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     _check_writable(out)
 
-    from torchprim.networks.checkpoint import CheckpointError
+    from torchprim.errors import CheckpointError
     from torchprim.training.data import find_teacher
 
     try:
@@ -111,7 +111,7 @@ def _check_writable(out: Path) -> None:
 
 def _files(given: list[str]) -> tuple[list[Path], list[AudioError]]:
     """Every file of sound among files and folders, each once; and what gave none."""
-    from torchprim.audio.load import find_audio
+    from torchprim.audio.find import find_audio
 
     files: list[Path] = []
     errors: list[AudioError] = []

@@ -8,8 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from torchprim.errors import AudioError
 from torchprim.cli import UsageError
+from torchprim.errors import AudioError
 from torchprim.version import __version__
 
 # name -> module and one line of help

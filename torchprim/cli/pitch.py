@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import math
-import os
 import sys
 from pathlib import Path
 
-from torchprim.errors import AudioError, shown
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
-from torchprim.cli.failure import one_line
-from torchprim.cli.report import title_of
+from torchprim.cli.output import title_of, write_output
+from torchprim.errors import one_line, shown
 
 _EXCERPT = 30.0  # seconds that the picture shows
 
@@ -40,20 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto", help="(default: %(default)s)")
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file under its name when it is complete, or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(content)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise AudioError(path, f"cannot be written: {error.strerror or error}") from error
-
-
 def csv_of(track) -> str:
     """A line for each frame: time in s, pitch in Hz (also where unvoiced), probability of voice."""
     rows = zip(track.times.tolist(), track.f0.tolist(), track.voicing.tolist(), strict=True)
@@ -64,8 +48,9 @@ def _picture(audio, sample_rate: float, track, start: float | None) -> bytes:
     """The track over the spectrogram of 30 s, as PNG."""
     import torch
 
+    from torchprim.plots.figure import new_figure
+    from torchprim.plots.time_frequency import draw_pitch, draw_spectrogram
     from torchprim.spectra.mixture import Mixture
-    from torchprim.plots.figure import draw_pitch, draw_spectrogram, new_figure
     from torchprim.spectra.stft import Geometry
 
     if start is None:
@@ -110,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     except Exception as error:
         print(f"error: {one_line(args.file, error, device)}", file=sys.stderr)
         return 1
-    _write(table, csv_of(track).encode())
-    _write(picture, drawn)
+    write_output(table, csv_of(track))
+    write_output(picture, drawn)
     print(f"{shown(table)}\n{shown(picture)}")
     return 0

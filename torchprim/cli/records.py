@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from torchprim.files import append_json_lines, filter_json_lines, read_json_lines
 
 NAME = "separations.jsonl"
 
 
 class Records:
-    """The records of an output folder, by the absolute path of the file they are about.
+    """The records of an output folder, by the absolute path of the input file.
 
-    A killed run may leave half a line at the end, and a file that is done again adds a second line; both
-    are taken away when the records are opened and closed. Several runs may write to one folder at a time:
-    changes are made under a lock on it.
+    A killed run may leave half a line at the end, and a file that is separated again adds a second line;
+    both are removed when the records are opened and when they are tidied. Several runs may write to one
+    folder at a time.
 
     Args:
         folder: the output folder, which need not exist yet.
@@ -25,7 +23,7 @@ class Records:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / NAME
-        self.by_path = self._read()[0]
+        self.by_path = {record["path"]: record for record in _latest(read_json_lines(self.path))}
 
     def open(self) -> None:
         """Make the folder and the file.
@@ -38,83 +36,23 @@ class Records:
         self.tidy()
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add the record of one file; a torn line before it, or of it, does not stay.
+        """Add the record of one file.
 
         Raises:
             OSError: where it cannot be written, such as for a full disk.
         """
-        line = json.dumps(record, allow_nan=False).encode() + b"\n"
-        with self._locked(), open(self.path, "ab") as file:
-            size = file.tell()
-            try:
-                if size and not self._ends_a_line():
-                    file.write(b"\n")
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.truncate(self.path, size)
-                raise
+        append_json_lines(self.path, [record])
         self.by_path[record["path"]] = record
 
     def tidy(self) -> None:
-        """Keep the last line of each file alone, where there are others.
+        """Keep the last record of each file alone.
 
         Raises:
             OSError: where the file cannot be replaced.
         """
-        with self._locked():
-            records, clean = self._read()
-            if clean:
-                return
-            part = self.path.with_name(f".{NAME}.{os.getpid()}.part")
-            try:
-                with open(part, "wb") as file:
-                    file.writelines(json.dumps(record).encode() + b"\n" for record in records.values())
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(part, self.path)
-            finally:
-                part.unlink(missing_ok=True)
+        filter_json_lines(self.path, _latest)
 
-    def _read(self) -> tuple[dict[str, dict[str, Any]], bool]:
-        """The records, and whether the file holds nothing else."""
-        records: dict[str, dict[str, Any]] = {}
-        try:
-            content = self.path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return records, True
-        clean = content.endswith(b"\n") or not content
-        for line in content.splitlines():
-            try:
-                record = json.loads(line)
-                path, output = record["path"], record["output"]
-            except (ValueError, TypeError, KeyError):
-                path = output = None
-            if isinstance(path, str) and isinstance(output, str):
-                clean = clean and path not in records
-                records[path] = record
-            else:
-                clean = False
-        return records, clean
 
-    def _ends_a_line(self) -> bool:
-        with open(self.path, "rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            import fcntl
-        except ImportError:  # not a Unix
-            yield
-            return
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            with contextlib.suppress(OSError):  # some network file systems have no locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+def _latest(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    valid = [r for r in records if isinstance(r.get("path"), str) and isinstance(r.get("output"), str)]
+    return list({record["path"]: record for record in valid}.values())

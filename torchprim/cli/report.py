@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from torchprim.errors import AudioError, shown
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
-from torchprim.cli.failure import one_line
+from torchprim.cli.output import check_output, title_of, write_output
 from torchprim.cli.separate import PRESETS
+from torchprim.errors import one_line, shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,30 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the pictures' 30 s begin (default: where the vocals are loudest)",
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="(default: %(default)s)")
-
-
-def title_of(path: Path) -> str:
-    """The name of a file without its extension, `.stem.mp4` being one."""
-    return path.stem.removesuffix(".stem") or path.name
-
-
-def write_page(path: Path, page: str | None) -> None:
-    """Write the page under its name when it is complete, or not at all; None only tries the folder.
-
-    Raises:
-        AudioError: "PATH: reason" where it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_text(page or "", encoding="utf-8")
-            if page is not None:
-                os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise AudioError(path, f"cannot be written: {error.strerror or error}") from error
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     for note in sound.notes:
         print(f"warning: {shown(args.file)}: {note}", file=sys.stderr)
     target = args.out / f"{title_of(args.file)}.html"
-    write_page(target, None)  # a folder that cannot be written is found before the work, not after
+    check_output(target)  # before the work, not after
     with tqdm(desc=shown(args.file.name), unit="piece", disable=None, leave=False) as bar:
 
         def progress(done: int, pieces: int) -> None:
@@ -100,6 +75,6 @@ def run(args: argparse.Namespace) -> int:
         except Exception as error:
             print(f"error: {one_line(args.file, error, device)}", file=sys.stderr)
             return 1
-    write_page(target, page)
+    write_output(target, page)
     print(shown(target))
     return 0

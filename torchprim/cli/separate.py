@@ -10,11 +10,10 @@ import sys
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from torchprim.errors import AudioError, shown
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
-from torchprim.cli.failure import one_line
 from torchprim.cli.records import Records
+from torchprim.errors import AudioError, one_line, shown
 from torchprim.version import __version__
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def _say(text: str, stream: Any = None) -> None:
 
 def _separator(args: argparse.Namespace, device: str) -> Any:
     if args.checkpoint is not None:
-        from torchprim.networks.checkpoint import CheckpointError
+        from torchprim.errors import CheckpointError
         from torchprim.separators.network import load
 
         try:
@@ -174,7 +173,8 @@ def _separate(
     import torch
     from tqdm import tqdm
 
-    from torchprim.audio.load import read, save_stems
+    from torchprim.audio.load import read
+    from torchprim.audio.write import save_stems
     from torchprim.cli.inputs import STEM_NAMES
 
     status = os.stat(song.path)

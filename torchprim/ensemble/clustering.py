@@ -10,9 +10,7 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.kernels.clustering.soft_assignment import assign, distances, root
-from torchprim.kernels.tables import table
-
-__all__ = ["centre_distances", "checked_masks", "checked_weights", "embed", "root", "soft_assignment"]
+from torchprim.kernels.tables import constant_table
 
 
 def embed(masks: Sequence[Tensor]) -> Tensor:
@@ -61,7 +59,7 @@ def checked_weights(weights: Sequence[float] | Tensor | None, dimensions: int, l
     return weights
 
 
-@table
+@constant_table
 def _numbers(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
     return [torch.tensor(values, dtype=dtype).to(device)]
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.ensemble.clustering import centre_distances, checked_masks, checked_weights, root
+from torchprim.ensemble.clustering import centre_distances, checked_masks, checked_weights
 from torchprim.kernels.clustering.loudest import loudest_bins, values_at
 from torchprim.kernels.clustering.silhouette import silhouette_samples
-from torchprim.kernels.clustering.soft_assignment import assign
+from torchprim.kernels.clustering.soft_assignment import assign, root
 
 # So hard that a point belongs to the nearer centre, however close the other one is.
 _HARD = 1e30

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 
-from torchprim.spectra.mixture import Mixture
 from torchprim.ensemble.presets import Preset
 from torchprim.primitives.ft2d import FT2D, FT2DMasks
-from torchprim.spectra.high_pass import high_pass
 from torchprim.primitives.hpss import HPSS
 from torchprim.primitives.long_hpss import LongHPSS
 from torchprim.primitives.melody import Melody
 from torchprim.primitives.repet_sim import RepetSim
+from torchprim.spectra.high_pass import high_pass
+from torchprim.spectra.mixture import Mixture
 
 # The long window spans 0.37 s: 16384 samples at 44.1 kHz, the nearest power of two elsewhere.
 _LONG_WINDOW_SECONDS = 16384 / 44100

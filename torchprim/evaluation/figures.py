@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from torchprim.evaluation.statistics import Interval, line
-from torchprim.plots.figure import BLUE, GREY, INK, ORANGE, draw_boxes, new_figure
+from torchprim.files import replaced
+from torchprim.plots.boxes import draw_boxes
+from torchprim.plots.figure import BLUE, GREY, INK, ORANGE, new_figure
 
 WIDTH = 3.4  # inches
 _DPI = 220
@@ -17,12 +18,8 @@ _DPI = 220
 
 def _save(figure, path: Path) -> None:
     """Written whole or not at all."""
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part.png")
-    try:
-        figure.savefig(part, dpi=_DPI, facecolor="white")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replaced(path) as file:
+        figure.savefig(file, format="png", dpi=_DPI, facecolor="white")
 
 
 def short(name: str) -> str:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from torchprim.ensemble.presets import PRESETS
 from torchprim.evaluation.songs import Song
 from torchprim.metrics.baselines import baseline_estimates
 from torchprim.separators.network import load
-from torchprim.ensemble.presets import PRESETS
 from torchprim.separators.primitive import METHODS, PrimitiveSeparator
 from torchprim.version import __version__
 

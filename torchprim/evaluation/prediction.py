@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from torchprim import files as json_lines
-from torchprim.cli.failure import one_line
+from torchprim.errors import one_line
 from torchprim.evaluation.figures import save_scatter
 from torchprim.evaluation.markdown import interval, table
 from torchprim.evaluation.methods import Method
@@ -19,6 +18,7 @@ from torchprim.evaluation.scores import closed_form, from_json
 from torchprim.evaluation.songs import SOURCES, Found, fingerprint
 from torchprim.evaluation.statistics import correlation
 from torchprim.evaluation.trust import MEASURES, measures
+from torchprim.files import append_json_lines, read_json_lines
 
 # what is predicted -> (field of the record, sources)
 TARGETS = {
@@ -38,7 +38,7 @@ LABELS = {
 def run_confidence(found: Found, method: Method, settings: Settings, out: Path) -> tuple[list[Record], dict]:
     """Measures and scores of every song, kept in `confidence.jsonl`; and why others have none."""
     path = out / "confidence.jsonl"
-    done = {record_key(record) for record in json_lines.read(path)}
+    done = {record_key(record) for record in read_json_lines(path)}
     data = {name: fingerprint(song) for name, song in found.songs.items()}
     keys = {name: (name, data[name], method.identity, settings.channels, None) for name in found.songs}
 
@@ -71,8 +71,8 @@ def run_confidence(found: Found, method: Method, settings: Settings, out: Path) 
             "scores": scores,
             "gains": gains,
         }
-        json_lines.append(path, [record])
-    latest = {record_key(record): record for record in json_lines.read(path)}
+        append_json_lines(path, [record])
+    latest = {record_key(record): record for record in read_json_lines(path)}
     return [latest[key] for key in keys.values() if key in latest], problems
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torchprim.evaluation.provenance import device_name, versions
+from torchprim.files import replaced
 
 
 def facts(args: Any, device: str, songs: Mapping[str, float], problems: Mapping[str, str]) -> dict[str, Any]:
@@ -64,9 +64,8 @@ def write(
     # Infinite and undefined numbers are null: JSON has none.
     text = json.dumps(_plain({**run, "summary": summary}), indent=1, allow_nan=False)
     for suffix, content in ((".json", text + "\n"), (".md", "\n\n".join(sections) + "\n")):
-        part = out / f".{name}.{os.getpid()}.part"
-        part.write_text(content, encoding="utf-8")
-        os.replace(part, out / f"{name}{suffix}")
+        with replaced(out / f"{name}{suffix}") as file:
+            file.write(content.encode("utf-8"))
 
 
 def _plain(value: Any) -> Any:

@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torchprim import files as json_lines
-from torchprim.errors import AudioError
-from torchprim.cli.failure import one_line
+from torchprim.errors import AudioError, one_line
 from torchprim.evaluation.methods import Method
 from torchprim.evaluation.museval_peer import museval_bss_eval
 from torchprim.evaluation.scores import closed_form, framewise
 from torchprim.evaluation.songs import Found, Song, fingerprint, read_song
+from torchprim.files import append_json_lines, read_json_lines
 from torchprim.metrics.bss_eval_v4 import BSSEval, bss_eval
 
 Record = dict[str, Any]
@@ -79,7 +78,7 @@ def run_methods(found: Found, methods: Sequence[Method], settings: Settings, out
         records of these songs and methods, in their order.
     """
     files = {"scores": out / "scores.jsonl", "frames": out / "bss.jsonl"}
-    done = {kind: {record_key(record) for record in json_lines.read(path)} for kind, path in files.items()}
+    done = {kind: {record_key(record) for record in read_json_lines(path)} for kind, path in files.items()}
     data = {name: fingerprint(path) for name, path in found.songs.items()}
 
     def lacks(kind: str, name: str, method: Method) -> bool:
@@ -134,13 +133,13 @@ def _score(
         estimates = method.estimate(song)
         if "scores" in kinds:
             scores, gains = closed_form(song.sources, estimates)
-            json_lines.append(files["scores"], [{**head, "scores": scores, "gains": gains}])
+            append_json_lines(files["scores"], [{**head, "scores": scores, "gains": gains}])
         if "frames" in kinds:
             window = round(song.sample_rate)
             head |= {"by": settings.bss, "window": window, "hop": window}
             if pool is None:
                 result = bss_eval(song.sources, estimates, window, window)
-                json_lines.append(files["frames"], [{**head, "frames": framewise(result)}])
+                append_json_lines(files["frames"], [{**head, "frames": framewise(result)}])
             else:
                 pool.submit(head, song.sources.cpu(), estimates.cpu(), window)
     except (MemoryError, torch.OutOfMemoryError) as error:
@@ -152,7 +151,7 @@ def _matching(
     path: Path, found: Found, methods: Sequence[Method], settings: Settings, kind: str
 ) -> list[Record]:
     """The records of this run among all that a file holds, the last of equal ones, named as now."""
-    latest = {record_key(record): record for record in json_lines.read(path)}
+    latest = {record_key(record): record for record in read_json_lines(path)}
     by = settings.bss if kind == "frames" else None
     data = {name: fingerprint(song) for name, song in found.songs.items()}
     keys = [
@@ -193,7 +192,7 @@ class _Pool:
             self.waiting, return_when=concurrent.futures.FIRST_COMPLETED
         )
         try:
-            json_lines.append(self.path, [future.result() for future in done])
+            append_json_lines(self.path, [future.result() for future in done])
         except BrokenProcessPool as error:
             raise OSError("a worker of museval died; fewer --workers need less memory") from error
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchprim.audio.stems import find_stem_songs, read_stems
 from torchprim.errors import AudioError
-from torchprim.bootstrap.stem_bank import find_stem_songs, read_stems
 
 SOURCES = ("vocals", "accompaniment")
 _STEMS = ("drums", "bass", "other")
@@ -67,7 +67,7 @@ def find_songs(roots: Sequence[str | os.PathLike]) -> Found:
         AudioError: for a root that does not exist, or with no song at all.
 
     Example:
-        >>> from torchprim.audio.load import demo_song
+        >>> from torchprim.audio.find import demo_song
         >>> from torchprim.evaluation.songs import find_songs
         >>> list(find_songs([demo_song().parent]).songs)
         ['The Easton Ellises - Falcon 69']
@@ -122,7 +122,7 @@ def read_song(name: str, path: Path, stereo: bool = False, device: str | torch.d
         AudioError: where stems are missing, silent, or do not fit one another.
 
     Example:
-        >>> from torchprim.audio.load import demo_song
+        >>> from torchprim.audio.find import demo_song
         >>> from torchprim.evaluation.songs import read_song
         >>> read_song("Falcon 69", demo_song()).sources.shape
         torch.Size([2, 1, 268288])

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from torchprim.ensemble.clustering import soft_assignment
 from torchprim.ensemble.confidence import confidence_measure, loudest, silhouette
-from torchprim.spectra.mixture import Mixture
 from torchprim.separators.base import PIECE_SECONDS, Separation
 from torchprim.separators.primitive import PrimitiveSeparator
+from torchprim.spectra.mixture import Mixture
 
 LOW = 220.0  # Hz
 # name -> what it is, for the table

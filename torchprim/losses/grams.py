@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from torchprim import checks
@@ -57,3 +58,8 @@ def weighted_grams(embedding: Tensor, labels: Tensor, weights: Tensor, *, logits
     own = rows[:, dimensions:, dimensions:].detach()
     # A class and the other one add up to 1, so that these four numbers are Σ w² together.
     return Grams(rows[:, :dimensions, :dimensions], rows[:, :dimensions, dimensions:], own, own.sum((-2, -1)))
+
+
+def divisor(total: Tensor) -> Tensor:
+    """A divisor: 1 where there is nothing to divide."""
+    return torch.where(total > 0, total, 1)

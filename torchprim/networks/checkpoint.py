@@ -15,36 +15,18 @@ The format, a dict of plain values and tensors, which `torch.load(weights_only=T
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from torchprim.errors import CheckpointError
+from torchprim.files import replaced
 from torchprim.networks.build import build_network
 from torchprim.networks.config import NetworkConfig
 from torchprim.version import __version__
 
 FORMAT = 1
-
-
-class CheckpointError(Exception):
-    """A checkpoint that cannot be used, in one line: the file and the reason.
-
-    Args:
-        path: the file.
-        reason: what is wrong with it.
-
-    Example:
-        >>> import torchprim as tp
-        >>> str(tp.CheckpointError("best.pt", "there is no such file"))
-        'best.pt: there is no such file'
-    """
-
-    def __init__(self, path: str | os.PathLike, reason: str) -> None:
-        super().__init__(f"{os.fspath(path)}: {reason}")
-        self.path = Path(path)
-        self.reason = reason
 
 
 class Checkpoint(NamedTuple):
@@ -87,16 +69,8 @@ def save_checkpoint(
     }
     if training is not None:
         content["training"] = training
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave the new name without its content
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced(path) as file:
+        torch.save(content, file)
 
 
 def read_checkpoint(path: str | os.PathLike, device: str | torch.device = "cpu") -> Checkpoint:

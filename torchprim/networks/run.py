@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from torchprim.spectra.mixture import Mixture
 from torchprim.networks.heads import NetworkOutput
+from torchprim.spectra.mixture import Mixture
 
 
 def run_network(

@@ -8,12 +8,12 @@ from torch.nn.functional import leaky_relu
 
 from torchprim.ensemble.clustering import soft_assignment
 from torchprim.ensemble.cues import Cues
-from torchprim.spectra.mixture import Mixture
+from torchprim.ensemble.presets import PRESETS, find_preset
 from torchprim.networks.bands import Bands
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.features import log_features, root_mean_square
 from torchprim.networks.heads import NetworkOutput, unit_mask
-from torchprim.ensemble.presets import PRESETS, find_preset
+from torchprim.spectra.mixture import Mixture
 
 
 class UNet(nn.Module):

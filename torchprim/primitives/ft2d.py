@@ -67,6 +67,8 @@ def ft2d(
         torch.Size([2, 1025, 87])
     """
     magnitude = checks.magnitude(magnitude)
+    if isinstance(temperature, Tensor) or temperature != 0:
+        checks.positive(temperature, "temperature")
     bins, frames = magnitude.shape[-2:]
     sizes = zip(neighbourhood, (bins, frames), strict=True)
     fitting = tuple(size if size % 2 == 0 else min(size, whole - (whole + 1) % 2) for size, whole in sizes)

@@ -58,6 +58,7 @@ def hpss(
         (1.0, 0.0)
     """
     magnitude = checks.magnitude(magnitude)
+    checks.positive(power, "power")
     gain = high_pass(magnitude.shape[-2], sample_rate, cutoff, smooth, like=magnitude)
     return hpss_mask(magnitude, *windows(kernel_size), power, gain[:, 0])
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from torchprim import checks
 from torchprim.kernels.hpss.hpss_mask import hpss_mask, power_ratio
-from torchprim.spectra.high_pass import high_pass
 from torchprim.primitives.hpss import windows
+from torchprim.spectra.high_pass import high_pass
 from torchprim.spectra.stft import Geometry, istft, stft
 
 
@@ -56,6 +56,7 @@ def long_hpss(
     """
     geometry = geometry or Geometry()
     audio = checks.audio(audio)
+    checks.positive(power, "power")
     spectrum = stft(audio, geometry) if spectrum is None else spectrum
     long = Geometry(geometry.sample_rate, window_length, hop_length, geometry.window)
     long_spectrum = stft(audio, long)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from torchprim import checks
-from torchprim.spectra.high_pass import high_pass
 from torchprim.primitives.pitch.tracking import COMB_WIDTH, JUMP, SLOPE, check_range, track
+from torchprim.spectra.high_pass import high_pass
 
 BIAS = 1.0  # towards voice, in half log odds
 
@@ -30,9 +30,9 @@ def melody(
     """Vocals mask of the most salient melody: a soft comb at the harmonics of the tracked pitch.
 
     Mask = v · exp(-d² / 2 width²), d the distance to the nearest of 40 harmonics of the best path through
-    the salience (Salamon and Gómez 2012; see `torchprim.primitives.pitch.salience`), v = sigmoid(2 (score + bias)) with the
-    voicing score of `torchprim.primitives.pitch.voicing`. Leaning towards voice pays: a lost voice costs more than a comb
-    that stands in accompaniment.
+    the salience (Salamon and Gómez 2012; see `torchprim.primitives.pitch.salience`), v = sigmoid(2 (score
+    + bias)) with the voicing score of `torchprim.primitives.pitch.voicing`. Leaning towards voice pays: a
+    lost voice costs more than a comb that stands in accompaniment.
 
     Args:
         magnitude: `(..., F, N)`; tuned for a window of 2048 and a hop of 512 at 44.1 kHz.

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.spectra.mixture import Mixture
-from torchprim.report.page import Meter, Player, Table, render_page
-from torchprim.primitives.pitch.track_pitch import track_pitch
-from torchprim.report.players import audio_source, bit_rate
 from torchprim.ensemble.presets import Preset
+from torchprim.primitives.pitch.track_pitch import track_pitch
+from torchprim.report.page import Meter, Player, Table, render_page
 from torchprim.report.pictures import chosen_cues, draw_pictures
-from torchprim.separators.primitive import PrimitiveSeparator, Separation
+from torchprim.report.players import audio_source, bit_rate
+from torchprim.separators.base import Separation
+from torchprim.separators.primitive import PrimitiveSeparator
+from torchprim.spectra.mixture import Mixture
 
 _PITCH_RATE = 2200  # Hz; twice the highest pitch that is looked for
 EXCERPT = 30.0  # seconds that pictures show of a longer song

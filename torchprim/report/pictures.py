@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from torchprim.report.page import Picture
-from torchprim.primitives.pitch.track_pitch import PitchTrack
-from torchprim.plots.figure import (
-    colour_bar,
-    draw_embedding,
-    draw_mask,
-    draw_pitch,
-    draw_spectrogram,
-    new_figure,
-)
 from torchprim.ensemble.presets import Preset
-from torchprim.separators.primitive import Separation
+from torchprim.plots.embedding import draw_embedding
+from torchprim.plots.figure import colour_bar, new_figure
 from torchprim.plots.svg import inline_svg
+from torchprim.plots.time_frequency import draw_mask, draw_pitch, draw_spectrogram
+from torchprim.primitives.pitch.track_pitch import PitchTrack
+from torchprim.report.page import Picture
+from torchprim.separators.base import Separation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

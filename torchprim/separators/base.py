@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from torchprim import checks
-from torchprim.ensemble.confidence import Confidence
-from torchprim.spectra.mixture import Mixture
-from torchprim.separators.pieces import Piece, cut, on_frames
 from torchprim.audio.resampling import resample
+from torchprim.ensemble.confidence import Confidence
+from torchprim.separators.pieces import Piece, cut, on_frames
+from torchprim.spectra.mixture import Mixture
 from torchprim.spectra.stft import Geometry, istft, stft
 
 PIECE_SECONDS = 30.0

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from torchprim import checks
-from torchprim.networks.checkpoint import CheckpointError, read_checkpoint
 from torchprim.ensemble.confidence import Confidence, confidence_measure, loudest
 from torchprim.ensemble.kmeans import assign_to_centres, refine_centres
-from torchprim.spectra.mixture import Mixture
+from torchprim.ensemble.presets import Preset
+from torchprim.errors import CheckpointError
+from torchprim.networks.checkpoint import read_checkpoint
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.run import run_network
-from torchprim.ensemble.presets import Preset
-from torchprim.spectra.regrid import regrid
 from torchprim.separators.base import Estimate, Separator
 from torchprim.separators.primitive import PrimitiveSeparator
+from torchprim.spectra.mixture import Mixture
+from torchprim.spectra.regrid import regrid
 from torchprim.version import __version__
 
 USES = ("auto", "embedding", "mask", "both")

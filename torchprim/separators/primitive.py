@@ -12,13 +12,11 @@ from torchprim import checks
 from torchprim.ensemble.clustering import checked_weights
 from torchprim.ensemble.confidence import Confidence, confidence_measure
 from torchprim.ensemble.cues import Cues
-from torchprim.kernels.clustering.soft_assignment import assign_and_apply
-from torchprim.spectra.mixture import Mixture
 from torchprim.ensemble.presets import PRIMITIVES, Preset, find_preset
-from torchprim.separators.base import Estimate, Separation, Separator
+from torchprim.kernels.clustering.soft_assignment import assign_and_apply
+from torchprim.separators.base import Estimate, Separator
+from torchprim.spectra.mixture import Mixture
 from torchprim.version import __version__
-
-__all__ = ["METHODS", "PrimitiveSeparator", "Separation"]
 
 METHODS = ("pcl", *PRIMITIVES)
 

@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 import torch
 
-from torchprim.errors import AudioError
 from torchprim.bootstrap.bank import Bank
 from torchprim.bootstrap.labels import Labels, label
 from torchprim.bootstrap.mixed_stream import MixedStream
+from torchprim.bootstrap.remix import RemixStream
+from torchprim.bootstrap.stem_bank import StemBank
+from torchprim.errors import AudioError
+from torchprim.spectra.stft import Geometry
 from torchprim.training.ranks import Ranks
 from torchprim.training.recipes import Recipe
-from torchprim.bootstrap.remix import RemixStream
-from torchprim.spectra.stft import Geometry
-from torchprim.bootstrap.stem_bank import StemBank
 from torchprim.training.validation import TrueSongs
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from torchprim.spectra.mixture import Mixture
+from torchprim.bootstrap.batch import RemixBatch
 from torchprim.networks.run import run_network
-from torchprim.bootstrap.remix import RemixBatch
+from torchprim.spectra.mixture import Mixture
 from torchprim.spectra.stft import Geometry, istft
 
 
@@ -29,7 +29,7 @@ def write_example(folder: Path, network: nn.Module, batch: RemixBatch, geometry:
     folder.mkdir(parents=True, exist_ok=True)
     _picture(folder / "example.png", spectrum.abs(), batch.spectra[0, 1].abs(), mask, geometry)
     try:
-        from torchprim.audio.load import save
+        from torchprim.audio.write import save
     except ImportError:
         return
     length = batch.mixture.shape[-1]
@@ -50,7 +50,8 @@ def _principal(embedding: Tensor) -> Tensor:
 
 
 def _picture(path: Path, mixture: Tensor, vocals: Tensor, mask: Tensor, geometry: Geometry) -> None:
-    from torchprim.plots.figure import draw_mask, draw_spectrogram, new_figure
+    from torchprim.plots.figure import new_figure
+    from torchprim.plots.time_frequency import draw_mask, draw_spectrogram
 
     figure, (left, middle, right) = new_figure(11, 3, columns=3)
     draw_spectrogram(left, mixture.cpu(), geometry)

@@ -11,11 +11,10 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 
-from torchprim.errors import AudioError
-from torchprim.networks.checkpoint import CheckpointError
+from torchprim.errors import FileError
 
 # What a user can mend; everything else is a fault of the program, and keeps its traceback.
-FAILURES = (AudioError, CheckpointError, ValueError, OSError, ImportError)
+FAILURES = (FileError, ValueError, OSError, ImportError)
 
 
 class RankError(Exception):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torchprim import files as json_lines
-from torchprim.networks.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from torchprim.errors import CheckpointError
+from torchprim.files import append_json_lines, filter_json_lines
+from torchprim.networks.checkpoint import Checkpoint, read_checkpoint
 from torchprim.networks.config import NetworkConfig
 
 
@@ -57,7 +58,9 @@ class RunLog:
         self.path, self.writes, self.board = folder / "log.jsonl", writes, None
         if not writes:
             return
-        json_lines.keep(self.path, lambda record: record.get("step", 0) <= step and step > 0)
+        filter_json_lines(
+            self.path, lambda records: [r for r in records if r.get("step", 0) <= step and step]
+        )
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -68,7 +71,7 @@ class RunLog:
         """Add records; each has a `step`."""
         if not self.writes:
             return
-        json_lines.append(self.path, records)
+        append_json_lines(self.path, records)
         for record in records if self.board is not None else []:
             for name, value in record.items():
                 if name not in ("step", "seconds") and value is not None:

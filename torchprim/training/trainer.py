@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchprim.bootstrap.batch import RemixBatch
+from torchprim.bootstrap.seeds import mixed_seed
+from torchprim.losses.masking import phase_sensitive
+from torchprim.losses.training_loss import TrainingLoss, sample_frames, training_loss
+from torchprim.networks.run import run_network
+from torchprim.spectra.mixture import Mixture
 from torchprim.training.anchors import Anchors
 from torchprim.training.clipping import AutoClip
-from torchprim.losses.training_loss import TrainingLoss, phase_sensitive, sample_frames, training_loss
-from torchprim.spectra.mixture import Mixture
-from torchprim.networks.run import run_network
 from torchprim.training.recipes import Recipe
-from torchprim.bootstrap.batch import RemixBatch
-from torchprim.bootstrap.store import mixed_seed
 
 
 class Trainer:

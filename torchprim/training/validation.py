@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from torchprim.bootstrap.stem_bank import StemBank
 from torchprim.metrics.scale import sd_sdr
 from torchprim.separators.network import NetworkSeparator
-from torchprim.bootstrap.stem_bank import StemBank
 
 
 class Scores(NamedTuple):

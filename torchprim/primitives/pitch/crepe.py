@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchprim.audio.resampling import resample
 from torchprim.kernels.paths.forward_backward import forward_backward
 from torchprim.kernels.paths.viterbi import viterbi
-from torchprim.audio.resampling import resample
-from torchprim.primitives.pitch.salience import mean_over_frames
+from torchprim.kernels.salience.salience_mix import mean_over_frames
 from torchprim.spectra.stft import Geometry
 
 RATE = 16000

@@ -9,23 +9,9 @@ from torch import Tensor
 
 from torchprim.kernels.salience.banded_product import Banded, banded, banded_product
 from torchprim.kernels.salience.row_median import row_median
-from torchprim.kernels.salience.salience_inputs import comb_level, peak_axis, peaks, salience_inputs
+from torchprim.kernels.salience.salience_inputs import comb_level, peak_axis, salience_inputs
 from torchprim.kernels.salience.salience_mix import OFF_MEDIAN, REACH, mean_over_frames, salience_mix
-from torchprim.kernels.tables import table
-
-__all__ = [
-    "bin_loudness",
-    "comb_bins",
-    "comb_salience",
-    "harmonic_sum",
-    "inhibiting_combs",
-    "log_salience",
-    "loudness",
-    "mean_over_frames",
-    "peaks",
-    "pitch_grid",
-    "salience",
-]
+from torchprim.kernels.tables import constant_table
 
 CENTS = 10  # distance of two candidate pitches
 _TOP = 4500.0  # Hz, of a peak
@@ -56,7 +42,7 @@ def loudness(frequency: Tensor) -> Tensor:
     return 1.2589 * 12194**2 * f2.square() / (low * (f2 + 12194**2))
 
 
-@table
+@constant_table
 def _gains(bins: int, bin_width: float, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
     return [loudness(torch.arange(bins, dtype=dtype) * bin_width).to(device)]
 
@@ -66,7 +52,7 @@ def bin_loudness(spectrum: Tensor, bin_width: float) -> Tensor:
     return _gains(spectrum.shape[-2], bin_width, spectrum.dtype, spectrum.device)[0][:, None]
 
 
-@table
+@constant_table
 def _summation_table(pitches: int, places: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
     place = torch.arange(places, dtype=torch.float64)
     distance = place - torch.arange(pitches, dtype=torch.float64)[:, None]
@@ -140,14 +126,14 @@ def _combs(bins: int, bin_width: float, f_min: float, f_max: float, dtype: torch
     return (comb / torch.where(total > 0, total, 1.0)).to(dtype)
 
 
-@table
+@constant_table
 def _comb_table(
     bins: int, bin_width: float, f_min: float, f_max: float, dtype: torch.dtype, device: torch.device
 ) -> list[Tensor]:
     return [_combs(bins, bin_width, f_min, f_max, dtype).to(device)]
 
 
-@table
+@constant_table
 def _banded_comb_table(
     bins: int, bin_width: float, f_min: float, f_max: float, dtype: torch.dtype, device: torch.device
 ) -> list[Tensor]:

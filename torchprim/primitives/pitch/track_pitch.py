@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.primitives.long_hpss import long_hpss
 from torchprim.audio.resampling import resample
+from torchprim.primitives.long_hpss import long_hpss
 from torchprim.primitives.pitch.salience import pitch_grid
-from torchprim.spectra.stft import Geometry, stft
 from torchprim.primitives.pitch.tracking import check_range, track
+from torchprim.spectra.stft import Geometry, stft
 
 METHODS = ("salience", "crepe")
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from torchprim.kernels.paths.forward_backward import forward_backward
-from torchprim.kernels.voicing.harmonic_comb import harmonic_comb
 from torchprim.kernels.paths.viterbi import viterbi
+from torchprim.kernels.voicing.harmonic_comb import harmonic_comb
 from torchprim.primitives.pitch.salience import comb_bins, inhibiting_combs, log_salience, pitch_grid
 from torchprim.primitives.pitch.voicing import voicing_score
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from torchprim.kernels.salience.salience_mix import mean_over_frames
+from torchprim.kernels.tables import constant_table
 from torchprim.kernels.voicing.voicing_sums import voicing_sums
-from torchprim.spectra.high_pass import high_pass
 from torchprim.primitives.pitch.salience import bin_loudness
-from torchprim.kernels.tables import table
+from torchprim.spectra.high_pass import high_pass
 
 _REACH = 4  # frames on either side that are averaged
 _CUT = 220.0  # Hz; bass and drums lie below
@@ -60,7 +60,7 @@ def voicing_score(
     return mean_over_frames(odds, _REACH) + (0.75 if weighted else -0.25)
 
 
-@table
+@constant_table
 def _cut(bins: int, bin_width: float, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
     """The high-pass of each bin, `(F,)`."""
     rate = 2 * bin_width * max(1, bins - 1)

@@ -1,0 +1,1 @@
+"""Equation 1, the loudest bins, the silhouette, and Gram matrices of embeddings."""

@@ -1,0 +1,1 @@
+"""Running medians and the HPSS mask."""

@@ -1,0 +1,1 @@
+"""Best path and marginals over the lattice of pitches."""

@@ -1,0 +1,1 @@
+"""Pitch salience: spectral peaks, harmonic sums, the median over time."""

@@ -1,0 +1,1 @@
+"""Voicing of a pitch track, and the comb at its harmonics."""

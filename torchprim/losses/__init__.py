@@ -1,0 +1,1 @@
+"""Training losses: clustering of embeddings, distances of masks, SD-SDR, and their sum."""

@@ -1,0 +1,101 @@
+"""Clustering losses of an embedding, from Gram matrices: deep clustering and whitened k-means."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from torchprim import checks
+from torchprim.losses.grams import Grams, divisor, weighted_grams
+
+
+def deep_clustering_loss(embedding: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Deep clustering (Hershey et al. 2016): bins of one class close together, of two classes apart.
+
+    |VᵀV|² - 2 |VᵀY|² + |YᵀY|², the squared Frobenius norm of V Vᵀ - Y Yᵀ, where w multiplies the rows of
+    V and Y; divided by (Σ w²)² of the item, so that loudness and length change nothing.
+
+    Args:
+        embedding: `(B, F, N, D)`, rows of unit norm.
+        labels: `(B, F, N)`, true (or 1) where vocals are louder.
+        weights: `(B, F, N)`, not negative, such as the square root of the mixture's magnitude over its
+            mean.
+
+    Returns:
+        The mean over the batch, a scalar in [0, 1] for labels of 0 and 1 and embeddings in one orthant.
+        An item whose weights are all 0 counts as 0.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.losses.clustering import deep_clustering_loss
+        >>> labels = torch.rand(2, 65, 40) > 0.5
+        >>> perfect = torch.stack([labels, ~labels], -1).float()
+        >>> bool(deep_clustering_loss(perfect, labels, torch.rand(2, 65, 40)) < 1e-6)
+        True
+    """
+    return deep_clustering_from_grams(weighted_grams(embedding, labels, weights))
+
+
+def deep_clustering_from_grams(grams: Grams) -> Tensor:
+    distance = _square(grams.embedding) - 2 * _square(grams.cross) + _square(grams.labels)
+    return (distance / divisor(grams.total).square()).mean()
+
+
+def whitened_kmeans_loss(
+    embedding: Tensor, labels: Tensor, weights: Tensor, regularisation: float = 1e-3
+) -> Tensor:
+    """Whitened k-means (Wang, Le Roux and Hershey 2018, equation 10): clusters tight for their own spread.
+
+    D - tr((VᵀV + λ a I)⁻¹ VᵀY (YᵀY + λ b I)⁻¹ YᵀV), over D, with w multiplying the rows of V and Y.
+    a and b are the means of the diagonals: without them a dimension that is not used yet, or an item with
+    one class alone, has no inverse.
+
+    Args:
+        embedding: `(B, F, N, D)`.
+        labels: `(B, F, N)`, true (or 1) where vocals are louder.
+        weights: `(B, F, N)`, not negative.
+        regularisation: λ, positive.
+
+    Returns:
+        The mean over the batch, a scalar in [1 - 2 / D, 1]. An item whose weights are all 0 counts as 0.
+
+    Raises:
+        ValueError: for shapes that do not fit, or a regularisation that is not positive.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.losses.clustering import whitened_kmeans_loss
+        >>> labels = torch.rand(2, 65, 40) > 0.5
+        >>> perfect = torch.stack([labels, ~labels], -1).float()
+        >>> round(whitened_kmeans_loss(perfect, labels, torch.ones(2, 65, 40)).item(), 2)
+        0.0
+    """
+    checks.positive(regularisation, "regularisation")
+    return whitened_kmeans_from_grams(weighted_grams(embedding, labels, weights), regularisation)
+
+
+def whitened_kmeans_from_grams(grams: Grams, regularisation: float = 1e-3) -> Tensor:
+    dimensions = grams.cross.shape[-2]
+    # Inverses of nearly singular matrices of 20 x 20 want double precision, which costs nothing there.
+    whitened = _solve(grams.embedding.double(), grams.cross.double(), regularisation)  # (B, D, 2)
+    projected = _solve(grams.labels.double(), grams.cross.double().mT, regularisation)  # (B, 2, D)
+    explained = (whitened * projected.mT).sum((-2, -1))
+    loss = torch.where(grams.total > 0, 1 - explained / dimensions, 0)
+    return loss.mean().to(grams.total.dtype)
+
+
+def _square(matrix: Tensor) -> Tensor:
+    """Squared Frobenius norm."""
+    return matrix.square().sum((-2, -1))
+
+
+def _solve(matrix: Tensor, right: Tensor, regularisation: float) -> Tensor:
+    """(M + λ a I)⁻¹ R with a the mean of the diagonal; 1 for a matrix of zeros."""
+    size = matrix.shape[-1]
+    scale = divisor(matrix.diagonal(dim1=-2, dim2=-1).mean(-1))
+    eye = torch.eye(size, dtype=matrix.dtype, device=matrix.device)
+    # `solve` would wait for the device to say whether an inverse exists; here it does.
+    return torch.linalg.solve_ex(matrix + regularisation * scale[:, None, None] * eye, right).result

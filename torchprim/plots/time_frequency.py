@@ -1,0 +1,133 @@
+"""Spectrograms, masks and pitch tracks on a log-frequency axis."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from torchprim import checks
+from torchprim.plots.log_frequency import LOWEST, on_log_frequency
+from torchprim.spectra.stft import Geometry
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from torchprim.primitives.pitch.track_pitch import PitchTrack
+
+_PITCH = "#56d4f5"  # light blue stands out from all of `magma`
+DYNAMIC_RANGE = 70.0  # dB below the loudest that a spectrogram shows
+
+
+def _draw(axes: Axes, values: np.ndarray, duration: float, start: float, highest: float, **style: Any) -> Any:
+    octaves = math.log2(LOWEST), math.log2(highest)
+    image = axes.imshow(
+        values,
+        origin="lower",
+        aspect="auto",
+        interpolation="none",
+        extent=(start, start + duration, *octaves),
+        **style,
+    )
+    marks = [f for f in (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if LOWEST <= f <= highest]
+    axes.set_yticks([math.log2(f) for f in marks], [f"{f // 1000}k" if f >= 1000 else str(f) for f in marks])
+    axes.set_xlabel("Time (s)")
+    axes.set_ylabel("Frequency (Hz)")
+    return image
+
+
+def draw_spectrogram(
+    axes: Axes, magnitude: Tensor, geometry: Geometry, *, start: float = 0.0, highest: float | None = None
+) -> Any:
+    """A power spectrogram in dB below its loudest band, over time and log frequency.
+
+    Args:
+        axes: where to draw.
+        magnitude: `(F, N)`.
+        geometry: its grid.
+        start: time of the first frame, in s.
+        highest: upper end of the frequency axis in Hz; by default half the sample rate.
+
+    Returns:
+        matplotlib's image, for `colour_bar`.
+
+    Raises:
+        ValueError: for a magnitude that is negative, not finite or not of this geometry.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> from torchprim.plots.time_frequency import draw_spectrogram
+        >>> from torchprim.plots.figure import new_figure
+        >>> figure, (axes,) = new_figure(6, 2)
+        >>> image = draw_spectrogram(axes, tp.stft(torch.randn(44100)).abs(), tp.Geometry())
+        >>> axes.get_ylabel()
+        'Frequency (Hz)'
+    """
+    checks.magnitude(magnitude)
+    power = on_log_frequency(magnitude.double().square(), geometry, highest=highest)
+    loudest = power.max()
+    floor = 10 ** (-DYNAMIC_RANGE / 10)
+    level = 10 * np.log10(np.maximum(power / loudest if loudest > 0 else power, floor))
+    duration = magnitude.shape[1] * geometry.hop_length / geometry.sample_rate
+    highest = geometry.sample_rate / 2 if highest is None else highest
+    return _draw(axes, level, duration, start, highest, cmap="magma", vmin=-DYNAMIC_RANGE, vmax=0)
+
+
+def draw_pitch(axes: Axes, track: PitchTrack, *, start: float = 0.0) -> None:
+    """The pitch of a voice as a line over a spectrogram, where it is voiced.
+
+    Args:
+        axes: with a picture of `draw_spectrogram` or `draw_mask`, whose extent is kept.
+        track: of one recording, `(N,)`.
+        start: time of the track's first frame, in s.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> from torchprim.plots.time_frequency import draw_pitch, draw_spectrogram
+        >>> from torchprim.plots.figure import new_figure
+        >>> figure, (axes,) = new_figure(6, 2)
+        >>> audio = torch.randn(44100)
+        >>> image = draw_spectrogram(axes, tp.stft(audio).abs(), tp.Geometry())
+        >>> draw_pitch(axes, tp.track_pitch(audio, 44100))
+        >>> len(axes.lines)
+        1
+    """
+    extent = axes.axis()
+    height = np.where(track.voiced.cpu().numpy(), track.f0.log2().cpu().numpy(), np.nan)
+    axes.plot(track.times.cpu().numpy() + start, height, color=_PITCH, linewidth=1.2)
+    axes.axis(extent)
+
+
+def draw_mask(
+    axes: Axes, mask: Tensor, geometry: Geometry, *, start: float = 0.0, highest: float | None = None
+) -> Any:
+    """A mask in [0, 1] over time and log frequency: dark = accompaniment, light = vocals.
+
+    Args:
+        axes: where to draw.
+        mask: `(F, N)`.
+        geometry: its grid.
+        start: time of the first frame, in s.
+        highest: upper end of the frequency axis in Hz; by default half the sample rate.
+
+    Returns:
+        matplotlib's image, for `colour_bar`.
+
+    Raises:
+        ValueError: for a mask that is not of this geometry.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> from torchprim.plots.time_frequency import draw_mask
+        >>> from torchprim.plots.figure import new_figure
+        >>> figure, (axes,) = new_figure(6, 2)
+        >>> image = draw_mask(axes, torch.rand(1025, 87), tp.Geometry())
+        >>> image.get_clim()
+        (0.0, 1.0)
+    """
+    values = on_log_frequency(mask, geometry, highest=highest)
+    duration = mask.shape[1] * geometry.hop_length / geometry.sample_rate
+    highest = geometry.sample_rate / 2 if highest is None else highest
+    return _draw(axes, values, duration, start, highest, cmap="cividis", vmin=0.0, vmax=1.0)

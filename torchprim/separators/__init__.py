@@ -1,0 +1,1 @@
+"""Audio in, stems and confidence out: by primitives, and by a trained network."""
