@@ -20,7 +20,7 @@ from benchmarks.markdown import device_line, table, versions
 from benchmarks.sound import synthetic_music
 from benchmarks.timing import Quantiles, Usage, run_child, timed
 from torchprim.audio.write import save
-from torchprim.ensemble.cues import Cues
+from torchprim.ensemble.preset_cues import preset_cues
 
 SECONDS = 30
 RATE = 44100
@@ -76,7 +76,7 @@ def calls(audio: torch.Tensor) -> dict[str, tuple[Callable[[], object], float]]:
     all_seconds = audio.shape[0] * SECONDS
 
     def cue(*names: str) -> Callable[[], object]:
-        module = Cues(names, preset)
+        module = preset_cues(preset, names)
 
         def call() -> object:
             fresh = tp.Mixture(audio, RATE, preset.geometry)  # keeps no results of an earlier call

@@ -102,12 +102,12 @@ def test_separator_on_a_real_clip(preset, clip, direction):
     cues, weight = separator.cues, fixed_noise(SAMPLES)
 
     def loss(audio, weights, beta, power, cutoff, temperature, width, bias):
-        for primitive in (cues.hpss, cues.ft2d, cues.melody):
-            primitive.settings.update(cutoff=cutoff, smooth=True)
-        cues.long_cut["cutoff"] = cutoff
-        cues.hpss.settings["power"] = cues.long_hpss.settings["power"] = power
-        cues.ft2d.settings["temperature"] = temperature
-        cues.melody.settings.update(width=width, bias=bias)
+        for name in cues.names:
+            cues[name].primitive.cutoff, cues[name].primitive.smooth = cutoff, True
+        cues["hpss"].primitive.power = cues["melody"].weight.primitive.power = power
+        cues["2dft-r"].primitive.temperature = temperature
+        melody = cues["melody"].primitive
+        melody.width, melody.bias = width, bias
         stems = separator(audio, RATE, weights=weights, beta=beta)
         return (stems.vocals * weight).sum() + 10 * stems.silhouette + 10 * stems.posterior
 
@@ -230,7 +230,7 @@ def test_what_is_chosen_has_no_gradient(clip):
 def test_a_mixture_keeps_masks_of_the_settings_that_it_saw(clip):
     """What the docs warn of: a tensor that is changed in place does not make the masks anew."""
     separator, power = tp.PrimitiveSeparator("paper"), number(1.5)
-    separator.cues.hpss.settings["power"] = power
+    separator.cues["hpss"].primitive.power = power
     mixture = tp.Mixture(clip, RATE)
     first = separator.cue_masks(mixture)["hpss"]
     power += 1.0

@@ -42,14 +42,23 @@ PRIMITIVES = {
 
 
 def separation(preset):
-    separator = tp.PrimitiveSeparator(preset, n_points=None)
+    class Estimate(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.separator = tp.PrimitiveSeparator(preset, n_points=None)
+            self.separator.cues["hpss"].primitive.power = torch.nn.Parameter(number(2.0))
+
+        def forward(self, sound, weights, beta):
+            made = self.separator.estimate(tp.Mixture(sound, RATE), weights=weights, beta=beta)
+            return made.mask, *made.masks.values(), *made.confidence, torch.view_as_real(made.vocals)
+
+    module = Estimate()
 
     def estimate(sound, weights, beta, power):
-        separator.cues.hpss.settings["power"] = power
-        made = separator.estimate(tp.Mixture(sound, RATE), weights=weights, beta=beta)
-        return made.mask, *made.masks.values(), *made.confidence, torch.view_as_real(made.vocals)
+        learnt = {"separator.cues.hpss.primitive.power": power}
+        return torch.func.functional_call(module, learnt, (sound, weights, beta))
 
-    return estimate, (separator.cue_weights(), 2.5, 1.7)
+    return estimate, (module.separator.cue_weights(), 2.5, 1.7)
 
 
 def assert_same_in_a_graph(function, source, settings):

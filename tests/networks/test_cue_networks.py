@@ -41,13 +41,13 @@ def test_cues_are_those_of_the_preset(network, mixture):
 
 def test_an_ensemble_computes_a_shared_cue_once(network, monkeypatch):
     calls = []
-    whole = type(network.cues.melody).forward
+    whole = type(network.cues["melody"].primitive).forward
 
     def counted(self, *arguments):
         calls.append(self)
         return whole(self, *arguments)
 
-    monkeypatch.setattr(type(network.cues.melody), "forward", counted)
+    monkeypatch.setattr(type(network.cues["melody"].primitive), "forward", counted)
     audio = torch.randn(44100, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         tp.NetworkSeparator(network).with_primitives("best")(audio, 44100)

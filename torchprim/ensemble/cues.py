@@ -1,91 +1,116 @@
-"""The primitives of an ensemble, set up from a preset and fed from a `Mixture`."""
+"""A cue is anything that turns a `Mixture` into a mask; primitives as cues; and several cues by name."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
-from torchprim.ensemble.presets import Preset
-from torchprim.primitives.ft2d import FT2D, FT2DMasks
-from torchprim.primitives.hpss import HPSS
-from torchprim.primitives.long_hpss import LongHPSS
+from torchprim.primitives.base import Primitive
+from torchprim.primitives.long_hpss import LongHPSS, long_hpss
 from torchprim.primitives.melody import Melody
-from torchprim.primitives.repet_sim import RepetSim
 from torchprim.spectra.high_pass import high_pass
 from torchprim.spectra.mixture import Mixture
 
-# The long window spans 0.37 s: 16384 samples at 44.1 kHz, the nearest power of two elsewhere.
-_LONG_WINDOW_SECONDS = 16384 / 44100
+# Mixture -> mask `(..., F, N)` in [0, 1] on the mixture's grid, 1 = vocals.
+Cue = Callable[[Mixture], Tensor]
 
 
-def _key(*primitives: nn.Module) -> tuple:
-    """What a mask is kept under: two ensembles of one mixture share what has the same settings in both."""
-    return tuple((type(p).__name__, *p.settings.items()) for p in primitives)
-
-
-class Cues(nn.Module):
-    """The named primitives with a preset's settings: a `Mixture` in, their masks by name out.
+class Cues(nn.ModuleDict):
+    """Compute the masks of named cues.
 
     Args:
-        names: primitives, in the order of the result.
-        preset: their settings.
+        cues: by name, in the order of the result. A cue that is a module is registered.
 
     Example:
         >>> import torch, torchprim as tp
-        >>> from torchprim.ensemble.cues import Cues
-        >>> cues = Cues(["hpss", "2dft-r"], tp.PRESETS["best"])
+        >>> from torchprim.ensemble.cues import Cues, PrimitiveCue
+        >>> loud = lambda mixture: (mixture.magnitude() > 1).float()
+        >>> cues = Cues({"hpss": PrimitiveCue(tp.HPSS()), "loud": loud})
         >>> masks = cues(tp.Mixture(torch.randn(2, 44100), 44100))
-        >>> list(masks), masks["hpss"].shape
-        (['hpss', '2dft-r'], torch.Size([2, 1025, 87]))
+        >>> list(masks), masks["loud"].shape
+        (['hpss', 'loud'], torch.Size([2, 1025, 87]))
     """
 
-    def __init__(self, names: Iterable[str], preset: Preset) -> None:
-        super().__init__()
-        self.names = tuple(names)
-        geometry = preset.geometry
-        ft2d_cut = self._cut(preset, "2dft-r")
-        self.ft2d = FT2D(preset.neighbourhood, **ft2d_cut)
-        self.hpss = HPSS(preset.kernel_size, **self._cut(preset, "hpss"))
-        self.repet_sim = RepetSim(hop_length=geometry.hop_length, **self._cut(preset, "repet-sim"))
-        self.melody = Melody(**self._cut(preset, "melody"))
-        long_window = 2 ** round(math.log2(_LONG_WINDOW_SECONDS * geometry.sample_rate))
-        self.long_hpss = LongHPSS(window_length=long_window, hop_length=long_window // 4, geometry=geometry)
-        self.long_cut = self._cut(preset, "long-hpss")
+    def __init__(self, cues: Mapping[str, Cue]) -> None:
+        super().__init__({n: c if isinstance(c, nn.Module) else _FunctionCue(c) for n, c in cues.items()})
 
-    @staticmethod
-    def _cut(preset: Preset, name: str) -> dict:
-        cutoff = preset.cutoff if name in preset.cut else 0.0
-        return {"cutoff": cutoff, "smooth": preset.smooth, "sample_rate": preset.geometry.sample_rate}
-
-    def _ft2d(self, mixture: Mixture) -> FT2DMasks:
-        return mixture.once(_key(self.ft2d), lambda: self.ft2d(mixture.magnitude()))
-
-    def _hpss(self, mixture: Mixture) -> Tensor:
-        return mixture.once(_key(self.hpss), lambda: self.hpss(mixture.magnitude()))
-
-    def _long_hpss(self, mixture: Mixture) -> Tensor:
-        """Without the cut: the melody wants the low harmonics, too."""
-        return mixture.once(_key(self.long_hpss), lambda: self.long_hpss(mixture.audio, mixture.spectrum()))
-
-    def _long_hpss_cut(self, mixture: Mixture) -> Tensor:
-        mask = self._long_hpss(mixture)
-        return mask * high_pass(mask.shape[-2], **self.long_cut, like=mask)
-
-    def _melody(self, mixture: Mixture) -> Tensor:
-        # The long window tells a moving voice from sustained notes, in any ensemble.
-        long_window = self._long_hpss(mixture)
-        key = _key(self.melody, self.long_hpss)
-        return mixture.once(key, lambda: self.melody(mixture.magnitude(), long_window))
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The cues' names, in the order of the masks."""
+        return tuple(self.keys())
 
     def forward(self, mixture: Mixture) -> dict[str, Tensor]:
-        compute: dict[str, Callable[[], Tensor]] = {
-            "2dft-r": lambda: self._ft2d(mixture).repetition,
-            "2dft-m": lambda: self._ft2d(mixture).micro_modulation,
-            "hpss": lambda: self._hpss(mixture),
-            "long-hpss": lambda: self._long_hpss_cut(mixture),
-            "melody": lambda: self._melody(mixture),
-            "repet-sim": lambda: self.repet_sim(mixture.magnitude()),
-        }
-        return {name: compute[name]() for name in self.names}
+        return {name: cue(mixture) for name, cue in self.items()}
+
+
+class _FunctionCue(nn.Module):
+    def __init__(self, function: Cue) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, mixture: Mixture) -> Tensor:
+        return self.function(mixture)
+
+    def extra_repr(self) -> str:
+        return getattr(self.function, "__qualname__", repr(self.function))
+
+
+class PrimitiveCue(nn.Module):
+    """Use a primitive of the magnitude spectrogram as a cue.
+
+    Args:
+        primitive: such as `tp.HPSS()`.
+        field: name of the mask, of a primitive that returns several, such as `repetition` of `tp.FT2D()`.
+    """
+
+    def __init__(self, primitive: Primitive, field: str | None = None) -> None:
+        super().__init__()
+        self.primitive, self.field = primitive, field
+
+    def forward(self, mixture: Mixture) -> Tensor:
+        masks = mixture.once(self.primitive.cache_key, lambda: self.primitive(mixture.magnitude()))
+        return masks if self.field is None else getattr(masks, self.field)
+
+
+class LongHPSSCue(nn.Module):
+    """Use long-window HPSS as a cue; its mask without the high-pass is computed once and shared."""
+
+    def __init__(self, primitive: LongHPSS) -> None:
+        super().__init__()
+        self.primitive = primitive
+
+    @property
+    def _uncut_settings(self) -> dict[str, Any]:
+        return self.primitive.settings | {"cutoff": 0.0}
+
+    @property
+    def uncut_key(self) -> tuple:
+        """Cache key of the mask without the high-pass."""
+        return "LongHPSS", *self._uncut_settings.items()
+
+    def uncut(self, mixture: Mixture) -> Tensor:
+        """The mask without the high-pass."""
+
+        def compute() -> Tensor:
+            return long_hpss(mixture.audio, **self._uncut_settings, spectrum=mixture.spectrum())
+
+        return mixture.once(self.uncut_key, compute)
+
+    def forward(self, mixture: Mixture) -> Tensor:
+        mask, p = self.uncut(mixture), self.primitive
+        return mask * high_pass(mask.shape[-2], mixture.geometry.sample_rate, p.cutoff, p.smooth, like=mask)
+
+
+class MelodyCue(nn.Module):
+    """Use the melody as a cue, weighted by long-window HPSS, which tells a moving voice from held notes."""
+
+    def __init__(self, primitive: Melody, weight: LongHPSSCue) -> None:
+        super().__init__()
+        self.primitive, self.weight = primitive, weight
+
+    def forward(self, mixture: Mixture) -> Tensor:
+        weight = self.weight.uncut(mixture)  # with the low harmonics
+        key = (self.primitive.cache_key, self.weight.uncut_key)
+        return mixture.once(key, lambda: self.primitive(mixture.magnitude(), weight))

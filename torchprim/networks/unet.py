@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from torchprim.ensemble.clustering import soft_assignment
-from torchprim.ensemble.cues import Cues
+from torchprim.ensemble.preset_cues import preset_cues
 from torchprim.ensemble.presets import PRESETS, find_preset
 from torchprim.networks.bands import Bands
 from torchprim.networks.config import NetworkConfig
@@ -49,7 +49,7 @@ class UNet(nn.Module):
         self.preset = find_preset(config.cues) if config.cues else None
         weights = {} if self.preset is None else self.preset.weights
         used = [name for name, weight in weights.items() if weight > 0]
-        self.cues = Cues(used, self.preset or PRESETS["best"])
+        self.cues = preset_cues(self.preset or PRESETS["best"], used)
         widths = [config.channels * min(2**i, 4) for i in range(config.layers)]
         sizes = [5] + [3] * (config.layers - 1)  # the first looks a little further
         self.gain = nn.Parameter(torch.ones(bins, 1))

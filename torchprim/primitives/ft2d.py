@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchprim import checks
 from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 from torchprim.kernels.ft2d.local_peaks import kept_peaks
+from torchprim.primitives.base import Primitive
 from torchprim.spectra.high_pass import high_pass
 
 
@@ -82,8 +83,8 @@ def ft2d(
     return FT2DMasks(*ft2d_masks(magnitude, background, highest, 1 / (bins * frames), gain))
 
 
-class FT2D(nn.Module):
-    """`ft2d` with its settings kept; the arguments are those of the function.
+class FT2D(Primitive, function=ft2d):
+    """`ft2d` as a module: its settings are attributes, see `Primitive`.
 
     Example:
         >>> import torch, torchprim as tp
@@ -100,14 +101,7 @@ class FT2D(nn.Module):
         smooth: bool = True,
         sample_rate: float = 44100,
     ) -> None:
-        super().__init__()
-        self.settings = {
-            "neighbourhood": neighbourhood,
-            "temperature": temperature,
-            "cutoff": cutoff,
-            "smooth": smooth,
-            "sample_rate": sample_rate,
-        }
+        super().__init__(locals())
 
     def forward(self, magnitude: Tensor) -> FT2DMasks:
         return ft2d(magnitude, **self.settings)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchprim import checks
 from torchprim.kernels.hpss.hpss_mask import hpss_mask
 from torchprim.kernels.hpss.sliding_median import LARGEST_WINDOW
+from torchprim.primitives.base import Primitive
 from torchprim.spectra.high_pass import high_pass
 
 
@@ -63,8 +64,8 @@ def hpss(
     return hpss_mask(magnitude, *windows(kernel_size), power, gain[:, 0])
 
 
-class HPSS(nn.Module):
-    """`hpss` with its settings kept; the arguments are those of the function.
+class HPSS(Primitive, function=hpss):
+    """`hpss` as a module: its settings are attributes, see `Primitive`.
 
     Example:
         >>> import torch, torchprim as tp
@@ -81,14 +82,7 @@ class HPSS(nn.Module):
         smooth: bool = True,
         sample_rate: float = 44100,
     ) -> None:
-        super().__init__()
-        self.settings = {
-            "kernel_size": kernel_size,
-            "power": power,
-            "cutoff": cutoff,
-            "smooth": smooth,
-            "sample_rate": sample_rate,
-        }
+        super().__init__(locals())
 
     def forward(self, magnitude: Tensor) -> Tensor:
         return hpss(magnitude, **self.settings)

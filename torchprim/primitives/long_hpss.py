@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchprim import checks
 from torchprim.kernels.hpss.hpss_mask import hpss_mask, power_ratio
+from torchprim.primitives.base import Primitive
 from torchprim.primitives.hpss import windows
 from torchprim.spectra.high_pass import high_pass
 from torchprim.spectra.stft import Geometry, istft, stft
@@ -68,8 +69,8 @@ def long_hpss(
     return torch.where(spectrum.abs() > 0, mask * gain, 0)
 
 
-class LongHPSS(nn.Module):
-    """`long_hpss` with its settings kept; the arguments are those of the function.
+class LongHPSS(Primitive, function=long_hpss):
+    """`long_hpss` as a module: its settings are attributes, see `Primitive`.
 
     Example:
         >>> import torch, torchprim as tp
@@ -88,16 +89,7 @@ class LongHPSS(nn.Module):
         smooth: bool = True,
         geometry: Geometry | None = None,
     ) -> None:
-        super().__init__()
-        self.settings = {
-            "kernel_size": kernel_size,
-            "power": power,
-            "window_length": window_length,
-            "hop_length": hop_length,
-            "cutoff": cutoff,
-            "smooth": smooth,
-            "geometry": geometry or Geometry(),
-        }
+        super().__init__(locals())
 
     def forward(self, audio: Tensor, spectrum: Tensor | None = None) -> Tensor:
         return long_hpss(audio, **self.settings, spectrum=spectrum)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchprim import checks
+from torchprim.primitives.base import Primitive
 from torchprim.primitives.pitch.tracking import COMB_WIDTH, JUMP, SLOPE, check_range, track
 from torchprim.spectra.high_pass import high_pass
 
@@ -83,8 +84,8 @@ def melody(
     return torch.where(magnitude > 0, mask, 0)
 
 
-class Melody(nn.Module):
-    """`melody` with its settings kept; the arguments are those of the function.
+class Melody(Primitive, function=melody):
+    """`melody` as a module: its settings are attributes, see `Primitive`.
 
     Example:
         >>> import torch, torchprim as tp
@@ -106,19 +107,7 @@ class Melody(nn.Module):
         smooth: bool = True,
         sample_rate: float = 44100,
     ) -> None:
-        super().__init__()
-        self.settings = {
-            "f_min": f_min,
-            "f_max": f_max,
-            "width": width,
-            "soft": soft,
-            "bias": bias,
-            "slope": slope,
-            "jump": jump,
-            "cutoff": cutoff,
-            "smooth": smooth,
-            "sample_rate": sample_rate,
-        }
+        super().__init__(locals())
 
     def forward(self, magnitude: Tensor, weight: Tensor | None = None) -> Tensor:
         return melody(magnitude, weight=weight, **self.settings)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchprim import checks
+from torchprim.primitives.base import Primitive
 from torchprim.spectra.high_pass import high_pass
 
 # Values gathered and sorted at once: bounds the memory, whatever the length of the clip.
@@ -104,8 +105,8 @@ def repet_sim(
     return torch.where(present, (1 - share) * gain, 0)
 
 
-class RepetSim(nn.Module):
-    """`repet_sim` with its settings kept; the arguments are those of the function.
+class RepetSim(Primitive, function=repet_sim):
+    """`repet_sim` as a module: its settings are attributes, see `Primitive`.
 
     Example:
         >>> import torch, torchprim as tp
@@ -123,15 +124,7 @@ class RepetSim(nn.Module):
         smooth: bool = True,
         sample_rate: float = 44100,
     ) -> None:
-        super().__init__()
-        self.settings = {
-            "apart": apart,
-            "count": count,
-            "hop_length": hop_length,
-            "cutoff": cutoff,
-            "smooth": smooth,
-            "sample_rate": sample_rate,
-        }
+        super().__init__(locals())
 
     def forward(self, magnitude: Tensor) -> Tensor:
         return repet_sim(magnitude, **self.settings)

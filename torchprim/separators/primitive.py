@@ -11,7 +11,7 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.ensemble.clustering import checked_weights
 from torchprim.ensemble.confidence import Confidence, confidence_measure
-from torchprim.ensemble.cues import Cues
+from torchprim.ensemble.preset_cues import preset_cues
 from torchprim.ensemble.presets import PRIMITIVES, Preset, find_preset
 from torchprim.kernels.clustering.soft_assignment import assign_and_apply
 from torchprim.separators.base import Estimate, Separator
@@ -25,7 +25,8 @@ class PrimitiveSeparator(Separator):
     """Primitive clustering (sections 2 and 3.1 of the paper): cues, equation 1, confidence, stems.
 
     A call takes `weights` and `beta`, too, as tensors that are learnt; so do `masks`, `estimate` and
-    `confidence`. A tensor may take the place of a cue's setting: `separator.cues.hpss.settings["power"]`.
+    `confidence`. Settings of the cues are attributes: with `separator.cues["hpss"].primitive.power =
+    nn.Parameter(...)` the power is among `separator.parameters()`.
 
     Args:
         preset: `best`, `paper`, `companion`, or a `Preset`.
@@ -69,7 +70,7 @@ class PrimitiveSeparator(Separator):
         self.n_points = n_points
         # A weight of 0 takes a cue out; it is not computed.
         used = [name for name, weight in self.preset.weights.items() if weight > 0]
-        self.cues = Cues(used if method == "pcl" else [method], self.preset)
+        self.cues = preset_cues(preset, used if method == "pcl" else [method])
         # As numbers: torch.compile cannot look into a preset's read-only mapping.
         self._weights = [preset.weights[name] for name in used] if method == "pcl" else [1.0]
 
