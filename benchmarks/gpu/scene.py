@@ -13,10 +13,8 @@ from torchprim.kernels.dispatch import plain_torch
 from torchprim.kernels.salience.banded_product import Banded, banded_product
 from torchprim.kernels.salience.salience_inputs import salience_inputs
 from torchprim.primitives.pitch import salience
-from torchprim.primitives.pitch.salience import comb_bins, pitch_grid
+from torchprim.primitives.pitch.grid import PitchGrid
 from torchprim.primitives.pitch.tracking import SHARPNESS
-
-F_MIN, F_MAX = 80.0, 1100.0  # of the melody
 
 
 class Scene:
@@ -36,8 +34,8 @@ class Scene:
         self.batch, self.rate = batch, round(self.geometry.sample_rate)
         self.samples = round(seconds * self.rate)
         self.frames, self.bins = self.geometry.frames(self.samples), self.geometry.bins
-        self.pitches = len(pitch_grid(F_MIN, F_MAX))
-        self.heard = comb_bins(self.bins, self.geometry.bin_width)  # bins that the melody reads
+        self.grid = PitchGrid(self.bins, self.geometry.bin_width)
+        self.pitches, self.heard = self.grid.pitches, self.grid.comb_bins  # bins that the melody reads
         self.cues = len(self.separator.cues.names)
         self.seconds = seconds
         # A neighbourhood of the 2-D transform, where the clip is too short for the preset's.
@@ -99,33 +97,29 @@ class Scene:
     def moving(self) -> Tensor:
         """The long window's mask without a cut: what weights the melody."""
         with torch.no_grad(), plain_torch():
-            return self.separator.cues._long_hpss(self.mixture)
+            return self.separator.cues["melody"].weight.uncut(self.mixture)
 
     @cached_property
     def relative(self) -> Tensor:
         """Magnitude below 8 kHz, the loudest bin of each item 1."""
         return self.magnitude[..., : self.heard, :] / self.magnitude.amax((-2, -1), keepdim=True)
 
-    def _table(self, make, *settings) -> Tensor | Banded:
-        return make(*settings, torch.float32, torch.device(self.device))
-
     @property
     def loudness(self) -> Tensor:
-        return salience.bin_loudness(self.relative, self.geometry.bin_width)[:, 0]
+        return salience.bin_a_weighting(self.heard, self.geometry.bin_width, self.relative)
 
     @property
     def summation(self) -> Banded:
-        return self._table(salience._summation, F_MIN, F_MAX, salience._TOP)
+        return salience.summation(self.grid, self.relative)
 
     @property
     def inhibition(self) -> Banded:
-        return self._table(salience._inhibition, self.heard, self.geometry.bin_width, F_MIN, F_MAX)
+        return salience.inhibition(self.grid, self.relative)
 
     @property
     def axis(self) -> tuple[float, int, int]:
         """Distance of bins over the lowest pitch, bins that have peaks, places of the axis."""
-        width = self.geometry.bin_width
-        return width / F_MIN, salience._peak_bins(width, salience._TOP), self.summation.depth
+        return self.grid.bin_width / self.grid.f_min, self.grid.peak_bins, self.summation.depth
 
     @cached_property
     def axis_and_level(self) -> tuple[Tensor, Tensor]:
@@ -148,9 +142,8 @@ class Scene:
 
     @cached_property
     def emission(self) -> Tensor:
-        settings = (self.geometry.bin_width, F_MIN, F_MAX, self.moving, SHARPNESS)
         with torch.no_grad(), plain_torch():
-            return salience.log_salience(self.relative, *settings)
+            return salience.log_salience(self.relative, self.grid, self.moving, SHARPNESS)
 
     @cached_property
     def path(self) -> Tensor:
@@ -159,12 +152,11 @@ class Scene:
 
     @cached_property
     def f0(self) -> Tensor:
-        return pitch_grid(F_MIN, F_MAX, self.magnitude)[self.path]
+        return self.grid.frequencies(self.magnitude)[self.path]
 
     @property
     def teeth(self) -> Tensor:
-        combs = self._table(salience.inhibiting_combs, self.heard, self.geometry.bin_width, F_MIN, F_MAX)
-        return combs.t().contiguous()
+        return salience.inhibiting_combs(self.grid, self.relative).t().contiguous()
 
     @cached_property
     def comb(self) -> Tensor:

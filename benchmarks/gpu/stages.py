@@ -9,7 +9,7 @@ from torch import Tensor
 
 import torchprim as tp
 from benchmarks.gpu import floors, peers
-from benchmarks.gpu.scene import F_MAX, F_MIN, Scene
+from benchmarks.gpu.scene import Scene
 from benchmarks.gpu.stage import Call, Stage
 from torchprim.ensemble.clustering import checked_weights
 from torchprim.kernels.clustering.embedding_grams import embedding_grams
@@ -113,7 +113,7 @@ _TRANSFORMS = (
     Stage(
         "HPSS mask",
         lambda s: (s.magnitude,),
-        lambda s, x: s.separator.cues.hpss(x),
+        lambda s, x: s.separator.cues["hpss"].primitive(x),
         floors.hpss,
         ("hpss_mask",),
         (0,),
@@ -139,7 +139,7 @@ _TRANSFORMS = (
     Stage(
         "2DFT pair",
         lambda s: (s.magnitude,),
-        lambda s, x: s.separator.cues.ft2d(x),
+        lambda s, x: s.separator.cues["2dft-r"].primitive(x),
         floors.ft2d,
         ("local_peaks", "ft2d_masks"),
         (0,),
@@ -150,7 +150,7 @@ _TRANSFORMS = (
     Stage(
         "long-window HPSS, three transforms",
         lambda s: (s.audio, s.spectrum),
-        lambda s, audio, spectrum: s.separator.cues.long_hpss(audio, spectrum),
+        lambda s, audio, spectrum: s.separator.cues["melody"].weight.primitive(audio, spectrum),
         floors.long_hpss,
         ("hpss_mask",),
         (0,),
@@ -197,7 +197,7 @@ _MELODY = (
     Stage(
         "salience, whole",
         lambda s: (s.relative, s.moving),
-        lambda s, x, weight: log_salience(x, s.geometry.bin_width, F_MIN, F_MAX, weight, SHARPNESS),
+        lambda s, x, weight: log_salience(x, s.grid, weight, SHARPNESS),
         floors.salience,
         ("salience", "banded_product", "row_median", "salience_mix"),
         (0, 1),
@@ -226,9 +226,7 @@ _MELODY = (
     Stage(
         "voicing",
         lambda s: (s.relative, s.comb, s.path, s.moving),
-        lambda s, x, comb, path, weight: voicing_score(
-            x, s.geometry.bin_width, s.bins, comb, s.teeth, path, weight
-        ),
+        lambda s, x, comb, path, weight: voicing_score(x, s.grid, comb, s.teeth, path, weight),
         floors.voicing,
         ("voicing_sums",),
         (0, 1, 3),
@@ -245,7 +243,7 @@ _MELODY = (
     Stage(
         "melody: salience to mask",
         lambda s: (s.magnitude, s.moving),
-        lambda s, x, weight: s.separator.cues.melody(x, weight),
+        lambda s, x, weight: s.separator.cues["melody"].primitive(x, weight),
         floors.melody,
         whole=True,
     ),

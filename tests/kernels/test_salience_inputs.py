@@ -7,8 +7,10 @@ from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
 from torchprim.kernels.dispatch import forced_kernels
 from torchprim.kernels.salience import salience_inputs as op
 from torchprim.kernels.salience.banded_product import UNIT
-from torchprim.primitives.pitch.salience import _summation, log_salience
+from torchprim.primitives.pitch.grid import PitchGrid
+from torchprim.primitives.pitch.salience import log_salience, summation
 
+GRID = PitchGrid(60, 44100 / 2048, 200.0, 300.0)
 RATIO = 44100 / 2048 / 80  # distance of two bins over the lowest pitch
 # items, bins, frames, bins with peaks, places, ratio; in the last two, several peaks share a place.
 SIZES = [
@@ -118,7 +120,7 @@ def test_log_salience_compiles():
     magnitude, _, weight = inputs(2, 60, 9, RATIO, "cpu")
 
     def compute(magnitude, weight):
-        return log_salience(magnitude, 44100 / 2048, 200.0, 300.0, weight, 2.8)
+        return log_salience(magnitude, GRID, weight, 2.8)
 
     compiled = torch.compile(compute, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(magnitude, weight), compute(magnitude, weight))
@@ -135,10 +137,10 @@ def test_log_salience_with_all_kernels():
         leaves = [x.to(kind).requires_grad_() for x in (magnitude, weight)]
         if forced:
             with forced_kernels():
-                value = log_salience(leaves[0], 44100 / 2048, 200.0, 300.0, leaves[1])
+                value = log_salience(leaves[0], GRID, leaves[1])
                 value.square().sum().backward()
         else:
-            value = log_salience(leaves[0], 44100 / 2048, 200.0, 300.0, leaves[1])
+            value = log_salience(leaves[0], GRID, leaves[1])
             value.square().sum().backward()
         results.append([value.detach(), *(x.grad for x in leaves)])
     for plain, kernel in zip(*results, strict=True):
@@ -147,6 +149,6 @@ def test_log_salience_with_all_kernels():
 
 def test_the_harmonic_sum_skips_what_lies_below_a_pitch():
     """No harmonic lies more than a semitone below its pitch: blocks below are never multiplied."""
-    table = _summation(80.0, 1100.0, 4500.0, torch.float32, torch.device("cpu"))
+    table = summation(PitchGrid(1025, 44100 / 2048), torch.empty(0))
     lowest = [max(p - 9, 0) // UNIT for p in (0, 128, 256, 384)]
     assert [first for first, _ in table.ranges.tolist()] == lowest

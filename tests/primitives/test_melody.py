@@ -7,16 +7,11 @@ import pytest
 import torch
 
 import torchprim as tp
-from tests.support.oracles import voice
+from tests.support.oracles import comb_salience, harmonic_sum, voice
 from torchprim.kernels.salience.salience_inputs import peaks
 from torchprim.kernels.voicing.harmonic_comb import harmonic_comb
-from torchprim.primitives.pitch.salience import (
-    comb_salience,
-    harmonic_sum,
-    loudness,
-    pitch_grid,
-    salience,
-)
+from torchprim.primitives.pitch.grid import PitchGrid
+from torchprim.primitives.pitch.salience import a_weighting, log_salience
 from torchprim.spectra.stft import Geometry
 
 RATE = 44100
@@ -36,16 +31,17 @@ def test_peaks_find_a_tone_between_bins(place):
     assert (height[:, 4] > 0.01 * height[:, 4].max()).sum() == 1
 
 
-def test_loudness_is_a_weighting():
+def test_a_weighting_of_the_standard():
     """0 dB at 1 kHz, and the table of IEC 61672 elsewhere."""
-    level = 20 * torch.log10(loudness(torch.tensor([1000.0, 100.0, 31.62, 10000.0])))
+    level = 20 * torch.log10(a_weighting(torch.tensor([1000.0, 100.0, 31.62, 10000.0])))
     torch.testing.assert_close(level, torch.tensor([0.0, -19.1, -39.4, -2.5]), atol=0.1, rtol=0)
 
 
 def test_saliences_by_definition():
     """Both matrix products against sums written out for one frame."""
     magnitude = torch.rand(300, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    grid = pitch_grid(80.0, 400.0, magnitude)
+    pitches = PitchGrid(300, BIN, 80.0, 400.0)
+    grid = pitches.frequencies(magnitude)
 
     def lobe(x):
         x = np.abs(x)
@@ -53,7 +49,7 @@ def test_saliences_by_definition():
         return np.where(x < 2, inside, 0)
 
     k = np.arange(300)
-    heard = magnitude.numpy() * loudness(torch.tensor(k * BIN)).numpy()[:, None]
+    heard = magnitude.numpy() * a_weighting(torch.tensor(k * BIN)).numpy()[:, None]
     level = np.sqrt(heard + 1e-6) - 1e-3
     rows = []
     for f in grid.numpy() / BIN:
@@ -64,7 +60,7 @@ def test_saliences_by_definition():
         rows.append(np.maximum(comb @ level / comb[comb > 0].sum(), 0))
     rows = np.stack(rows)
     wanted = np.stack([rows[:, max(0, n - 2) : n + 3].mean(1) for n in range(7)], 1)
-    got = comb_salience(magnitude, BIN, 80.0, 400.0)
+    got = comb_salience(magnitude, pitches)
     np.testing.assert_allclose(got.numpy(), wanted, atol=1e-9)
 
     place, height = (x.numpy()[:, 3] for x in peaks(torch.tensor(heard[: int(4500 / BIN) + 2])))
@@ -78,14 +74,15 @@ def test_saliences_by_definition():
             away = np.abs(cents - 1200 * math.log2(h) - 10 * np.arange(len(grid))) / 100
             wanted += 0.9 ** (h - 1) * a**1.1 * np.where(away < 1, np.cos(math.pi / 2 * away) ** 2, 0)
     middle = magnitude[:, 3:4].expand(-1, 3)  # one frame alone: its median over time is itself
-    got = harmonic_sum(middle, BIN, 80.0, 400.0)[:, 0] / 0.7
+    got = harmonic_sum(middle, pitches)[:, 0] / 0.7
     np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("f0", [110.0, 185.0, 300.0, 523.0, 880.0])
 def test_salience_is_highest_at_the_pitch(f0):
-    strength = salience(spectrum(voice(f0, vibrato=0)) / 100, BIN)
-    best = pitch_grid(80, 1100)[strength[:, 20:-20].argmax(0)]
+    grid = PitchGrid(1025, BIN)
+    strength = log_salience(spectrum(voice(f0, vibrato=0)) / 100, grid)
+    best = grid.frequencies()[strength[:, 20:-20].argmax(0)]
     assert (1200 * torch.log2(best / f0)).abs().max() < 40
 
 

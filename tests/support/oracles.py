@@ -6,6 +6,12 @@ import math
 import numpy as np
 import torch
 
+from torchprim.kernels.salience.banded_product import banded_product
+from torchprim.kernels.salience.row_median import row_median
+from torchprim.kernels.salience.salience_inputs import comb_level, peak_axis
+from torchprim.kernels.salience.salience_mix import OFF_MEDIAN, REACH, mean_over_frames
+from torchprim.primitives.pitch.salience import bin_a_weighting, inhibition, summation
+
 
 def voice(f0, seconds=2.0, rate=44100, vibrato=0.01):
     """A sung vowel: 20 harmonics with a formant, vibrato of 5.5 Hz."""
@@ -60,3 +66,21 @@ def total(path, emission, table):
 
 def tone(hertz, seconds, rate=44100):
     return 0.5 * torch.sin(2 * math.pi * hertz * torch.arange(round(seconds * rate)) / rate)
+
+
+def harmonic_sum(magnitude, grid):
+    """The first of the two saliences, one step after the other."""
+    heard = magnitude[..., : grid.peak_bins, :]
+    heard = heard * bin_a_weighting(heard.shape[-2], grid.bin_width, heard)[:, None]
+    matrix = summation(grid, heard)
+    total = banded_product(matrix, peak_axis(heard, None, grid.bin_width / grid.f_min, matrix.depth))
+    return (total - OFF_MEDIAN * row_median(total)[..., None]).clamp(min=0)
+
+
+def comb_salience(magnitude, grid):
+    """The second one."""
+    heard = magnitude[..., : grid.comb_bins, :]
+    heard = heard * bin_a_weighting(heard.shape[-2], grid.bin_width, heard)[:, None]
+    return mean_over_frames(
+        banded_product(inhibition(grid, heard), comb_level(heard, None)).clamp(min=0), REACH
+    )

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.primitives.base import Primitive
-from torchprim.primitives.pitch.tracking import COMB_WIDTH, JUMP, SLOPE, check_range, track
+from torchprim.primitives.pitch.grid import PitchGrid, check_range
+from torchprim.primitives.pitch.tracking import COMB_WIDTH, JUMP, SLOPE, track
 from torchprim.spectra.high_pass import high_pass
 
 BIAS = 1.0  # towards voice, in half log odds
@@ -78,7 +79,8 @@ def melody(
             raise ValueError(f"weight must have shape {tuple(magnitude.shape)}, got {tuple(weight.shape)}")
     bins = magnitude.shape[-2]
     bin_width = sample_rate / 2 / max(1, bins - 1)
-    found = track(magnitude, bin_width, f_min, f_max, weight, width, soft, slope, jump)
+    grid = PitchGrid(bins, bin_width, f_min, f_max)
+    found = track(magnitude, grid, weight, width, soft, slope, jump)
     mask = found.comb * torch.sigmoid(2 * (found.score + bias))[..., None, :]
     mask = mask * high_pass(bins, sample_rate, cutoff, smooth, like=magnitude)
     return torch.where(magnitude > 0, mask, 0)

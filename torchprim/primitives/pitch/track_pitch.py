@@ -10,8 +10,8 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.audio.resampling import resample
 from torchprim.primitives.long_hpss import long_hpss
-from torchprim.primitives.pitch.salience import pitch_grid
-from torchprim.primitives.pitch.tracking import check_range, track
+from torchprim.primitives.pitch.grid import PitchGrid, check_range
+from torchprim.primitives.pitch.tracking import track
 from torchprim.spectra.stft import Geometry, stft
 
 METHODS = ("salience", "crepe")
@@ -92,9 +92,9 @@ def track_pitch(
     else:
         spectrum = stft(sound, geometry)
         weight = long_hpss(sound, spectrum=spectrum, geometry=geometry)
-        width = geometry.bin_width
-        found = track(spectrum.abs(), width, f_min, f_max, weight, marginals=marginals, salience=salience)
-        pitches = pitch_grid(f_min, f_max, sound)
+        grid = PitchGrid(geometry.bins, geometry.bin_width, f_min, f_max)
+        found = track(spectrum.abs(), grid, weight, marginals=marginals, salience=salience)
+        pitches = grid.frequencies(sound)
     return PitchTrack(
         times,
         found.f0,

@@ -10,7 +10,8 @@ from torch import Tensor
 from torchprim.kernels.paths.forward_backward import forward_backward
 from torchprim.kernels.paths.viterbi import viterbi
 from torchprim.kernels.voicing.harmonic_comb import harmonic_comb
-from torchprim.primitives.pitch.salience import comb_bins, inhibiting_combs, log_salience, pitch_grid
+from torchprim.primitives.pitch.grid import PitchGrid
+from torchprim.primitives.pitch.salience import inhibiting_combs, log_salience
 from torchprim.primitives.pitch.voicing import voicing_score
 
 SHARPNESS = 2.8  # of the emission, times the log of the salience: frames do not err independently
@@ -29,20 +30,9 @@ class Track(NamedTuple):
     marginals: Tensor | None  # (..., P, N)
 
 
-def check_range(f_min: float, f_max: float, sample_rate: float) -> None:
-    """Raise ValueError where a pitch range is upside down or not below half the sample rate."""
-    if not 0 < f_min < f_max < sample_rate / 2:
-        raise ValueError(
-            f"f_min and f_max must satisfy 0 < f_min < f_max < {sample_rate / 2} Hz, half the sample rate, "
-            f"got {f_min!r} and {f_max!r}"
-        )
-
-
 def track(
     magnitude: Tensor,
-    bin_width: float,
-    f_min: float,
-    f_max: float,
+    grid: PitchGrid,
     weight: Tensor | None = None,
     width: float | Tensor = COMB_WIDTH,
     soft: bool = False,
@@ -59,9 +49,7 @@ def track(
 
     Args:
         magnitude: `(..., F, N)`.
-        bin_width: distance of two bins in Hz.
-        f_min: lowest pitch in Hz.
-        f_max: highest pitch in Hz.
+        grid: the candidate pitches, and the bins of the spectrogram.
         weight: `(..., F, N)` in [0, 1], how far each bin may be the voice.
         width: of the comb's teeth in Hz.
         soft: use all paths instead of the best one.
@@ -73,15 +61,13 @@ def track(
     Returns:
         A `Track`.
     """
-    bins = magnitude.shape[-2]
     # Nothing may depend on the level: all is relative to the loudest bin.
     loudest = magnitude.amax((-2, -1), keepdim=True)
-    read = comb_bins(bins, bin_width)
-    relative = magnitude[..., :read, :] / torch.where(loudest > 0, loudest, 1.0)
-    emission = log_salience(relative, bin_width, f_min, f_max, weight, SHARPNESS)
-    pitches = pitch_grid(f_min, f_max, magnitude)
-    teeth = inhibiting_combs(read, bin_width, f_min, f_max, magnitude.dtype, magnitude.device)
-    combs = harmonic_comb(pitches, torch.ones_like(pitches), bins, bin_width, width)  # F, P
+    relative = magnitude[..., : grid.comb_bins, :] / torch.where(loudest > 0, loudest, 1.0)
+    emission = log_salience(relative, grid, weight, SHARPNESS)
+    pitches = grid.frequencies(magnitude)
+    teeth = inhibiting_combs(grid, magnitude)
+    combs = harmonic_comb(pitches, torch.ones_like(pitches), grid.bins, grid.bin_width, width)  # F, P
     costs = {"slope": slope, "jump": jump}
     chances = forward_backward(emission, **costs) if soft or marginals else None
     if soft:
@@ -90,7 +76,7 @@ def track(
     else:
         path = named = viterbi(emission, **costs)
         comb, teeth = _columns(combs, path), teeth.t().contiguous()
-    score = voicing_score(relative, bin_width, bins, comb, teeth, named, weight)
+    score = voicing_score(relative, grid, comb, teeth, named, weight)
     strength = (emission / SHARPNESS).exp() if salience else None
     return Track(pitches[path], score, comb, strength, chances)
 

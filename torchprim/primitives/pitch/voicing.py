@@ -8,7 +8,8 @@ from torch import Tensor
 from torchprim.kernels.salience.salience_mix import mean_over_frames
 from torchprim.kernels.tables import constant_table
 from torchprim.kernels.voicing.voicing_sums import voicing_sums
-from torchprim.primitives.pitch.salience import bin_loudness
+from torchprim.primitives.pitch.grid import PitchGrid
+from torchprim.primitives.pitch.salience import bin_a_weighting
 from torchprim.spectra.high_pass import high_pass
 
 _REACH = 4  # frames on either side that are averaged
@@ -17,8 +18,7 @@ _CUT = 220.0  # Hz; bass and drums lie below
 
 def voicing_score(
     magnitude: Tensor,
-    bin_width: float,
-    bins: int,
+    grid: PitchGrid,
     comb: Tensor,
     teeth: Tensor,
     path: Tensor | None = None,
@@ -34,8 +34,7 @@ def voicing_score(
 
     Args:
         magnitude: `(..., K, N)`, the lowest K bins, relative to the loudest of all.
-        bin_width: distance of two bins in Hz.
-        bins: number of bins of the whole spectrogram.
+        grid: the candidate pitches, and the bins of the whole spectrogram.
         comb: `(..., F, N)`, the mask at the harmonics of each frame's pitch.
         teeth: `(..., K, N)`, the inhibiting comb of each frame's pitch; with a path, `(K, P)`.
         path: `(..., N)`, which column of the teeth is each frame's, or None.
@@ -45,8 +44,8 @@ def voicing_score(
         `(..., N)`; 0 means as likely as not.
     """
     read = magnitude.shape[-2]
-    gain = _cut(bins, bin_width, magnitude.dtype, magnitude.device)[0][:read]
-    loudness = bin_loudness(magnitude, bin_width)[:, 0]
+    gain = _cut(grid.bins, grid.bin_width, magnitude.dtype, magnitude.device)[0][:read]
+    loudness = bin_a_weighting(read, grid.bin_width, magnitude)
     weighted = weight is not None
     weight = weight[..., :read, :] if weighted else None
     sums = voicing_sums(magnitude, weight, comb[..., :read, :], teeth, path, loudness, gain)
