@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -42,8 +43,8 @@ class Estimate(NamedTuple):
     vocals: Tensor | None = None  # the mixture's spectrum times the mask, where it was made together with it
 
 
-class Separator(nn.Module):
-    """Common to all separators: a subclass says on which grid it works, and what its mask is there.
+class Separator(nn.Module, ABC):
+    """Base of all separators: from audio to stems, given the mask that a subclass estimates.
 
     Args:
         geometry: the STFT grid of the masks; audio at another rate is resampled.
@@ -54,13 +55,13 @@ class Separator(nn.Module):
         self.geometry = geometry
 
     @property
+    @abstractmethod
     def identity(self) -> str:
-        """A word for everything that the results depend on: what was made by another is made anew."""
-        raise AttributeError(f"{type(self).__name__} has no identity")
+        """Cache key of the results: changes with everything that they depend on but the audio."""
 
+    @abstractmethod
     def estimate(self, mixture: Mixture, generator: torch.Generator | None = None) -> Estimate:
-        """The mask of a mixture, 0 where the mixture is silent, and how far to trust it."""
-        raise AttributeError(f"{type(self).__name__} makes no masks")
+        """Estimate the mask of a mixture, 0 where the mixture is silent, and its confidence."""
 
     def forward(
         self,
@@ -104,25 +105,24 @@ class Separator(nn.Module):
         pieces = self._pieces(audio.shape[-1], sample_rate)
         keep_masks = len(pieces) == 1 if keep_masks is None else keep_masks
         vocals = torch.zeros_like(audio)
-        measures, kept = [], []
+        confidences, estimates = [], []
         for done, piece in enumerate(pieces, 1):
-            estimate, mask, masks, measure = self._separate(
-                audio[..., piece.start : piece.stop], sample_rate, channels, generator, settings
-            )
-            vocals[..., piece.begin : piece.end] += piece.faded(estimate)
-            measures.append(measure)
+            excerpt = audio[..., piece.start : piece.stop]
+            piece_vocals, estimate = self._separate(excerpt, sample_rate, channels, generator, settings)
+            vocals[..., piece.begin : piece.end] += piece.faded(piece_vocals)
+            confidences.append(estimate.confidence)
             if keep_masks:
-                kept.append({"": mask, **masks})
+                estimates.append(estimate)
             if progress is not None:
                 progress(done, len(pieces))
         total = sum(piece.weight for piece in pieces)
         shares = [piece.weight / total for piece in pieces]  # plain numbers: nothing goes to the device
-        of_pieces = zip(*measures, strict=True)
-        overall = Confidence(
-            *(sum(s * v for s, v in zip(shares, values, strict=True)) for values in of_pieces)
+        overall = (
+            sum(s * v for s, v in zip(shares, values, strict=True))
+            for values in zip(*confidences, strict=True)
         )
-        joined = self._joined(kept, pieces, sample_rate) if keep_masks else {"": None}
-        return Separation(vocals, audio - vocals, joined.pop(""), *overall, joined)
+        mask, masks = self._joined(estimates, pieces, sample_rate) if keep_masks else (None, {})
+        return Separation(vocals, audio - vocals, mask, *overall, masks)
 
     def _pieces(self, length: int, sample_rate: float) -> list[Piece]:
         geometry = self.geometry
@@ -130,34 +130,43 @@ class Separator(nn.Module):
         hop = geometry.hop_length * sample_rate / geometry.sample_rate
         return cut(length, round(PIECE_SECONDS * sample_rate), round(OVERLAP_SECONDS * sample_rate), hop)
 
-    def _separate(self, audio: Tensor, sample_rate: float, channels: bool, generator, settings):
-        """One piece: vocals like `audio`, the mask, the cues' masks, the confidence."""
+    def _separate(
+        self, audio: Tensor, sample_rate: float, channels: bool, generator, settings: dict
+    ) -> tuple[Tensor, Estimate]:
+        """Separate one piece: vocals of the shape of `audio`, and the estimate that they were made of."""
         geometry = self.geometry
         mono = audio.mean(-2) if channels else audio
         mixture = Mixture(_without_mean(mono), sample_rate, geometry)
-        mask, masks, measure, spectrum = self.estimate(mixture, generator, **settings)
+        estimate = self.estimate(mixture, generator, **settings)
+        spectrum = estimate.vocals
         if channels:
             sound = resample(_without_mean(audio), sample_rate, geometry.sample_rate)
-            spectrum = stft(sound, geometry) * mask.unsqueeze(-3)
+            spectrum = stft(sound, geometry) * estimate.mask.unsqueeze(-3)
         elif spectrum is None:
-            spectrum = mixture.spectrum() * mask
-        estimate = istft(spectrum, geometry, mixture.audio.shape[-1])
-        estimate = resample(estimate, geometry.sample_rate, sample_rate)[..., : audio.shape[-1]]
-        missing = audio.shape[-1] - estimate.shape[-1]  # a rounded ratio may be some samples short
-        return torch.nn.functional.pad(estimate, (0, missing)), mask, masks, measure
+            spectrum = mixture.spectrum() * estimate.mask
+        vocals = istft(spectrum, geometry, mixture.audio.shape[-1])
+        vocals = resample(vocals, geometry.sample_rate, sample_rate)[..., : audio.shape[-1]]
+        missing = audio.shape[-1] - vocals.shape[-1]  # a rounded ratio may be some samples short
+        return torch.nn.functional.pad(vocals, (0, missing)), estimate._replace(vocals=None)
 
-    def _joined(self, kept: list[dict[str, Tensor]], pieces: list[Piece], sample_rate: float):
-        """The masks of all pieces as masks of the whole, faded like the audio."""
-        if len(kept) == 1:
-            return kept[0]
+    def _joined(
+        self, estimates: list[Estimate], pieces: list[Piece], sample_rate: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-fade the masks of all pieces, as the audio is."""
+        if len(estimates) == 1:
+            return estimates[0].mask, estimates[0].masks
         frame = self.geometry.hop_length * sample_rate / self.geometry.sample_rate
-        frame_pieces = on_frames(pieces, frame, [masks[""].shape[-1] for masks in kept])
-        joined = {}
-        for name, first in kept[0].items():
-            joined[name] = first.new_zeros(*first.shape[:-1], frame_pieces[-1].stop)
-            for piece, masks in zip(frame_pieces, kept, strict=True):
-                joined[name][..., piece.begin : piece.end] += piece.faded(masks[name])
-        return joined
+        frame_pieces = on_frames(pieces, frame, [estimate.mask.shape[-1] for estimate in estimates])
+
+        def joined(masks: list[Tensor]) -> Tensor:
+            whole = masks[0].new_zeros(*masks[0].shape[:-1], frame_pieces[-1].stop)
+            for piece, mask in zip(frame_pieces, masks, strict=True):
+                whole[..., piece.begin : piece.end] += piece.faded(mask)
+            return whole
+
+        names = estimates[0].masks
+        cue_masks = {name: joined([estimate.masks[name] for estimate in estimates]) for name in names}
+        return joined([estimate.mask for estimate in estimates]), cue_masks
 
 
 def _without_mean(audio: Tensor) -> Tensor:
