@@ -1,7 +1,7 @@
 """Train a separation network from a folder of music, with no isolated recordings.
 
     python train.py --audio MUSIC --out RUN                         bootstrap from the primitives
-    python train.py --audio MUSIC --out RUN --resume                go on after a stop
+    python train.py --audio MUSIC --out RUN --resume                resume after a stop
     python train.py --audio MUSIC --out RUN2 --teacher RUN/best.pt  a second generation
     python train.py --stems MUSDB18/train --out GT                  the ceiling: true stems
     python train.py --audio MUSIC --stems FEW --out RUN             both, mixed
@@ -34,14 +34,14 @@ from torchprim.ensemble.presets import PRESETS
 from torchprim.networks.build import build_network
 from torchprim.networks.checkpoint import save_checkpoint
 from torchprim.networks.config import NETWORKS, NetworkConfig
-from torchprim.training.data import prepare
+from torchprim.training.data import DataSettings, prepare
 from torchprim.training.examples import write_example
 from torchprim.training.ranks import FAILURES, RankError, Ranks, start_ranks
 from torchprim.training.recipes import Recipe, find_recipe, options
 from torchprim.training.run_folder import RunLog, find_run
 from torchprim.training.trainer import Trainer
 
-SAVE_SECONDS = 30.0  # from one checkpoint to the next, at most: half of what a kill may cost
+SAVE_SECONDS = 30.0  # between checkpoints, at most: half of what a kill may cost
 NETWORK_OPTIONS = {
     "layers": int,
     "hidden": int,
@@ -56,25 +56,28 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
+    add, data = parser.add_argument, DataSettings()
+    low, high = data.quantiles
     add("--audio", nargs="+", default=[], metavar="FOLDER", help="music without stems")
     add("--stems", nargs="+", default=[], metavar="ROOT", help="songs with stems: MUSDB18 or wav folders")
     add("--out", required=True, metavar="RUN", help="folder of the run")
     add("--preset", choices=NETWORKS, default="paper", help="network and recipe (paper)")
-    add("--teacher", default="pcl", metavar="pcl|CHECKPOINT", help="who separates the music (pcl)")
-    add("--teacher-preset", choices=PRESETS, default="best", help="preset of pcl (best)")
-    add("--resume", action="store_true", help="go on from RUN/last.pt; with none, start")
+    add("--teacher", default=data.teacher, metavar="pcl|CHECKPOINT", help="who separates the music (pcl)")
+    add("--teacher-preset", choices=PRESETS, default=data.teacher_preset, help="preset of pcl (best)")
+    add("--resume", action="store_true", help="resume from RUN/last.pt; with none, start")
     add("--seed", type=int, default=0, help="of every random choice (0)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(auto)")
     add("--threads", type=int, default=None, help="CPU threads")
-    add("--bank", choices=("auto", "device", "pinned"), default="auto", help="where decoded songs live")
-    add("--cache", default=None, metavar="FOLDER", help="decoded songs (the user's cache folder)")
-    add("--labels", default=None, metavar="FILE", help="labels made before (RUN/labels.jsonl)")
-    add("--quietest", type=float, default=-40.0, help="loudness in LUFS below which segments are left out")
-    add("--low", type=float, default=0.25, help="quantile of confidence from which segments are trusted")
-    add("--high", type=float, default=1.0, help="quantile up to which they are")
-    add("--stems-share", type=float, default=0.5, help="share of batches with true stems, beside --audio")
-    add("--validation", type=float, default=0.1, help="share of songs held out (0.1)")
+    add(
+        "--bank", choices=("auto", "device", "pinned"), default=data.residence, help="memory of decoded songs"
+    )
+    add("--cache", default=data.cache, metavar="FOLDER", help="decoded songs (the user's cache folder)")
+    add("--labels", default=data.labels, metavar="FILE", help="labels made before (RUN/labels.jsonl)")
+    add("--quietest", type=float, default=data.quietest, help="least loudness of a segment in LUFS (-40)")
+    add("--low", type=float, default=low, help="quantile of confidence from which segments are trusted")
+    add("--high", type=float, default=high, help="quantile up to which they are")
+    add("--stems-share", type=float, default=data.stems_share, help="share of batches with true stems")
+    add("--validation", type=float, default=data.validation, help="share of songs held out (0.1)")
     for name, kind in NETWORK_OPTIONS.items():
         add(f"--{name}", type=kind, default=None, help="of the network (the preset's)")
     for name, kind, text in options():
@@ -87,6 +90,33 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def network_config(args: argparse.Namespace) -> NetworkConfig:
+    """The preset's network, with what was asked for in the place of its own."""
+    changes = {name: getattr(args, name) for name in NETWORK_OPTIONS if getattr(args, name) is not None}
+    return dataclasses.replace(NETWORKS[args.preset], **changes)
+
+
+def recipe_of(args: argparse.Namespace) -> Recipe:
+    """The preset's recipe, likewise."""
+    return find_recipe(args.preset, {name: getattr(args, name) for name, *_ in options()})
+
+
+def data_settings(args: argparse.Namespace) -> DataSettings:
+    return DataSettings(
+        audio=tuple(args.audio),
+        stems=tuple(args.stems),
+        teacher=args.teacher,
+        teacher_preset=args.teacher_preset,
+        labels=args.labels,
+        quantiles=(args.low, args.high),
+        stems_share=args.stems_share,
+        validation=args.validation,
+        residence=args.bank,
+        cache=args.cache,
+        quietest=args.quietest,
+    )
+
+
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
     if args.threads:
@@ -95,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         ranks = start_ranks(args.device)
         with ranks.together():
-            config, recipe = network_config(args), find_recipe(args.preset, args)
+            config, recipe = network_config(args), recipe_of(args)
         train(args, config, recipe, Path(args.out), ranks)
         if ranks.world > 1:
             dist.barrier()
@@ -110,17 +140,12 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def network_config(args: argparse.Namespace) -> NetworkConfig:
-    """The preset's network, with what was asked for in the place of its own."""
-    changes = {name: getattr(args, name) for name in NETWORK_OPTIONS if getattr(args, name) is not None}
-    return dataclasses.replace(NETWORKS[args.preset], **changes)
-
-
 def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: Path, ranks: Ranks) -> None:
-    # --- what there is ---------------------------------------------------------------------------
+    # --- data ------------------------------------------------------------------------------------
     with ranks.together():
         resumed = find_run(run, config, args.resume)
-    data = prepare(args, recipe, config.geometry, run, ranks)
+    remix = dataclasses.replace(recipe.remix, geometry=config.geometry)
+    data = prepare(data_settings(args), remix, run, args.seed, ranks)
 
     # --- the network and its training ------------------------------------------------------------
     torch.manual_seed(args.seed)  # the same weights on all ranks
@@ -135,6 +160,12 @@ def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: 
             print(f"resumed with other settings: {changed}", file=sys.stderr)
     log = RunLog(run, step, ranks.first)
     begun = time.monotonic() - spent
+    bar = tqdm(
+        total=recipe.steps, initial=step, desc="train", unit="batch", disable=not ranks.first, file=sys.stderr
+    )
+
+    def anchors() -> torch.Tensor | None:
+        return trainer.anchors.mean() if trainer.anchors else None
 
     def save(name: str) -> None:
         state = {
@@ -144,18 +175,18 @@ def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: 
             "trainer": trainer.state_dict(),
             "arguments": vars(args),
         }
-        save_checkpoint(run / name, network, trainer.anchors and trainer.anchors.mean(), state)
+        save_checkpoint(run / name, network, anchors(), state)
 
     def validate(loss: float) -> float:
-        """Write how the network does on held-out songs; the loss by which the best is chosen."""
+        """Log how the network does on held-out songs; return the loss by which the best is chosen."""
         record = {"step": step, "seconds": time.monotonic() - begun}
-        if data.held is not None:
-            batches = [data.held.batch(number) for number in range(recipe.validation_batches)]
+        if data.validation is not None:
+            batches = [data.validation.batch(number) for number in range(recipe.validation_batches)]
             loss = trainer.validate(batches)
             record["validation"] = loss
             write_example(run / "examples" / f"{step:07d}", network, batches[0], config.geometry)
-        if data.songs is not None:
-            scores = data.songs.scores(network, trainer.anchors and trainer.anchors.mean())
+        if data.stem_validation is not None:
+            scores = data.stem_validation.scores(network, anchors())
             known = {name: value for name, value in scores._asdict().items() if math.isfinite(value)}
             record |= {f"sd_sdr_{name}": value for name, value in known.items()}
         log.write([record])
@@ -164,14 +195,11 @@ def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: 
 
     # --- the loop --------------------------------------------------------------------------------
     frame = config.geometry.hop_length / config.geometry.sample_rate
-    hours = recipe.batch_size * ranks.world * recipe.frames * frame / 3600  # of audio, in a step
+    hours = remix.batch_size * ranks.world * remix.frames * frame / 3600  # of audio, in a step
     losses: list[torch.Tensor] = []  # stay on the device until they are written
     saved, start, started = time.monotonic(), step, time.monotonic()
-    bar = tqdm(
-        total=recipe.steps, initial=step, desc="train", unit="batch", disable=not ranks.first, file=sys.stderr
-    )
     while step < recipe.steps:
-        losses.append(trainer.step(data.stream.batch(step), step))
+        losses.append(trainer.step(data.train.batch(step), step))
         step += 1
         bar.update()
         check = step % recipe.check_every == 0 or step == recipe.steps
@@ -200,7 +228,7 @@ def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: 
             saved = time.monotonic()
     bar.close()
     if ranks.first:
-        what = "validation" if data.held is not None else "training"
+        what = "validation" if data.validation is not None else "training"
         print(
             f"{step} steps, {hours * step:.1f} hours of audio; best {what} loss {best:.4f}: {run / 'best.pt'}"
         )

@@ -7,12 +7,12 @@ batch, and with the same remixes read from WAV files by a DataLoader with worker
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import soundfile
@@ -139,15 +139,15 @@ def run(options: argparse.Namespace) -> str:
 def measure(options: argparse.Namespace, folder: Path) -> str:
     """The page, with everything that is written going below `folder`."""
     device, seconds = options.device, options.seconds
-    recipe = find_recipe(options.preset, SimpleNamespace(batch_size=options.batch_size, every=options.every))
+    recipe = find_recipe(options.preset, {"batch_size": options.batch_size, "every": options.every})
     network = tp.build_network(options.preset).to(device).train()
     geometry = network.config.geometry
     trainer = Trainer(network, recipe)
     songs, about = _songs(folder)
     bank = tp.Bank(songs, geometry.sample_rate, device=device, cache=folder / "cache")
     teacher = tp.PrimitiveSeparator("best").to(device)
-    settings = recipe.stream_settings() | {"slots": min(recipe.slots, _SEGMENTS), "geometry": geometry}
-    stream = tp.RemixStream(bank, teacher, recipe.batch_size, recipe.frames, **settings)
+    remix = dataclasses.replace(recipe.remix, slots=min(recipe.remix.slots, _SEGMENTS), geometry=geometry)
+    stream = tp.RemixStream(bank, teacher, remix)
 
     start = time.perf_counter()
     constant = stream.batch(0)
@@ -158,7 +158,7 @@ def measure(options: argparse.Namespace, folder: Path) -> str:
     writing = (time.perf_counter() - start) / len(paths)
     bytes_each = sum(path.stat().st_size for path in paths) / len(paths)
 
-    files = from_files(paths, recipe.batch_size, options.workers, geometry, device)
+    files = from_files(paths, remix.batch_size, options.workers, geometry, device)
     made, steps = itertools.count(options.files), itertools.count()
     sources: dict[str, Callable[[], RemixBatch]] = {
         "one constant batch": lambda: constant,
@@ -166,7 +166,7 @@ def measure(options: argparse.Namespace, folder: Path) -> str:
         f"the same remixes from WAV files, {options.workers} workers": lambda: next(files),
     }
     # The store is renewed once in a group of steps: nothing but whole groups are counted.
-    group = recipe.every * recipe.teacher_batch
+    group = remix.every * remix.teacher_batch
     alone = rate_of(lambda: stream.batch(next(made)), seconds, device, group)
     rows, first = [], None
     for name, source in sources.items():
@@ -178,23 +178,23 @@ def measure(options: argparse.Namespace, folder: Path) -> str:
         first = first or rate
         gpu = device.startswith("cuda")
         share = 1 - (first.seconds / rate.seconds if gpu else first.core_seconds / rate.core_seconds)
-        times = (1 / rate.seconds, recipe.batch_size / rate.seconds, 1e3 * rate.seconds)
+        times = (1 / rate.seconds, remix.batch_size / rate.seconds, 1e3 * rate.seconds)
         rows.append([name, *(f"{x:.4g}" for x in (*times, 1e3 * rate.core_seconds)), f"{share:.0%}"])
-    length = recipe.frames * geometry.hop_length / geometry.sample_rate
+    length = remix.frames * geometry.hop_length / geometry.sample_rate
     head = ["training with", "steps/s", "sequences/s", "ms a step", "core-ms a step", "share for data"]
     processor = torch.cuda.get_device_name(device) if device.startswith("cuda") else device_line()
     sequences, disk, spent = (
-        recipe.batch_size / alone.seconds,
+        remix.batch_size / alone.seconds,
         20_000 * bytes_each / 1e9,
         20_000 * writing / 60,
     )
     return "\n\n".join(
         [
-            f"# Pipeline: preset `{options.preset}`, {recipe.batch_size} sequences of {recipe.frames} frames "
+            f"# Pipeline: preset `{options.preset}`, {remix.batch_size} sequences of {remix.frames} frames "
             f"({length:.1f} s) a batch",
             f"The stream alone makes {sequences:.1f} sequences/s, {sequences * length:.0f} times real time "
-            f"({alone.count} batches; {recipe.teacher_batch} segments separated anew every {group} steps). "
-            f"Filling its store of {settings['slots']} segments took {filling:.1f} s.",
+            f"({alone.count} batches; {remix.teacher_batch} segments separated anew every {group} steps). "
+            f"Filling its store of {remix.slots} segments took {filling:.1f} s.",
             table(head, rows),
             "Core-ms: the processor's time in this process, of all threads; workers not counted. The share "
             "is what a step takes beyond one with a constant batch: of its time on a GPU, of its core time "

@@ -1,7 +1,6 @@
 """On a GPU neither masks nor the remix stream nor the training step waits for the device."""
 
 import contextlib
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -92,7 +91,7 @@ def test_separation_as_a_graph(preset):
 def test_stream(bank, changes):
     teacher = tp.PrimitiveSeparator("best").cuda()
     settings = {"slots": 2, "every": 1, "teacher_batch": 2, "coherent": 0.5, **changes}
-    stream = tp.RemixStream(bank, teacher, 4, 20, **settings)
+    stream = tp.RemixStream(bank, teacher, batch_size=4, frames=20, **settings)
     for step in range(4):  # kernels compile, tables of constants are made, allocations settle
         stream.batch(step)
     with no_waiting():
@@ -104,10 +103,10 @@ def test_stream(bank, changes):
 @pytest.mark.parametrize("changes", [{}, {"autoclip": 10.0}, {"loss": "whitened"}, {"cluster_frames": 0}])
 def test_step(bank, preset, changes):
     settings = {"autoclip": 0.0, "batch_size": 2, "frames": 20, "cluster_frames": 8, **changes}
-    recipe = find_recipe(preset, SimpleNamespace(**settings))
+    recipe = find_recipe(preset, settings)
     network = tp.build_network(preset).cuda().train()
     trainer = Trainer(network, recipe)
-    stream = tp.RemixStream(bank, tp.PrimitiveSeparator("best").cuda(), 2, 20, slots=4)
+    stream = tp.RemixStream(bank, tp.PrimitiveSeparator("best").cuda(), batch_size=2, frames=20, slots=4)
     batches = [stream.batch(step) for step in range(6)]
     for step in range(3):
         trainer.step(batches[step], step)

@@ -67,6 +67,7 @@ _PUBLIC = {
     "StemBank": "torchprim.bootstrap.stem_bank",
     "Labels": "torchprim.bootstrap.labels",
     "label": "torchprim.bootstrap.labels",
+    "RemixSettings": "torchprim.bootstrap.settings",
     "RemixStream": "torchprim.bootstrap.remix",
     "RemixBatch": "torchprim.bootstrap.batch",
     "AudioError": "torchprim.errors",

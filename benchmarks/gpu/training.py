@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -26,10 +26,10 @@ _TINY = tp.NetworkConfig("tiny", layers=1, hidden=8)
 
 
 def _recipe(settings: Settings):
-    given = SimpleNamespace(batch_size=settings.sequences, frames=settings.frames)
+    options = {"batch_size": settings.sequences, "frames": settings.frames}
     if not settings.network:  # a rehearsal
-        given = SimpleNamespace(**vars(given), slots=2, every=1, teacher_batch=1, precision="fp32")
-    return find_recipe(settings.network or "paper", given)
+        options |= {"slots": 2, "every": 1, "teacher_batch": 1, "precision": "fp32"}
+    return find_recipe(settings.network or "paper", options)
 
 
 def _trainer(settings: Settings) -> Trainer:
@@ -69,7 +69,7 @@ def time_step(settings: Settings, mode: str = "kernels") -> Record:
 
 def time_stream(settings: Settings) -> Record:
     """Sequences a second of the remix stream alone, whole groups of renewals counted."""
-    recipe = _recipe(settings)
+    remix = _recipe(settings).remix
     clock = Clock(settings.device)
     with tempfile.TemporaryDirectory() as folder:
         songs = bank(
@@ -81,15 +81,15 @@ def time_stream(settings: Settings) -> Record:
             hop_seconds=min(15.0, settings.song_seconds),
         )
     teacher = tp.PrimitiveSeparator(settings.presets[0]).to(settings.device)
-    group = recipe.teacher_batch
+    group = remix.teacher_batch
     fewer = (len(songs.segments) - 1) // group * group  # a store of all segments would never be renewed
-    made = recipe.stream_settings() | {"slots": min(recipe.slots, fewer)}
-    stream = tp.RemixStream(songs, teacher, recipe.batch_size, recipe.frames, **made)
+    remix = dataclasses.replace(remix, slots=min(remix.slots, fewer))
+    stream = tp.RemixStream(songs, teacher, remix)
     start = time.perf_counter()
     stream.batch(0)
     clock.wait()
     filling = time.perf_counter() - start
-    group *= recipe.every  # steps from one renewal to the next
+    group *= remix.every  # steps from one renewal to the next
     for step in range(1, group + 1):  # one renewal is the warm-up
         stream.batch(step)
     clock.wait()
@@ -99,10 +99,10 @@ def time_stream(settings: Settings) -> Record:
         stream.batch(step)
     clock.wait()
     seconds = (time.perf_counter() - start) / (last - group)
-    length = recipe.frames * stream.geometry.hop_length / stream.geometry.sample_rate
+    length = remix.frames * stream.geometry.hop_length / stream.geometry.sample_rate
     return {
         "batch_seconds": seconds,
-        "sequences": recipe.batch_size,
+        "sequences": remix.batch_size,
         "sequence_seconds": length,
         "slots": stream.store.slots,
         "filling": filling,

@@ -147,7 +147,7 @@ def test_true_stems_stream(tmp_path):
             audio = tone(4, frequency).numpy()
             soundfile.write(tmp_path / f"s{i}" / f"{name}.wav", audio, RATE, subtype="FLOAT")
     stems = StemBank([tmp_path], RATE, segment_seconds=4.0, cache=tmp_path / "c", progress=False)
-    batch = tp.RemixStream(stems, None, 4, 50, geometry=GEOMETRY).batch(0)
+    batch = tp.RemixStream(stems, None, batch_size=4, frames=50, geometry=GEOMETRY).batch(0)
     below = torch.arange(GEOMETRY.bins) * GEOMETRY.bin_width < 900
     loud = batch.magnitude > 0.1 * batch.magnitude.amax()
     assert batch.labels[:, below][loud[:, below]].all()

@@ -1,7 +1,6 @@
 """Parts of the training loop: clipping, anchors, mixed streams, the split of songs, the run's folder."""
 
 import copy
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +15,9 @@ from torchprim.networks.checkpoint import save_checkpoint
 from torchprim.networks.config import NetworkConfig
 from torchprim.training.anchors import Anchors
 from torchprim.training.clipping import AutoClip
-from torchprim.training.data import held_out
 from torchprim.training.recipes import RECIPES, find_recipe
 from torchprim.training.run_folder import RunLog, find_run
+from torchprim.training.splits import held_out
 from torchprim.training.trainer import Trainer
 
 TINY = NetworkConfig("tiny", layers=1, hidden=4, heads=("embedding", "mask"))
@@ -121,7 +120,7 @@ def batches(count, generator):
 
 @pytest.mark.parametrize("order", [1, 2])
 def test_a_resumed_trainer_repeats_its_steps(order, generator):
-    recipe = find_recipe("small", SimpleNamespace(autoclip=50.0, order=order, precision="fp32"))
+    recipe = find_recipe("small", dict(autoclip=50.0, order=order, precision="fp32"))
     made = batches(6, generator)
 
     def trainer(network):
@@ -181,9 +180,9 @@ def test_a_checkpoint_that_is_given_away_is_no_run(tmp_path):
 
 def test_recipes():
     assert set(RECIPES) == set(tp.NETWORKS)
-    decaying = find_recipe("small", SimpleNamespace(steps=100, rate=1.0, final_rate=0.1))
+    decaying = find_recipe("small", dict(steps=100, rate=1.0, final_rate=0.1))
     assert [round(decaying.rate_at(step), 2) for step in (0, 50, 100, 200)] == [1.0, 0.55, 0.1, 0.1]
     for change in ({"loss": "x"}, {"order": 3}, {"balance": 2.0}, {"precision": "fp8"}, {"slots": 0}):
         (name,) = change
         with pytest.raises(ValueError, match=name):
-            find_recipe("small", SimpleNamespace(**change))
+            find_recipe("small", change)

@@ -15,8 +15,8 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.audio.loudness import BLOCK_SECONDS, block_powers, gated_loudness
 from torchprim.audio.resampling import resample
-from torchprim.bootstrap import cache as bank_cache
-from torchprim.bootstrap.cache import Song
+from torchprim.bootstrap import cache as song_cache
+from torchprim.bootstrap.cache import CachedSong
 from torchprim.errors import AudioError
 
 RESIDENCES = ("auto", "device", "pinned")
@@ -96,7 +96,7 @@ class Bank:
         self.sample_rate = sample_rate
         self.device = torch.device(device)
         self.skipped: list[str] = []
-        cache = bank_cache.default_folder() if cache is None else Path(cache)
+        cache = song_cache.default_folder() if cache is None else Path(cache)
         songs = list(self._decoded(self._find(folders), cache, threads or os.cpu_count() or 1, progress))
         if not songs:
             given = ", ".join(str(folder) for folder in folders)
@@ -116,7 +116,7 @@ class Bank:
             AudioError: for a folder without cached songs, or songs of another sample rate.
         """
         paths = sorted(Path(cache).glob("*.npz"))
-        songs = [song for song in map(bank_cache.read, paths) if song is not None and song.kind == cls.kind]
+        songs = [song for song in map(song_cache.read, paths) if song is not None and song.kind == cls.kind]
         if not songs:
             raise AudioError(cache, "no cached songs")
         bank = cls.__new__(cls)
@@ -148,26 +148,26 @@ class Bank:
         audio, rate, _ = read(path)
         return audio.mean(0, keepdim=True), rate
 
-    def _song(self, path: Path, cache: Path) -> Song | str:
+    def _song(self, path: Path, cache: Path) -> CachedSong | str:
         """A song from the cache, or decoded into it; a line on why not."""
         try:
             files = [path] if path.is_file() else sorted(x for x in path.iterdir() if x.is_file())
-            name = bank_cache.key(files, self.kind, self.sample_rate)
+            name = song_cache.key(files, self.kind, self.sample_rate)
             file = cache / f"{name}.npz"
-            song = bank_cache.read(file)
+            song = song_cache.read(file)
             if song is None:
                 tracks, rate = self._decode(path)
                 tracks = resample(tracks, rate, self.sample_rate)
                 powers = block_powers(tracks.sum(0), self.sample_rate)
-                bank_cache.write(cache, name, str(path), self.kind, tracks, powers, self.sample_rate)
-                song = bank_cache.read(file)
+                song_cache.write(cache, name, str(path), self.kind, tracks, powers, self.sample_rate)
+                song = song_cache.read(file)
             return song or f"{path}: its cache file {file} cannot be read"
         except AudioError as error:
             return str(error)
         except (OSError, ImportError, ValueError) as error:
             return f"{path}: {error}"
 
-    def _decoded(self, paths: list[Path], cache: Path, threads: int, progress: bool) -> Iterator[Song]:
+    def _decoded(self, paths: list[Path], cache: Path, threads: int, progress: bool) -> Iterator[CachedSong]:
         from tqdm import tqdm
 
         try:
@@ -186,7 +186,7 @@ class Bank:
 
     def _settle(
         self,
-        songs: list[Song],
+        songs: list[CachedSong],
         segment_seconds: float,
         hop_seconds: float,
         quietest: float,
@@ -232,7 +232,7 @@ class Bank:
         for song, start, length, _ in segments:
             first = self._offsets[song] + start
             part = self._samples[:, first : first + length].to(self.device, non_blocking=True)
-            parts.append(bank_cache.to_float(part, self._scales[song]))
+            parts.append(song_cache.to_float(part, self._scales[song]))
         return torch.stack(parts)
 
     def batches(self, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[list[int]]:
@@ -247,7 +247,7 @@ class Bank:
 
 
 def _segments(
-    number: int, song: Song, segment_seconds: float, hop_seconds: float, quietest: float
+    number: int, song: CachedSong, segment_seconds: float, hop_seconds: float, quietest: float
 ) -> Iterator[Segment]:
     length = round(segment_seconds * song.sample_rate)
     hop = round(hop_seconds * song.sample_rate)

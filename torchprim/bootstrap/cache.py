@@ -21,7 +21,7 @@ FULL_SCALE = 32767
 
 
 @dataclass(frozen=True)
-class Song:
+class CachedSong:
     """What is known of a cached song; its samples stay on disk until they are asked for."""
 
     name: str
@@ -81,11 +81,11 @@ def write(
         )
 
 
-def read(path: Path) -> Song | None:
+def read(path: Path) -> CachedSong | None:
     """What a cache file holds; None where there is none, or it is damaged (it is then made anew)."""
     try:
         with np.load(path, allow_pickle=False) as held:
-            return Song(
+            return CachedSong(
                 str(held["name"]),
                 str(held["kind"]),
                 int(held["length"]),

@@ -8,7 +8,7 @@ import torch
 
 from torchprim.bootstrap.batch import RemixBatch
 from torchprim.bootstrap.remix import RemixStream
-from torchprim.bootstrap.seeds import mixed_seed
+from torchprim.bootstrap.seeds import SEED_MIXED_STREAM, derived_generator
 
 
 class MixedStream:
@@ -31,7 +31,7 @@ class MixedStream:
 
     def batch(self, step: int) -> RemixBatch:
         """The batch of a step."""
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.streams[0].rank, 5, step))
+        generator = derived_generator(self.seed, self.streams[0].rank, SEED_MIXED_STREAM, step)
         return self.streams[int(torch.multinomial(self.shares, 1, generator=generator))].batch(step)
 
     def __iter__(self) -> Iterator[RemixBatch]:

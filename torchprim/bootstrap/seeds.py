@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import torch
+
+# Purpose of a random stream: one of the integers that its seed is derived from.
+SEED_STORE = 1  # order of the segments in the store of estimates
+SEED_POOL_DRAW = 2  # which remixes of a pool a batch holds
+SEED_BATCH = 3  # what all items of a batch share: change of speed, equalisers
+SEED_ITEM = 4  # what one item is made of
+SEED_MIXED_STREAM = 5  # which of several streams a batch is from
+SEED_FRAMES = 6  # frames that are embedded for the clustering loss
+SEED_DROPOUT = 8
+
 
 def mixed_seed(*numbers: int) -> int:
-    """One seed from several numbers: neighbours give unrelated ones (splitmix64, Steele et al. 2014)."""
+    """Derive one seed from several integers; neighbours give unrelated ones (splitmix64, Steele 2014)."""
     state = 0
     for number in numbers:
         state = (state ^ (number & (2**64 - 1))) + 0x9E3779B97F4A7C15 & (2**64 - 1)
@@ -12,3 +23,8 @@ def mixed_seed(*numbers: int) -> int:
         state = (state ^ (state >> 27)) * 0x94D049BB133111EB & (2**64 - 1)
         state ^= state >> 31
     return state & (2**63 - 1)
+
+
+def derived_generator(*numbers: int) -> torch.Generator:
+    """Return a generator on the CPU, seeded with `mixed_seed` of the integers."""
+    return torch.Generator().manual_seed(mixed_seed(*numbers))

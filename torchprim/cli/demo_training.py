@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
@@ -36,11 +35,11 @@ def train_on_one_song(
     from torchprim.training.recipes import find_recipe
     from torchprim.training.trainer import Trainer
 
-    given = SimpleNamespace(steps=steps, batch_size=4, frames=128, coherent=1.0)
-    recipe = find_recipe("small", given)
+    options = {"steps": steps, "batch_size": 4, "frames": 128, "coherent": 1.0}
+    recipe = find_recipe("small", options)
     with tempfile.TemporaryDirectory() as cache:
         bank = Bank([song], cache=cache, device=device, progress=False)
-    stream = RemixStream(bank, teacher, recipe.batch_size, recipe.frames, **recipe.stream_settings())
+    stream = RemixStream(bank, teacher, recipe.remix)
     # The demo's weights are the same every time, and the caller's random state stays as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

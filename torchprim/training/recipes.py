@@ -5,50 +5,43 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from torchprim import checks
-
-
-def _option(default: Any, text: str):
-    return dataclasses.field(default=default, metadata={"text": text})
+from torchprim.bootstrap.settings import RemixSettings, option
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of a training; the defaults are the paper's where it gives them."""
+    """Settings of a training; the defaults are the paper's where it gives them.
 
-    steps: int = _option(62_500, "optimisation steps; 50 epochs of 20,000 sequences in batches of 16")
-    batch_size: int = _option(16, "sequences a batch, on each device")
-    frames: int = _option(400, "STFT frames a sequence")
-    rate: float = _option(2e-4, "learning rate of Adam")
-    final_rate: float = _option(1.0, "share of the learning rate left at the end (cosine)")
-    loss: str = _option("deep", "clustering loss: deep or whitened")
-    balance: float = _option(0.5, "share of the mask's loss where there is an embedding, too")
-    masking: str = _option("distance", "mask loss: distance, or sd-sdr, the metric itself")
-    order: int = _option(2, "distance: 1 of magnitudes, 2 of what a mask can reach of complex spectra")
-    cluster_frames: int = _option(0, "frames of a sequence embedded for the clustering loss; 0 for all")
-    clip: float = _option(5.0, "gradient norm that is clipped to")
-    autoclip: float = _option(0.0, "percentile of past gradient norms to clip to instead; 0 for none")
-    coherent: float = _option(0.0, "share of pairs from one and the same excerpt")
-    ratio_low: float = _option(-2.5, "lowest level of vocals to accompaniment in dB")
-    ratio_high: float = _option(2.5, "highest level of vocals to accompaniment in dB")
-    natural: int = _option(0, "1: the ratio is a change of the estimates' own levels")
-    eq: float = _option(0.0, "standard deviation in dB of a random equaliser of each source")
-    speed: float = _option(0.0, "largest relative change of speed of each source")
-    bin_confidence: int = _option(0, "1: weights times the teacher's posterior strength of each bin")
-    pool: int = _option(0, "number of fixed remixes (the paper: 20000); 0 for ever new ones")
-    slots: int = _option(128, "segments whose estimates are kept on the device")
-    every: int = _option(4, "steps from one renewal of an estimate to the next")
-    teacher_batch: int = _option(4, "segments that the teacher separates at a time")
-    check_every: int = _option(1250, "steps from one validation to the next; the paper's epoch")
-    validation_batches: int = _option(16, "batches of a validation")
-    log_every: int = _option(50, "steps from one line on the screen to the next")
-    precision: str = _option("auto", "auto, bf16 or fp32")
+    Args:
+        remix: settings of the remixes.
+        others: see `options`.
+
+    Raises:
+        ValueError: for a setting out of range.
+    """
+
+    remix: RemixSettings = field(default_factory=RemixSettings)
+    steps: int = option(62_500, "optimisation steps; 50 epochs of 20,000 sequences in batches of 16")
+    rate: float = option(2e-4, "learning rate of Adam")
+    final_rate: float = option(1.0, "share of the learning rate left at the end (cosine)")
+    loss: str = option("deep", "clustering loss: deep or whitened")
+    balance: float = option(0.5, "share of the mask's loss where there is an embedding, too")
+    masking: str = option("distance", "mask loss: distance, or sd-sdr, the metric itself")
+    order: int = option(2, "distance: 1: L1 on magnitudes, 2: L2 on phase-sensitive targets")
+    cluster_frames: int = option(0, "frames of a sequence embedded for the clustering loss; 0 for all")
+    clip: float = option(5.0, "largest norm of the gradient")
+    autoclip: float = option(0.0, "percentile of past gradient norms to clip to instead; 0 for none")
+    check_every: int = option(1250, "validation interval in steps; the paper's epoch")
+    validation_batches: int = option(16, "batches of a validation")
+    log_every: int = option(50, "steps between lines on the screen")
+    precision: str = option("auto", "auto, bf16 or fp32")
 
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "bf16", "fp32"):
@@ -57,12 +50,10 @@ class Recipe:
             raise ValueError(f"loss must be deep or whitened, got {self.loss!r}")
         if self.masking not in ("distance", "sd-sdr"):
             raise ValueError(f"masking must be distance or sd-sdr, got {self.masking!r}")
-        counts = ("steps", "batch_size", "frames", "slots", "every", "teacher_batch")
-        for name in (*counts, "check_every", "validation_batches", "log_every"):
+        for name in ("steps", "check_every", "validation_batches", "log_every"):
             checks.integer(getattr(self, name), name, 1)
         checks.integer(self.order, "order", 1, 2)
-        for name in ("cluster_frames", "pool"):
-            checks.integer(getattr(self, name), name, 0)
+        checks.integer(self.cluster_frames, "cluster_frames", 0)
         for name in ("rate", "clip"):
             checks.positive(getattr(self, name), name)
         for name in ("balance", "final_rate"):
@@ -71,28 +62,13 @@ class Recipe:
         if not 0 <= self.autoclip <= 100:
             raise ValueError(f"autoclip must lie in [0, 100], got {self.autoclip}")
 
-    def stream_settings(self) -> dict[str, Any]:
-        """The arguments of `RemixStream` that a recipe fixes."""
-        return {
-            "ratio": (self.ratio_low, self.ratio_high),
-            "natural": bool(self.natural),
-            "coherent": self.coherent,
-            "eq": self.eq,
-            "speed": self.speed,
-            "bin_confidence": bool(self.bin_confidence),
-            "pool": self.pool or None,
-            "slots": self.slots,
-            "every": self.every,
-            "teacher_batch": self.teacher_batch,
-        }
-
     def rate_at(self, step: int) -> float:
-        """Learning rate of a step."""
+        """Return the learning rate of a step."""
         left = (1 + math.cos(math.pi * min(1.0, step / self.steps))) / 2
         return self.rate * (self.final_rate + (1 - self.final_rate) * left)
 
     def use_bfloat16(self, device: torch.device, kind: str) -> bool:
-        """Whether a network of a kind runs under bf16 autocast: on a GPU, and where a CPU gains from it.
+        """Return whether a network runs under bf16 autocast: on a GPU, and where a CPU gains from it.
 
         Measured on a CPU with AVX-512 bf16: a recurrent network's step takes 0.4 of the time, a U-Net's
         1.7 times as long.
@@ -102,19 +78,72 @@ class Recipe:
         return device.type == "cuda" or (kind == "blstm" and torch.cpu._is_avx512_bf16_supported())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
-        return dataclasses.asdict(self)
+        """Return all options by name, as plain values, for a checkpoint."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "remix"}
+        return _remix_options(self.remix) | own
 
     def differences(self, other: Mapping[str, Any]) -> str:
-        """What is not as in a recipe that `to_dict` wrote, in one line; empty where all is.
+        """Describe in one line the options that differ from those that `to_dict` wrote; empty if none does.
 
         Example:
-            >>> from torchprim.training.recipes import Recipe
-            >>> Recipe(frames=100).differences(Recipe().to_dict())
+            >>> from torchprim.training.recipes import Recipe, find_recipe
+            >>> find_recipe("paper", {"frames": 100}).differences(Recipe().to_dict())
             'frames 400 -> 100'
         """
         mine = self.to_dict()
         return ", ".join(f"{k} {other.get(k)} -> {v}" for k, v in mine.items() if other.get(k) != v)
+
+
+def _remix_options(remix: RemixSettings) -> dict[str, Any]:
+    """The options of a command line, plain numbers, that settings of the remixes stand for."""
+    options = {f.name: getattr(remix, f.name) for f in dataclasses.fields(remix) if f.metadata}
+    low, high = options.pop("ratio")
+    flags = {name: int(options[name]) for name in ("natural", "bin_confidence")}
+    return options | flags | {"ratio_low": low, "ratio_high": high, "pool": remix.pool or 0}
+
+
+def _remix_settings(options: Mapping[str, Any]) -> RemixSettings:
+    """The inverse of `_remix_options`."""
+    fields = {f.name: options[f.name] for f in dataclasses.fields(RemixSettings) if f.name in options}
+    fields |= {name: bool(options[name]) for name in ("natural", "bin_confidence")}
+    ratio = options["ratio_low"], options["ratio_high"]
+    return RemixSettings(**fields | {"ratio": ratio, "pool": options["pool"] or None})
+
+
+def options() -> list[tuple[str, type, str]]:
+    """List name, type and help of every option of a recipe, for a command line."""
+    fields = (*dataclasses.fields(RemixSettings), *dataclasses.fields(Recipe))
+    helps = {f.name: f.metadata["help"] for f in fields if f.metadata}
+    helps |= {f"ratio_{end}": f"{end}est {helps['ratio']}" for end in ("low", "high")}
+    return [(name, type(value), helps[name]) for name, value in Recipe().to_dict().items()]
+
+
+def find_recipe(preset: str, changes: Mapping[str, Any] = MappingProxyType({})) -> Recipe:
+    """Return a preset's recipe, with options replaced.
+
+    Args:
+        preset: one of `RECIPES`.
+        changes: options by name; None leaves the preset's.
+
+    Raises:
+        ValueError: for an unknown option, or one out of range.
+
+    Example:
+        >>> from torchprim.training.recipes import find_recipe
+        >>> find_recipe("paper").remix.frames, find_recipe("paper", {"frames": 100}).remix.frames
+        (400, 100)
+    """
+    values = RECIPES[preset].to_dict()
+    unknown = set(changes) - set(values)
+    if unknown:
+        raise ValueError(f"a recipe has no option {sorted(unknown)[0]!r}")
+    return _recipe(values | {name: value for name, value in changes.items() if value is not None})
+
+
+def _recipe(options: Mapping[str, Any]) -> Recipe:
+    options = Recipe().to_dict() | options
+    own = {f.name: options[f.name] for f in dataclasses.fields(Recipe) if f.name != "remix"}
+    return Recipe(_remix_settings(options), **own)
 
 
 # What the small networks gain from, see docs/training.md.
@@ -140,33 +169,13 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "paper": Recipe(),
         "chimera": Recipe(),
-        # The cues of a remix want some seconds of it; they take most of a step's time on a CPU. Where a
+        # The cues of a remix need some seconds of it; they take most of a step's time on a CPU. Where a
         # remix is of one and the same excerpt, its cues are its target's: little is learnt.
-        "small": Recipe(
-            **_SMALL
+        "small": _recipe(
+            _SMALL
             | {"batch_size": 4, "frames": 512, "rate": 2e-3, "coherent": 0.1, "steps": 500}
             | {"slots": 64, "every": 4, "masking": "sd-sdr"}
         ),
-        "unet": Recipe(**_SMALL | {"eq": 3.0}),
+        "unet": _recipe(_SMALL | {"eq": 3.0}),
     }
 )
-
-
-def options() -> list[tuple[str, type, str]]:
-    """Name, type and text of each setting, for a command line."""
-    types = {"int": int, "float": float, "str": str}
-    return [(f.name, types[str(f.type)], f.metadata["text"]) for f in dataclasses.fields(Recipe)]
-
-
-def find_recipe(preset: str, given: Any = None) -> Recipe:
-    """A preset's recipe; attributes of `given` that are not None take the place of its own.
-
-    Example:
-        >>> from types import SimpleNamespace
-        >>> from torchprim.training.recipes import find_recipe
-        >>> find_recipe("paper").frames, find_recipe("paper", SimpleNamespace(frames=100)).frames
-        (400, 100)
-    """
-    changes = {name: getattr(given, name, None) for name, *_ in options()}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    return dataclasses.replace(RECIPES[preset], **changes)

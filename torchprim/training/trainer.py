@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprim.bootstrap.batch import RemixBatch
-from torchprim.bootstrap.seeds import mixed_seed
+from torchprim.bootstrap.seeds import SEED_DROPOUT, SEED_FRAMES, derived_generator, mixed_seed
 from torchprim.losses.masking import phase_sensitive
 from torchprim.losses.training_loss import TrainingLoss, sample_frames, training_loss
 from torchprim.networks.run import run_network
@@ -62,8 +62,8 @@ class Trainer:
         self.anchors = Anchors(config.dimensions, self.device) if "embedding" in config.heads else None
 
     def step(self, batch: RemixBatch, step: int) -> Tensor:
-        """One optimisation step; its loss, on the device."""
-        torch.manual_seed(mixed_seed(self.seed, self.rank, 8, step))
+        """Take one optimisation step; return its loss, on the device."""
+        torch.manual_seed(mixed_seed(self.seed, self.rank, SEED_DROPOUT, step))
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate_at(step)
         loss = self.loss(batch, step, learn=True).total
@@ -77,7 +77,7 @@ class Trainer:
         """The loss of a batch; `learn` averages gradients over ranks and takes it into the anchors."""
         recipe, frames = self.recipe, None
         if recipe.cluster_frames and self.anchors is not None:
-            generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.rank, 6, step))
+            generator = derived_generator(self.seed, self.rank, SEED_FRAMES, step)
             frames = sample_frames(batch.labels.shape[-1], recipe.cluster_frames, generator)
             frames = frames.to(self.device, non_blocking=True)
         geometry = self.network.config.geometry

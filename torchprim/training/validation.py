@@ -1,4 +1,4 @@
-"""How well a network in training separates songs whose stems are known."""
+"""SD-SDR of a network in training, on held-out songs whose stems are known."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from torchprim.bootstrap.stem_bank import StemBank
 from torchprim.metrics.scale import sd_sdr
 from torchprim.separators.network import NetworkSeparator
 
+_RANGE = 30.0  # dB: one silent estimate, at minus infinity, must not hide the others
 
-class Scores(NamedTuple):
+
+class ValidationScores(NamedTuple):
     """Mean SD-SDR in dB; NaN where every source was silent."""
 
     vocals: float
     accompaniment: float
 
 
-class TrueSongs:
-    """Held-out segments with true stems, separated as they are: no remix, no ground truth at clustering.
+class StemValidation:
+    """Separate held-out segments as they are, without remixing, and score them against their stems.
 
     Args:
         bank: songs with stems.
@@ -34,17 +36,16 @@ class TrueSongs:
         stride = max(1, -(-len(segments) // most))
         self.segments = list(segments)[::stride]
 
-    def scores(self, network: nn.Module, anchors: Tensor | None) -> Scores:
-        """SD-SDR of a network's separation, in evaluation mode, averaged over segments."""
+    def scores(self, network: nn.Module, anchors: Tensor | None) -> ValidationScores:
+        """Compute the SD-SDR of a network's separation, in evaluation mode, averaged over segments."""
         separator = NetworkSeparator(network.eval(), anchors)
-        found: list[Tensor] = []
+        batches: list[Tensor] = []
         with torch.inference_mode():
             for batch in self.bank.batches(4, self.segments):
                 vocals, accompaniment = self.bank.stems(batch)
                 got = separator(vocals + accompaniment, self.bank.sample_rate, keep_masks=False)
                 pairs = ((vocals, got.vocals), (accompaniment, got.accompaniment))
-                found.append(torch.stack([sd_sdr(true, estimate) for true, estimate in pairs]))
+                batches.append(torch.stack([sd_sdr(true, estimate) for true, estimate in pairs]))
         network.train()
-        every = torch.cat(found, 1)
-        every = every.clamp(-30, 30)  # one silent estimate, at minus infinity, is not to hide the others
-        return Scores(*every.nanmean(1).tolist())
+        scores = torch.cat(batches, 1).clamp(-_RANGE, _RANGE)
+        return ValidationScores(*scores.nanmean(1).tolist())

@@ -1,0 +1,135 @@
+"""Songs split into training and validation, and how each split is remixed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from torchprim.bootstrap.bank import Bank
+from torchprim.bootstrap.labels import Labels
+from torchprim.bootstrap.remix import RemixStream, mixable_segments
+from torchprim.bootstrap.settings import RemixSettings
+from torchprim.training.ranks import Ranks
+
+
+class Source(NamedTuple):
+    """One bank, and how it is remixed."""
+
+    bank: Bank
+    teacher: torch.nn.Module | None
+    labels: Labels | None
+    quantiles: tuple[float, float]
+    share: float  # of the batches
+
+
+class Split(NamedTuple):
+    """Segments of one source for one purpose, and how they are remixed."""
+
+    source: Source
+    held_out: bool
+    segments: list[int]
+    settings: RemixSettings
+    rank: int = 0
+    world: int = 1
+
+    def check(self) -> None:
+        """Check that there is something to remix, without labels."""
+        if self.source.share > 0:
+            with self._named():
+                shard = {"rank": self.rank, "world": self.world}
+                mixable_segments(self.source.bank, self.settings, None, self.segments, **shard)
+
+    def stream(self, seed: int) -> RemixStream:
+        source = self.source
+        with self._named():
+            return RemixStream(
+                source.bank,
+                source.teacher,
+                self.settings,
+                labels=source.labels,
+                segments=self.segments,
+                seed=seed,
+                rank=self.rank,
+                world=self.world,
+            )
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            if not self.held_out:
+                raise
+            raise ValueError(f"held-out songs: {error}; --validation 0 holds none out") from error
+
+
+def held_out(names: Sequence[str], share: float, seed: int) -> set[int]:
+    """Draw the songs held out for validation: at least one of three or more, by the seed and their names.
+
+    The same song in two banks, as a mixture and with its stems, is thus likely to be held out in both; and
+    a song that is added to a folder moves few others.
+
+    Args:
+        names: path of each song.
+        share: of the songs, in [0, 1].
+        seed: of the draw.
+
+    Returns:
+        indices of the held-out songs.
+
+    Raises:
+        ValueError: for a share out of range.
+
+    Example:
+        >>> from torchprim.training.splits import held_out
+        >>> len(held_out(["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"], 0.2, 0)), held_out(["a"], 0.2, 0)
+        (2, set())
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"validation must lie in [0, 1], got {share}")
+    if len(names) < 3 or share == 0:
+        return set()
+
+    def digest(index: int) -> str:
+        title = Path(names[index]).name.split(".")[0]
+        return hashlib.sha256(f"{seed} {title}".encode()).hexdigest()
+
+    order = sorted(range(len(names)), key=digest)
+    return set(order[: min(len(names) - 2, max(1, round(share * len(names))))])
+
+
+def split_songs(
+    sources: Sequence[Source], validation: float, remix: RemixSettings, seed: int, ranks: Ranks
+) -> list[Split]:
+    """Split the songs of each source into a training part and, on the first rank, a held-out one.
+
+    Args:
+        sources: one a bank.
+        validation: share of the songs held out.
+        remix: settings of the remixes.
+        seed: of the split.
+        ranks: this process among all.
+    """
+    splits = []
+    for source in sources:
+        bank, learns = source.bank, source.share > 0
+        out = held_out(bank.names, validation, seed) if learns else set(range(len(bank.names)))
+        train = [i for i, segment in enumerate(bank.segments) if segment.song not in out]
+        held = [i for i, segment in enumerate(bank.segments) if segment.song in out]
+        settings = dataclasses.replace(remix, quantiles=source.quantiles)
+        if learns:
+            splits.append(Split(source, False, train, settings, ranks.rank, ranks.world))
+        if held and ranks.first:
+            # Held-out remixes are the same at each validation, and plain; few segments do.
+            slots = max(8, remix.slots // 4)
+            plain = {"eq": 0.0, "speed": 0.0, "pool": None, "slots": slots, "every": 10**9}
+            if len({bank.segments[i].song for i in held}) < 2:
+                plain["coherent"] = 1.0  # a single song has no partner
+            splits.append(Split(source, True, held, dataclasses.replace(settings, **plain)))
+    return splits
