@@ -1,6 +1,7 @@
 """Parts of the training loop: clipping, anchors, mixed streams, the split of songs, the run's folder."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
