@@ -1,4 +1,6 @@
-"""Losses against their definitions with all pairs of bins, in double precision; gradients; precision."""
+"""Losses against their definitions over all pairs of bins, in float64; gradients; precision; memory."""
+
+import contextlib
 
 import pytest
 import torch
@@ -23,7 +25,7 @@ def batch(generator):
 
 
 def rows(embedding, labels, weights):
-    """One item's rows w v and w y, written out."""
+    """Rows w v and w y of one item, and w."""
     w = weights.flatten()
     y = torch.stack([~labels.flatten(), labels.flatten()], -1).double()
     return w[:, None] * embedding.flatten(0, 1), w[:, None] * y, w
@@ -49,10 +51,10 @@ def test_soft_labels(batch):
 def test_whitened_kmeans_by_the_definition(batch, regularisation):
     wanted = []
     for v, y, _ in (rows(*item) for item in zip(*batch, strict=True)):
-        gram, own = v.T @ v, y.T @ y
-        gram = gram + regularisation * gram.diagonal().mean() * torch.eye(4)
-        own = own + regularisation * own.diagonal().mean() * torch.eye(2)
-        wanted.append(4 - torch.trace(gram.inverse() @ v.T @ y @ own.inverse() @ y.T @ v))
+        vv, yy = v.T @ v, y.T @ y
+        vv = vv + regularisation * vv.diagonal().mean() * torch.eye(4)
+        yy = yy + regularisation * yy.diagonal().mean() * torch.eye(2)
+        wanted.append(4 - torch.trace(vv.inverse() @ v.T @ y @ yy.inverse() @ y.T @ v))
     got = whitened_kmeans_loss(*batch, regularisation)
     torch.testing.assert_close(got, torch.stack(wanted).mean() / 4)
 
@@ -109,15 +111,15 @@ def test_mask_gradient(generator):
 
 @pytest.mark.parametrize("function", [deep_clustering_loss, whitened_kmeans_loss])
 def test_layout_changes_nothing(function, batch):
-    """An embedding made frames first, as a recurrent network does, and its gradient."""
+    """A transposed embedding, as a recurrent network returns it, and its gradient."""
     embedding, labels, weights = batch
-    here = embedding.clone().requires_grad_()
-    there = embedding.transpose(1, 2).contiguous().requires_grad_()
-    one, other = function(here, labels, weights), function(there.transpose(1, 2), labels, weights)
+    contiguous = embedding.clone().requires_grad_()
+    transposed = embedding.transpose(1, 2).contiguous().requires_grad_()
+    one, other = function(contiguous, labels, weights), function(transposed.transpose(1, 2), labels, weights)
     torch.testing.assert_close(one, other)
     one.backward()
     other.backward()
-    torch.testing.assert_close(here.grad, there.grad.transpose(1, 2))
+    torch.testing.assert_close(contiguous.grad, transposed.grad.transpose(1, 2))
 
 
 @pytest.mark.parametrize("function", [deep_clustering_loss, whitened_kmeans_loss])
@@ -152,27 +154,44 @@ def test_perfect_and_useless_embeddings(batch):
     )
 
 
-def test_no_pairs_and_no_second_copy_are_kept(generator):
-    """What is saved for the backward pass: the embedding itself, and arrays of at most two numbers a bin."""
-    embedding = normalize(torch.rand(2, 64, 100, 20, generator=generator), dim=-1).requires_grad_()
-    kept = []
+@contextlib.contextmanager
+def saved_for_backward():
+    """Record the storage and the size of all tensors that autograd saves."""
+    saved = []
 
     def pack(tensor):
-        kept.append((tensor.untyped_storage().data_ptr(), tensor.numel()))
+        saved.append((tensor.untyped_storage().data_ptr(), tensor.numel()))
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield saved
+
+
+def assert_saved_once(points, saved):
+    """The points themselves are saved, and otherwise at most two numbers a bin."""
+    storage = points.untyped_storage().data_ptr()
+    assert any(other == storage for other, _ in saved)
+    assert max(size for other, size in saved if other != storage) <= 2 * points[..., 0].numel()
+
+
+def test_neither_pairs_nor_a_copy_are_saved_for_backward(generator):
+    embedding = normalize(torch.rand(2, 64, 100, 20, generator=generator), dim=-1).requires_grad_()
+    with saved_for_backward() as saved:
         loss = deep_clustering_loss(
             embedding, torch.rand(2, 64, 100, generator=generator) > 0.5, torch.ones(2, 64, 100)
         )
     loss.backward()
-    bins = 2 * 64 * 100
-    own = embedding.untyped_storage().data_ptr()
-    assert any(place == own for place, _ in kept)
-    assert max(size for place, size in kept if place != own) <= 2 * bins
+    assert_saved_once(embedding, saved)
 
 
-def test_reduced_precision_stays_out(batch):
+def test_the_embedding_of_logits_is_not_saved_for_backward(generator):
+    logits = torch.randn(2, 64, 100, 20, generator=generator).requires_grad_()
+    with saved_for_backward() as saved:
+        weighted_grams(logits, torch.rand(2, 64, 100) > 0.5, torch.ones(2, 64, 100), logits=True)
+    assert_saved_once(logits, saved)
+
+
+def test_autocast_and_tf32_do_not_reduce_the_precision(batch):
     embedding, labels, weights = batch[0].float(), batch[1], batch[2].float()
     wanted = deep_clustering_loss(*batch)
     precision = torch.backends.cuda.matmul.fp32_precision
@@ -190,7 +209,7 @@ def test_reduced_precision_stays_out(batch):
         torch.backends.cuda.matmul.fp32_precision = precision
 
 
-def test_training_loss_balances_its_parts(batch, generator):
+def test_training_loss_is_the_weighted_sum_of_its_parts(batch, generator):
     embedding, labels, weights = batch
     mask, mixture, vocals, rest = (torch.rand(SHAPE, generator=generator).double() for _ in range(4))
     arguments = (labels, weights, mixture, vocals, rest)
@@ -209,8 +228,8 @@ def test_training_loss_balances_its_parts(batch, generator):
 
 
 @pytest.mark.parametrize("clustering", ["deep", "whitened"])
-def test_training_reads_the_raw_output(clustering, batch, generator):
-    """The loss of a head's raw output, and its gradient, are those of the embedding made of it."""
+def test_training_loss_from_logits(clustering, batch, generator):
+    """The loss of an embedding head's logits, and its gradient, are those of `unit_embedding` of them."""
     logits = torch.randn(*SHAPE, 4, dtype=torch.float64, generator=generator).requires_grad_()
     mixture = torch.rand(SHAPE, generator=generator).double()
     arguments = (batch[1], batch[2], mixture, mixture, mixture)
@@ -221,28 +240,13 @@ def test_training_reads_the_raw_output(clustering, batch, generator):
     got = training_loss(output, *arguments, clustering=clustering)
     torch.testing.assert_close(got.total, wanted.total)
     torch.testing.assert_close(torch.autograd.grad(got.total, logits)[0], slope)
-    assert output._embedding is None  # it was never made
+    assert output._embedding is None  # never materialised
     torch.testing.assert_close(output.embedding, embedding)
     assert output.embedding is output.embedding
 
 
-def test_no_embedding_is_kept_of_a_raw_output(generator):
-    logits = torch.randn(2, 64, 100, 20, generator=generator).requires_grad_()
-    kept = []
-
-    def pack(tensor):
-        kept.append((tensor.untyped_storage().data_ptr(), tensor.numel()))
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        weighted_grams(logits, torch.rand(2, 64, 100) > 0.5, torch.ones(2, 64, 100), logits=True)
-    own = logits.untyped_storage().data_ptr()
-    assert any(place == own for place, _ in kept)
-    assert max(size for place, size in kept if place != own) <= 2 * 64 * 100
-
-
 def test_accurate_over_many_bins(generator):
-    """Sums of 260,000 bins, whose small differences the loss is, in single precision."""
+    """The loss is a small difference of sums over 260,000 bins, in float32."""
     embedding = normalize(torch.rand(1, 1024, 256, 4, generator=generator), dim=-1)
     labels = torch.rand(1, 1024, 256, generator=generator) > 0.5
     weights = torch.rand(1, 1024, 256, generator=generator)
