@@ -1,4 +1,4 @@
-"""Losses against their definitions over all pairs of bins, in float64; gradients; precision; memory."""
+"""Clustering losses against their definitions over all pairs of bins, in float64; gradients; memory."""
 
 import contextlib
 
@@ -9,19 +9,6 @@ from torch.nn.functional import normalize
 from torchprim.kernels.clustering.embedding_grams import full_float32
 from torchprim.losses.clustering import deep_clustering_loss, whitened_kmeans_loss
 from torchprim.losses.grams import weighted_grams
-from torchprim.losses.masking import mask_loss, phase_sensitive
-from torchprim.losses.training_loss import sample_frames, training_loss
-from torchprim.networks.heads import NetworkOutput
-
-SHAPE = (3, 5, 7)
-
-
-@pytest.fixture
-def batch(generator):
-    embedding = normalize(torch.rand(*SHAPE, 4, dtype=torch.float64, generator=generator), dim=-1)
-    labels = torch.rand(SHAPE, generator=generator) > 0.6
-    weights = torch.rand(SHAPE, dtype=torch.float64, generator=generator) + 0.1
-    return embedding, labels, weights
 
 
 def rows(embedding, labels, weights):
@@ -70,43 +57,10 @@ def test_whitened_kmeans_is_k_means_of_white_rows(batch):
     torch.testing.assert_close(got, (white - y @ means).square().sum() / 4)
 
 
-def test_mask_loss_by_the_definition(generator):
-    mask, mixture, vocals, rest = (torch.rand(SHAPE, generator=generator).double() for _ in range(4))
-    for order in (1, 2):
-        wanted = 0
-        for m, x, v, a in zip(mask, mixture, vocals, rest, strict=True):
-            scale = (x**order).mean()
-            wanted += 0.3 * ((m * x - v).abs() ** order).mean() / scale
-            wanted += 0.7 * (((1 - m) * x - a).abs() ** order).mean() / scale
-        got = mask_loss(mask, mixture, vocals, rest, order=order, vocals_share=0.3)
-        torch.testing.assert_close(got, wanted / 3)
-
-
-def test_phase_sensitive_squares_are_the_complex_error(generator):
-    """With targets in phase, p = 2 is |m X - S|² up to what no mask changes."""
-    x, s = (torch.randn(4, 6, dtype=torch.complex128, generator=generator) for _ in range(2))
-    target = phase_sensitive(x, s)
-    assert ((target >= 0) & (target <= x.abs() + 1e-12)).all()
-    inside = (target > 0) & (target < x.abs())  # not truncated
-    one, other = (torch.rand(4, 6, generator=generator).double() for _ in range(2))
-    complex_change = (one * x - s).abs() ** 2 - (other * x - s).abs() ** 2
-    real_change = (one * x.abs() - target) ** 2 - (other * x.abs() - target) ** 2
-    assert inside.any()
-    torch.testing.assert_close(real_change[inside], complex_change[inside])
-    assert phase_sensitive(torch.zeros(2, 2, dtype=torch.complex64), torch.ones(2, 2) + 0j).sum() == 0
-
-
 @pytest.mark.parametrize("function", [deep_clustering_loss, whitened_kmeans_loss])
 def test_clustering_gradients(function, batch):
     embedding, labels, weights = batch
     assert torch.autograd.gradcheck(lambda v: function(v, labels, weights), embedding.requires_grad_())
-
-
-def test_mask_gradient(generator):
-    mask, mixture, vocals, rest = (torch.rand(SHAPE, generator=generator).double() for _ in range(4))
-    mask.requires_grad_()
-    for order in (1, 2):
-        assert torch.autograd.gradcheck(lambda m, p=order: mask_loss(m, mixture, vocals, rest, order=p), mask)
 
 
 @pytest.mark.parametrize("function", [deep_clustering_loss, whitened_kmeans_loss])
@@ -209,42 +163,6 @@ def test_autocast_and_tf32_do_not_reduce_the_precision(batch):
         torch.backends.cuda.matmul.fp32_precision = precision
 
 
-def test_training_loss_is_the_weighted_sum_of_its_parts(batch, generator):
-    embedding, labels, weights = batch
-    mask, mixture, vocals, rest = (torch.rand(SHAPE, generator=generator).double() for _ in range(4))
-    arguments = (labels, weights, mixture, vocals, rest)
-    both = training_loss(NetworkOutput(embedding, mask), *arguments, balance=0.25)
-    torch.testing.assert_close(both.clustering, deep_clustering_loss(embedding, labels, weights))
-    torch.testing.assert_close(both.mask, mask_loss(mask, mixture, vocals, rest))
-    torch.testing.assert_close(both.total, 0.75 * both.clustering + 0.25 * both.mask)
-    torch.testing.assert_close(both.grams.cross, weighted_grams(embedding, labels, weights).cross)
-    alone = training_loss(NetworkOutput(embedding, None), *arguments, clustering="whitened")
-    torch.testing.assert_close(alone.total, whitened_kmeans_loss(embedding, labels, weights))
-    assert alone.mask is None
-    frames = torch.tensor([0, 4])
-    some = training_loss(NetworkOutput(embedding[:, :, frames], None), *arguments, frames=frames)
-    wanted = deep_clustering_loss(embedding[:, :, frames], labels[..., frames], weights[..., frames])
-    torch.testing.assert_close(some.total, wanted)
-
-
-@pytest.mark.parametrize("clustering", ["deep", "whitened"])
-def test_training_loss_from_logits(clustering, batch, generator):
-    """The loss of an embedding head's logits, and its gradient, are those of `unit_embedding` of them."""
-    logits = torch.randn(*SHAPE, 4, dtype=torch.float64, generator=generator).requires_grad_()
-    mixture = torch.rand(SHAPE, generator=generator).double()
-    arguments = (batch[1], batch[2], mixture, mixture, mixture)
-    embedding = normalize(torch.sigmoid(logits), dim=-1)
-    wanted = training_loss(NetworkOutput(embedding), *arguments, clustering=clustering)
-    (slope,) = torch.autograd.grad(wanted.total, logits)
-    output = NetworkOutput(logits=logits)
-    got = training_loss(output, *arguments, clustering=clustering)
-    torch.testing.assert_close(got.total, wanted.total)
-    torch.testing.assert_close(torch.autograd.grad(got.total, logits)[0], slope)
-    assert output._embedding is None  # never materialised
-    torch.testing.assert_close(output.embedding, embedding)
-    assert output.embedding is output.embedding
-
-
 def test_accurate_over_many_bins(generator):
     """The loss is a small difference of sums over 260,000 bins, in float32."""
     embedding = normalize(torch.rand(1, 1024, 256, 4, generator=generator), dim=-1)
@@ -256,13 +174,6 @@ def test_accurate_over_many_bins(generator):
     )
 
 
-def test_sampled_frames(generator):
-    for count, chosen in ((256, 32), (400, 33), (5, 9), (1, 1)):
-        frames = sample_frames(count, chosen, generator)
-        assert len(frames) == min(count, chosen) == len(frames.unique())
-        assert (frames >= 0).all() and (frames < count).all() and (frames.diff() > 0).all()
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -270,14 +181,6 @@ def test_sampled_frames(generator):
         (lambda v, y, w: deep_clustering_loss(v, y[:, :2], w), "labels must have the embedding's shape"),
         (lambda v, y, w: deep_clustering_loss(v, y, w[:, :2]), "weights must have the embedding's shape"),
         (lambda v, y, w: whitened_kmeans_loss(v, y, w, 0.0), "regularisation must be positive, got 0.0"),
-        (lambda v, y, w: mask_loss(w, w, w[:1], w), r"vocals has shape \(1, 5, 7\), the mask \(3, 5, 7\)"),
-        (lambda v, y, w: mask_loss(w, w, w, w, order=3), r"order must be a whole number in \[1, 2\], got 3"),
-        (lambda v, y, w: mask_loss(w, w, w, w, vocals_share=2.0), "vocals_share must lie in"),
-        (
-            lambda v, y, w: training_loss(NetworkOutput(v, None), y, w, w, w, w, clustering="soft"),
-            "clustering must be one of deep, whitened, got 'soft'",
-        ),
-        (lambda v, y, w: training_loss(NetworkOutput(v, w), y, w, w, w, w, balance=1.5), "balance must lie"),
         (lambda v, y, w: weighted_grams(v.long(), y, w), "embedding must be real and floating point"),
     ],
 )
