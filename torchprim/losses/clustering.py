@@ -28,7 +28,7 @@ def deep_clustering_loss(embedding: Tensor, labels: Tensor, weights: Tensor) -> 
         An item whose weights are all 0 counts as 0.
 
     Raises:
-        ValueError: for shapes that do not fit.
+        ValueError: for an embedding that is not real and floating point, or shapes that do not fit.
 
     Example:
         >>> import torch, torchprim as tp
@@ -65,7 +65,8 @@ def whitened_kmeans_loss(
         The mean over the batch, a scalar in [1 - 2 / D, 1]. An item whose weights are all 0 counts as 0.
 
     Raises:
-        ValueError: for shapes that do not fit, or a regularisation that is not positive.
+        ValueError: for an embedding that is not real and floating point, shapes that do not fit, or a
+            regularisation that is not positive.
 
     Example:
         >>> import torch, torchprim as tp
@@ -90,7 +91,7 @@ def whitened_kmeans_from_grams(grams: Grams, regularisation: float = REGULARISAT
 
 
 def _squared_norm(matrix: Tensor) -> Tensor:
-    """Squared Frobenius norm."""
+    """Compute the squared Frobenius norm."""
     return matrix.square().sum((-2, -1))
 
 

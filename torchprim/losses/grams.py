@@ -36,7 +36,7 @@ def weighted_grams(embedding: Tensor, labels: Tensor, weights: Tensor, *, logits
         A `Grams`, float32, or float64 for an embedding in float64.
 
     Raises:
-        ValueError: for shapes that do not fit.
+        ValueError: for an embedding that is not real and floating point, or shapes that do not fit.
 
     Example:
         >>> import torch

@@ -37,7 +37,8 @@ def mask_loss(
         The mean over the batch, a scalar. An item whose mixture is silent has c = 1.
 
     Raises:
-        ValueError: for shapes that do not fit, or an order or share out of range.
+        ValueError: for a mask that is not real and floating point, shapes that do not fit, or an order or
+            share out of range.
 
     Example:
         >>> import torch, torchprim as tp
@@ -60,10 +61,10 @@ def mask_loss(
 
 
 def masked_mixture(mask: Tensor, mixture: Tensor, vocals: Tensor, accompaniment: Tensor) -> Tensor:
-    """Return mask times mixture, `(B, F, N)`, once all four are seen to have one shape.
+    """Return mask times mixture, `(B, F, N)`, after a check that all four have one shape.
 
     Raises:
-        ValueError: for shapes that do not fit.
+        ValueError: for a mask that is not real and floating point, or shapes that do not fit.
     """
     mask = checks.real(mask, "mask", 3, "(B, F, N)")
     for name, value in (("mixture", mixture), ("vocals", vocals), ("accompaniment", accompaniment)):

@@ -31,7 +31,7 @@ def sd_sdr_loss(mask: Tensor, mixture: Tensor, vocals: Tensor, accompaniment: Te
         The mean over the batch, a scalar; -0.1 for 10 dB. A silent source counts as 0.
 
     Raises:
-        ValueError: for shapes that do not fit.
+        ValueError: for a mask that is not real and floating point, or shapes that do not fit.
 
     Example:
         >>> import torch
@@ -59,5 +59,5 @@ def sd_sdr_loss(mask: Tensor, mixture: Tensor, vocals: Tensor, accompaniment: Te
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product over the bins of each item."""
+    """Compute the inner product over the bins of each item."""
     return (a * b).sum((-2, -1))

@@ -27,7 +27,7 @@ class UNet(nn.Module):
 
     With `config.cues` the primitives' masks are further input channels, and the mask is the ensemble's
     (equation 1 of the paper) with a learnt correction of its logit: training starts from the ensemble. On
-    remixes the primitives make the same errors as on songs, and the sources are known.
+    remixes the primitives make similar errors as on songs, and the sources are known.
 
     Args:
         config: with `kind="unet"`.
@@ -89,7 +89,7 @@ class UNet(nn.Module):
 
     def _maps(self, magnitude: Tensor, cues: Tensor | None) -> Tensor:
         """Compute the feature maps that the heads share, `(B, C, R / 2, N / 2)` rounded up."""
-        # Twice as fast on a CPU as contiguous.
+        # Twice as fast on a CPU as channels first.
         x = self._features(magnitude, cues).contiguous(memory_format=torch.channels_last)
         skips = []
         for convolution, norm in zip(self.down, self.down_norm, strict=True):
