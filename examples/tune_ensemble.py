@@ -1,10 +1,10 @@
-"""Tune the ensemble's weights and beta by gradient on the confidence of one song with no stems.
+"""Tune the ensemble's weights and beta by gradient ascent on the confidence of one song, without stems.
 
-    python -m examples.tune_ensemble              # the demo song: what it does to the SD-SDR of its stems
+    python -m examples.tune_ensemble              # the demo song, with the SD-SDR of its stems
     python -m examples.tune_ensemble song.mp3     # the first 30 s of any song: weights, beta, confidence
-    python -m examples.tune_ensemble --prior 0    # what a confidence with nothing to hold it back ends in
+    python -m examples.tune_ensemble --prior 0    # without a prior
 
-The cues' masks do not depend on weights and beta, so they are made once, and a step costs milliseconds.
+The cues' masks do not depend on weights and beta: they are computed once, and a step costs milliseconds.
 """
 
 from __future__ import annotations
@@ -24,38 +24,39 @@ SECONDS = 30
 def tune(
     separator: tp.PrimitiveSeparator, mixture: tp.Mixture, steps: int = 50, prior: float = 0.5
 ) -> tuple[Tensor, Tensor]:
-    """Weights and beta of higher confidence, near the preset's.
+    """Maximise confidence - prior (KL(w0 / W || w / W) + log(beta / beta0)²) over weights w and beta.
 
-    Maximised is confidence - prior (KL(w0 / W || w / W) + log(beta / beta0)²), with the preset's w0 and
-    beta0. The sum W of the weights is held: in equation 1 it is a part of beta. Confidence alone would be
-    largest for a beta without end and all weight on the cue that is most decided, right or wrong.
+    w0 and beta0 are the preset's. The sum W of the weights is constant: in equation 1 it scales beta. The
+    maximum of confidence alone has infinite beta and all weight on the most decided cue, right or wrong.
 
     Args:
-        separator: whose preset is the start, and the prior.
+        separator: its preset is the initial value and the centre of the prior.
         mixture: on the separator's grid.
         steps: of Adam.
-        prior: how strongly the preset holds the weights and beta back.
+        prior: strength of the prior.
 
     Returns:
-        The weights, in the order of the masks, and beta.
+        The weights `(D,)`, in the order of the masks, and beta.
     """
     with torch.no_grad():
         masks = list(separator.cue_masks(mixture).values())
     preset, beta0 = torch.tensor(separator.cue_weights()), separator.preset.beta
-    shares = (preset / preset.sum()).log().requires_grad_()
-    hardness = torch.zeros((), requires_grad=True)
-    optimiser = torch.optim.Adam([shares, hardness], lr=0.05)
-    generator = torch.Generator().manual_seed(0)  # each step looks at other points
+    logits = (preset / preset.sum()).log().requires_grad_()
+    log_ratio = torch.zeros((), requires_grad=True)  # of beta to beta0
+    optimiser = torch.optim.Adam([logits, log_ratio], lr=0.05)
+    generator = torch.Generator().manual_seed(0)  # each step draws other bins
     for _ in (bar := trange(steps, desc="tuning", unit="step")):
-        weights, beta = shares.softmax(0) * preset.sum(), beta0 * hardness.exp()
-        trust = tp.confidence_measure(masks, mixture.magnitude(), weights, beta, generator=generator)
-        away = (preset * (preset / weights).log()).sum() / preset.sum() + hardness.square()
-        loss = prior * away - trust.confidence
+        weights, beta = logits.softmax(0) * preset.sum(), beta0 * log_ratio.exp()
+        confidence = tp.confidence_measure(
+            masks, mixture.magnitude(), weights, beta, generator=generator
+        ).confidence
+        penalty = (preset * (preset / weights).log()).sum() / preset.sum() + log_ratio.square()
+        loss = prior * penalty - confidence
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        bar.set_postfix(confidence=f"{trust.confidence.item():.3f}", beta=f"{beta.item():.2f}")
-    return (shares.softmax(0) * preset.sum()).detach(), (beta0 * hardness.exp()).detach()
+        bar.set_postfix(confidence=f"{confidence.item():.3f}", beta=f"{beta.item():.2f}")
+    return (logits.softmax(0) * preset.sum()).detach(), (beta0 * log_ratio.exp()).detach()
 
 
 def main() -> None:
@@ -82,13 +83,13 @@ def main() -> None:
 
     print("\n" + f"{'':12}" + "".join(f"{name:>10}" for name in (*separator.cues.names, "beta")), end="")
     print(f"{'confidence':>12}" + "".join(f"{name:>15}" for name in stems))
-    given = torch.tensor(separator.cue_weights()), torch.tensor(separator.preset.beta)
-    for title, (w, b) in {"preset": given, "tuned": (weights, beta)}.items():
+    preset = torch.tensor(separator.cue_weights()), torch.tensor(separator.preset.beta)
+    for title, (w, b) in {"preset": preset, "tuned": (weights, beta)}.items():
         with torch.no_grad():
-            found = separator(audio, rate, weights=w, beta=b)
+            separation = separator(audio, rate, weights=w, beta=b)
         print(f"{title:12}" + "".join(f"{x:10.2f}" for x in (*w.tolist(), b.item())), end="")
-        scores = [tp.sd_sdr(true, getattr(found, name)).item() for name, true in stems.items()]
-        print(f"{found.confidence.item():12.3f}" + "".join(f"{x:12.2f} dB" for x in scores))
+        scores = [tp.sd_sdr(true, getattr(separation, name)).item() for name, true in stems.items()]
+        print(f"{separation.confidence.item():12.3f}" + "".join(f"{x:12.2f} dB" for x in scores))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Gradients from the waveform and from every continuous setting, on a real clip and by `gradcheck`.
+"""Gradients to the waveform and to all continuous settings, on a real clip and by `gradcheck`.
 
-What is zero or by convention is said in docs/differentiability.md.
+docs/differentiability.md lists gradients that are zero or a matter of convention.
 """
 
 import pytest
@@ -20,11 +20,11 @@ def magnitude_of(audio):
 
 
 def voice(audio, soft=False, **settings):
-    """The melody as the ensemble asks for it: weighted by the long window."""
+    """Compute the melody as in the ensemble, weighted by `long_hpss`."""
     return tp.melody(magnitude_of(audio), soft=soft, weight=tp.long_hpss(audio), **settings)
 
 
-# name -> (mask of the audio and of tensors of settings, those settings)
+# name -> (mask as a function of audio and settings, the settings)
 CUES = {
     "hpss": (lambda a, **s: tp.hpss(magnitude_of(a), 17, **s), {"power": 1.7, "cutoff": 300.0}),
     "long-hpss": (lambda a, **s: tp.long_hpss(a, **s), {"power": 1.7, "cutoff": 300.0}),
@@ -45,7 +45,7 @@ CUES = {
 
 @pytest.fixture(scope="module")
 def clip():
-    """0.2 s of a real mixture, in double precision."""
+    """0.2 s of a real mixture, in float64."""
     stems, rate = load_stems(demo_song())
     assert rate == RATE
     return sum(stems.values()).mean(0)[60_000 : 60_000 + SAMPLES].double()
@@ -53,7 +53,7 @@ def clip():
 
 @pytest.fixture(scope="module")
 def direction(clip):
-    """A change of the audio with its own spectrum: what is silent in the clip stays nearly silent."""
+    """A perturbation with the spectrum of the audio: silent bins of the clip stay nearly silent."""
     return clip.roll(7) * torch.cos(torch.arange(SAMPLES, dtype=torch.float64) / 900)
 
 
@@ -65,9 +65,9 @@ def leaves(settings):
     return {name: torch.as_tensor(x, dtype=torch.float64).requires_grad_() for name, x in settings.items()}
 
 
-def assert_slope(loss, values, name, direction):
-    """The gradient of `loss(**values)` to one value, along a direction, by central differences."""
-    # So small that hardly any bin passes a kink on the way.
+def assert_directional_derivative(loss, values, name, direction):
+    """Compare the gradient of `loss(**values)` to one value with central differences along a direction."""
+    # So small that hardly any bin crosses a kink.
     step = 1e-7 * max(1.0, values[name].detach().abs().max().item())
     with torch.no_grad():
         ends = [loss(**{**values, name: values[name] + sign * step * direction}) for sign in (1, -1)]
@@ -79,7 +79,7 @@ def assert_slope(loss, values, name, direction):
 @pytest.mark.parametrize("name", CUES)
 def test_cue_on_a_real_clip(name, clip, direction):
     cue, settings = CUES[name]
-    # In bins that are all but silent a mask is a ratio of roundings: all is weighed by the magnitude.
+    # In nearly silent bins a mask is a ratio of rounding errors: weighted by the magnitude.
     weight = fixed_noise(*GRID) * magnitude_of(clip)
 
     def loss(audio, **settings):
@@ -88,16 +88,17 @@ def test_cue_on_a_real_clip(name, clip, direction):
     values = {"audio": clip.clone().requires_grad_(), **leaves(settings)}
     loss(**values).backward()
     assert torch.isfinite(values["audio"].grad).all()
-    # A mask does not depend on the level, so it has no slope along the audio itself.
-    along = (values["audio"].grad * clip).sum().abs()
-    assert along < 1e-6 * values["audio"].grad.norm() * clip.norm()
+    # A mask is invariant to level: its gradient is orthogonal to the audio.
+    product = (values["audio"].grad * clip).sum().abs()
+    assert product < 1e-6 * values["audio"].grad.norm() * clip.norm()
     for setting in values:
-        assert_slope(loss, values, setting, direction if setting == "audio" else torch.tensor(1.0))
+        along = direction if setting == "audio" else torch.tensor(1.0)
+        assert_directional_derivative(loss, values, setting, along)
 
 
 @pytest.mark.parametrize("preset", ["best", "paper"])
 def test_separator_on_a_real_clip(preset, clip, direction):
-    """From the audio, weights, beta and what the cues are set to, to stems and confidence."""
+    """From stems and confidence to the audio, weights, beta and the cues' settings."""
     separator = tp.PrimitiveSeparator(preset, n_points=None)
     cues, weight = separator.cues, fixed_noise(SAMPLES)
 
@@ -117,18 +118,18 @@ def test_separator_on_a_real_clip(preset, clip, direction):
     loss(**values).backward()
     along = {"audio": direction, "weights": fixed_noise(len(values["weights"]))}
     for setting in values:
-        assert_slope(loss, values, setting, along.get(setting, torch.tensor(1.0)))
+        assert_directional_derivative(loss, values, setting, along.get(setting, torch.tensor(1.0)))
 
 
-def test_presets_weights_and_beta_are_the_defaults(clip):
+def test_weights_and_beta_default_to_the_presets(clip):
     separator = tp.PrimitiveSeparator("best")
     mixture = tp.Mixture(clip, RATE)
-    given = {"weights": torch.tensor(separator.cue_weights()), "beta": torch.tensor(separator.preset.beta)}
-    for plain, other in (
-        (separator.masks(mixture)[0], separator.masks(mixture, **given)[0]),
-        (separator(clip, RATE).confidence, separator(clip, RATE, **given).confidence),
+    preset = {"weights": torch.tensor(separator.cue_weights()), "beta": torch.tensor(separator.preset.beta)}
+    for default, explicit in (
+        (separator.masks(mixture)[0], separator.masks(mixture, **preset)[0]),
+        (separator(clip, RATE).confidence, separator(clip, RATE, **preset).confidence),
     ):
-        torch.testing.assert_close(plain, other)
+        torch.testing.assert_close(default, explicit)
     other = separator.masks(mixture, weights=torch.ones(5))[0]
     assert (other - separator.masks(mixture)[0]).abs().max() > 0.05
     with pytest.raises(ValueError, match=r"weights must hold 5 numbers.*got \[1.0, 1.0\]"):
@@ -137,18 +138,18 @@ def test_presets_weights_and_beta_are_the_defaults(clip):
         separator(clip, RATE, beta=torch.tensor(-1.0))
 
 
-def test_the_example_raises_the_confidence_and_the_preset_holds_it_back(clip):
+def test_the_example_raises_the_confidence_less_with_a_prior(clip):
     separator = tp.PrimitiveSeparator("best", n_points=None)
     mixture = tp.Mixture(clip.float(), RATE)
 
-    def trust(weights, beta):
+    def confidence(weights, beta):
         return separator.estimate(mixture, weights=weights, beta=beta).confidence.confidence.item()
 
-    before = trust(None, None)
-    free, held = (tune(separator, mixture, steps=20, prior=prior) for prior in (0.0, 2.0))
-    assert trust(*free) > trust(*held) > before
-    assert free[1] > held[1] > separator.preset.beta
-    for weights, _ in (free, held):
+    before = confidence(None, None)
+    free, regularised = (tune(separator, mixture, steps=20, prior=prior) for prior in (0.0, 2.0))
+    assert confidence(*free) > confidence(*regularised) > before
+    assert free[1] > regularised[1] > separator.preset.beta
+    for weights, _ in (free, regularised):
         torch.testing.assert_close(weights.sum().item(), sum(separator.cue_weights()))
 
 
@@ -156,7 +157,7 @@ def test_the_example_raises_the_confidence_and_the_preset_holds_it_back(clip):
 
 
 def check(function, *inputs):
-    """Along random directions, for which a clip costs as much as a number."""
+    """Run `gradcheck` in its fast mode, along random directions."""
     inputs = tuple(x.requires_grad_() for x in inputs)
     assert torch.autograd.gradcheck(function, inputs, fast_mode=True, atol=1e-5)
 
@@ -183,9 +184,9 @@ def test_gradcheck_of_the_melody(soft):
     a, weight = tiny(2, 65, 9), tiny(2, 65, 9, seed=1)
     costs = {"slope": number(0.02), "jump": number(3.0)} if soft else {}
 
-    def mask(a, weight, width, bias, cut, *costs_given):
-        given = dict(zip(costs, costs_given, strict=True))
-        settings = {"cutoff": cut, "sample_rate": 8000, "soft": soft, **given}
+    def mask(a, weight, width, bias, cut, *path_costs):
+        path_costs = dict(zip(costs, path_costs, strict=True))
+        settings = {"cutoff": cut, "sample_rate": 8000, "soft": soft, **path_costs}
         return tp.melody(a, 100.0, 400.0, width, weight=weight, bias=bias, **settings)
 
     check(mask, a, weight, number(60.0), number(0.7), number(300.0), *costs.values())
@@ -206,19 +207,19 @@ def test_gradcheck_of_clustering_and_confidence():
     weights, beta = number([1.0, 2.0, 0.5]), number(2.5)
     check(lambda w, b, *masks: tp.soft_assignment(masks, w, b), weights, beta, *masks)
 
-    def trust(w, b, *masks):
+    def confidence(w, b, *masks):
         return tuple(tp.confidence_measure(masks, magnitude, w, b, n_points=None, share=0.5))
 
-    check(trust, weights, beta, *masks)
+    check(confidence, weights, beta, *masks)
 
 
 # --- where gradients stop --------------------------------------------------------------------------
 
 
-def test_what_is_chosen_has_no_gradient(clip):
+def test_hard_decisions_have_no_gradient(clip):
     magnitude = magnitude_of(clip)
     cutoff = number(300.0).requires_grad_()
-    assert not tp.hpss(magnitude, 17, cutoff=cutoff, smooth=False).requires_grad  # a step
+    assert not tp.hpss(magnitude, 17, cutoff=cutoff, smooth=False).requires_grad  # a step function
     track = tp.track_pitch(clip.clone().requires_grad_(), RATE)
     assert track.voicing.requires_grad
     assert not track.f0.requires_grad  # the path
@@ -227,8 +228,8 @@ def test_what_is_chosen_has_no_gradient(clip):
             tp.melody(magnitude, **{name: number(1.0)})
 
 
-def test_a_mixture_keeps_masks_of_the_settings_that_it_saw(clip):
-    """What the docs warn of: a tensor that is changed in place does not make the masks anew."""
+def test_a_mixture_caches_masks_of_settings_changed_in_place(clip):
+    """The docs warn of it: a setting that is changed in place does not invalidate the cache."""
     separator, power = tp.PrimitiveSeparator("paper"), number(1.5)
     separator.cues["hpss"].primitive.power = power
     mixture = tp.Mixture(clip, RATE)

@@ -1,9 +1,9 @@
-"""With no GPU at hand: a separation there copies nothing from the host or back, and asks for no value.
+"""Without a GPU: a separation on one neither copies between host and device nor synchronises.
 
-Fake tensors on a device that need not be there go through the whole separation; every operation between
-two devices, or that reads a number, is noted. Once tables of constants are made there must be none: such a
-separation waits for nothing and can be captured as a CUDA graph. In a process of its own, because tables
-that are made of fake tensors are kept.
+Fake CUDA tensors, which need no device, run through the whole separation; operations between two devices,
+and those that read a value, are recorded. Once the constant tables are cached there must be none: such a
+separation never synchronises and can be captured as a CUDA graph. In a subprocess, because the cache of
+constant tables would keep fake tensors.
 """
 
 import subprocess
@@ -22,15 +22,15 @@ from torch.utils._pytree import tree_leaves
 def devices(tree):
     return {x.device.type for x in tree_leaves(tree) if isinstance(x, torch.Tensor) and x.dim()}
 
-class Watch(TorchDispatchMode):
-    noted = []
+class Recorder(TorchDispatchMode):
+    recorded = []
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         name = str(func)
-        waits = any(word in name for word in ("_local_scalar_dense", "nonzero", "unique", "equal.default"))
-        if waits or len(devices((args, kwargs, result))) > 1:
+        synchronises = any(op in name for op in ("_local_scalar_dense", "nonzero", "unique", "equal.default"))
+        if synchronises or len(devices((args, kwargs, result))) > 1:
             stack = [f for f in traceback.extract_stack() if "/torch/" not in f.filename]
-            self.noted.append(f"{name} after {stack[-2].filename}:{stack[-2].lineno}")
+            self.recorded.append(f"{name} after {stack[-2].filename}:{stack[-2].lineno}")
         return result
 
 import torchprim as tp
@@ -38,22 +38,22 @@ with FakeTensorMode(allow_non_fake_inputs=True):
     separator = tp.PrimitiveSeparator(sys.argv[1])
     rate = separator.geometry.sample_rate
     audio = torch.empty(2, round(0.15 * rate), device="cuda")
-    index = torch.randperm
-    torch.randperm = lambda n, *, generator=None, device=None: index(n, device="cuda")  # drawn on the device
+    randperm = torch.randperm
+    torch.randperm = lambda n, *, generator=None, device=None: randperm(n, device="cuda")
     with torch.no_grad():
         for run in range(2):
-            Watch.noted.clear()
-            with Watch():
+            Recorder.recorded.clear()
+            with Recorder():
                 stems = separator(audio, rate, generator=torch.Generator())
             if run == 0:
-                assert Watch.noted, "tables are made on the host: nothing was watched"
+                assert Recorder.recorded, "constant tables are copied from the host: nothing was recorded"
 assert stems.vocals.device.type == stems.confidence.device.type == "cuda"
-print("\\n".join(Watch.noted))
+print("\\n".join(Recorder.recorded))
 """
 
 
 @pytest.mark.parametrize("preset", ["best", "paper"])
-def test_separation_copies_nothing(preset):
+def test_separation_neither_copies_nor_synchronises(preset):
     command = [sys.executable, "-c", _CODE, preset]
     run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-1000:]

@@ -1,4 +1,4 @@
-"""On a GPU neither masks nor the remix stream nor the training step waits for the device."""
+"""On a GPU neither masks nor the remix stream nor a training step synchronises with the device."""
 
 import contextlib
 
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.gpu
 
 
 @contextlib.contextmanager
-def no_waiting():
-    """Whatever waits for the device raises."""
+def no_synchronisation():
+    """Raise an error on any synchronisation with the device."""
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -36,14 +36,14 @@ def test_separation(preset):
     audio = music.music(2, 3.0, rate, device="cuda")
     for _ in range(3):
         separator(audio, rate)
-    with no_waiting():
+    with no_synchronisation():
         stems = separator(audio, rate)
     assert stems.vocals.isfinite().all() and stems.confidence.isfinite().all()
 
 
 @pytest.mark.parametrize("preset", ["best", "paper"])
 def test_gradients(preset):
-    """Masks and confidence of a mixture, stems of pieces of a longer one, and back to the audio."""
+    """To the audio, from masks and confidence of a mixture and from stems of a longer one in pieces."""
     separator = tp.PrimitiveSeparator(preset).cuda()
     short, long = (music.music(1, seconds, device="cuda") for seconds in (3.0, 40.0))
 
@@ -57,14 +57,14 @@ def test_gradients(preset):
 
     for _ in range(2):
         run()
-    with no_waiting():
+    with no_synchronisation():
         gradients = run()
     assert all(x.isfinite().all() and x.any() for x in gradients)
 
 
 @pytest.mark.parametrize("preset", ["best", "paper"])
-def test_separation_as_a_graph(preset):
-    """Replayed on other music, a captured separation gives what it would give launched by itself."""
+def test_separation_as_a_cuda_graph(preset):
+    """Replayed on other music, a captured separation equals an eager one."""
     separator = tp.PrimitiveSeparator(preset).cuda()
     generator = torch.Generator("cuda")
     first, second = (music.music(2, 3.0, seed=seed, device="cuda") for seed in (0, 1))
@@ -92,10 +92,10 @@ def test_stream(bank, changes):
     teacher = tp.PrimitiveSeparator("best").cuda()
     settings = {"slots": 2, "every": 1, "teacher_batch": 2, "coherent": 0.5, **changes}
     stream = tp.RemixStream(bank, teacher, batch_size=4, frames=20, **settings)
-    for step in range(4):  # kernels compile, tables of constants are made, allocations settle
+    for step in range(4):  # warm-up: kernels compile, constant tables and allocations are cached
         stream.batch(step)
-    with no_waiting():
-        batches = [stream.batch(step) for step in range(4, 10)]  # the store is renewed, too
+    with no_synchronisation():
+        batches = [stream.batch(step) for step in range(4, 10)]  # with a refresh of the store
     assert all(batch.magnitude.isfinite().all() for batch in batches)
 
 
@@ -110,6 +110,6 @@ def test_step(bank, preset, changes):
     batches = [stream.batch(step) for step in range(6)]
     for step in range(3):
         trainer.step(batches[step], step)
-    with no_waiting():
+    with no_synchronisation():
         losses = [trainer.step(batches[step], step) for step in range(3, 6)]
     assert torch.stack(losses).isfinite().all()

@@ -1,4 +1,4 @@
-"""Checkpoints: what is written is read, nothing is half written, every misfit is one line."""
+"""Checkpoints: round trip, atomic writes, errors of one line."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ def test_round_trip(path, network):
     torch.manual_seed(3)
     state = torch.random.get_rng_state()
     read = read_checkpoint(path)
-    assert torch.equal(torch.random.get_rng_state(), state)  # nothing was drawn
+    assert torch.equal(torch.random.get_rng_state(), state)  # reading leaves it alone
     assert read.config == TINY and read.version == tp.__version__
     assert read.training == {"step": 7, "losses": [1.5, 0.5]}
     assert torch.equal(read.anchors, torch.eye(2, 3))
@@ -45,7 +45,7 @@ def test_without_anchors_and_training(tmp_path, network):
     assert read.anchors is None and read.training == {}
 
 
-def test_failed_write_leaves_the_last_one(path, network, monkeypatch):
+def test_a_failed_write_leaves_the_last_checkpoint(path, network, monkeypatch):
     before = path.read_bytes()
 
     def fail(content, file):
@@ -93,7 +93,7 @@ def rewrite(path, **changes):
         (lambda p: rewrite(p, anchors=torch.zeros(2, 9)), r"its anchors are not of shape \(2, 3\)"),
     ],
 )
-def test_misfits_are_one_line(path, spoil, reason):
+def test_errors_are_one_line(path, spoil, reason):
     spoil(path)
     with pytest.raises(CheckpointError, match=reason) as caught:
         read_checkpoint(path)

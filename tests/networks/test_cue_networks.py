@@ -1,4 +1,4 @@
-"""Networks that see the primitives' masks: where they start, what they share, what they refuse."""
+"""Networks with the primitives' masks as input: initial mask, shared cues, bad arguments; bands."""
 
 import pytest
 import torch
@@ -41,11 +41,11 @@ def test_cues_are_those_of_the_preset(network, mixture):
 
 def test_an_ensemble_computes_a_shared_cue_once(network, monkeypatch):
     calls = []
-    whole = type(network.cues["melody"].primitive).forward
+    forward = type(network.cues["melody"].primitive).forward
 
     def counted(self, *arguments):
         calls.append(self)
-        return whole(self, *arguments)
+        return forward(self, *arguments)
 
     monkeypatch.setattr(type(network.cues["melody"].primitive), "forward", counted)
     audio = torch.randn(44100, generator=torch.Generator().manual_seed(0))
@@ -57,7 +57,7 @@ def test_an_ensemble_computes_a_shared_cue_once(network, monkeypatch):
     assert len(calls) == 3
 
 
-def test_cues_that_do_not_fit_are_refused(network, mixture):
+def test_a_wrong_number_of_cues_is_refused(network, mixture):
     magnitude = mixture.magnitude()
     with pytest.raises(ValueError, match="sees 5 cues, got 0"):
         network(magnitude)
@@ -66,25 +66,25 @@ def test_cues_that_do_not_fit_are_refused(network, mixture):
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"cues": "best"}, "cues are for a unet"),
         ({"cues": "beast", "kind": "unet"}, "unknown preset 'beast'"),
         ({"cues": "companion", "kind": "unet"}, "geometry must be that of the preset"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(change, message):
+def test_bad_cue_settings(change, message):
     with pytest.raises(ValueError, match=message):
         NetworkConfig(**change)
 
 
-def test_a_module_of_ones_own_is_run_as_it_is(mixture):
-    class Own(torch.nn.Module):
+def test_any_module_runs_without_cues(mixture):
+    class Halving(torch.nn.Module):
         def forward(self, magnitude, frames=None):
             return magnitude * 0.5
 
     magnitude = mixture.magnitude()
-    assert torch.equal(run_network(Own(), magnitude, mixture), magnitude * 0.5)
+    assert torch.equal(run_network(Halving(), magnitude, mixture), magnitude * 0.5)
 
 
 def test_it_learns_to_correct_the_ensemble(voice, drum_loop):
@@ -98,21 +98,21 @@ def test_it_learns_to_correct_the_ensemble(voice, drum_loop):
     assert trainer.validate([batch]) < before - 0.003  # 0.3 dB
 
 
-@pytest.mark.parametrize("fine, coarse", [(256, 8), (100, 7), (1025, 8), (2000, 3)])
+@pytest.mark.parametrize(("fine", "coarse"), [(256, 8), (100, 7), (1025, 8), (2000, 3)])
 def test_bands(fine, coarse):
     bands = Bands(1025, fine, coarse)
     level = torch.rand(1025, 3).double()
     rows, masks = bands.reduce(level), bands.average(level)
     assert rows.shape == masks.shape == (bands.rows, 3)
-    kept = min(fine, 1025)
-    assert torch.equal(rows[:kept], level[:kept]) and torch.equal(masks[:kept], level[:kept])
-    for row in range(kept, bands.rows):
-        group = level[kept + (row - kept) * coarse :][:coarse]
+    low = min(fine, 1025)
+    assert torch.equal(rows[:low], level[:low]) and torch.equal(masks[:low], level[:low])
+    for row in range(low, bands.rows):
+        group = level[low + (row - low) * coarse :][:coarse]
         torch.testing.assert_close(masks[row], group.mean(0))
         padded = torch.cat([group, group.new_zeros(coarse - len(group), 3)])
         torch.testing.assert_close(rows[row], padded.square().mean(0).sqrt())
-    back = bands.expand(rows, 0)
-    assert back.shape == level.shape and torch.equal(bands.average(back)[:kept], level[:kept])
+    expanded = bands.expand(rows, 0)
+    assert expanded.shape == level.shape and torch.equal(bands.average(expanded)[:low], level[:low])
 
 
 def test_silent_bands_have_a_gradient_of_zero():

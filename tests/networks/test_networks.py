@@ -1,4 +1,4 @@
-"""Networks: shapes at any size, level and batch change nothing, reduced precision ends inside."""
+"""Networks: shapes, invariance to level and batch, dtypes, gradients; configurations; input features."""
 
 import dataclasses
 
@@ -45,14 +45,14 @@ def test_any_number_of_frames(kind, frames, batch):
 
 
 @pytest.mark.parametrize("kind", TINY)
-def test_batch_equals_loop_and_level_changes_nothing(kind):
+def test_batch_equals_loop_at_any_level(kind):
     net, batch = network(kind), spectrogram(3, 33, 21)
     with torch.inference_mode():
         together = net(batch)
         for i, gain in enumerate((1.0, 2.0**-20, 1000.0)):
             alone = net(batch[i : i + 1] * gain)
-            for one, all_of_them in zip(alone, together, strict=True):
-                torch.testing.assert_close(one[0], all_of_them[i], atol=1e-5, rtol=0)
+            for one, batched in zip(alone, together, strict=True):
+                torch.testing.assert_close(one[0], batched[i], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("kind", TINY)
@@ -66,17 +66,17 @@ def test_silence_is_finite(kind):
 
 
 @pytest.mark.parametrize("kind", TINY)
-def test_chosen_frames_are_those_of_all(kind):
+def test_chosen_frames_equal_those_of_all(kind):
     net, batch = network(kind), spectrogram(2, 33, 21)
     frames = torch.tensor([0, 3, 20])
     with torch.inference_mode():
-        some, whole = net(batch, frames), net(batch)
-    torch.testing.assert_close(some.embedding, whole.embedding[:, :, frames])
-    torch.testing.assert_close(some.mask, whole.mask)
+        chosen, all_frames = net(batch, frames), net(batch)
+    torch.testing.assert_close(chosen.embedding, all_frames.embedding[:, :, frames])
+    torch.testing.assert_close(chosen.mask, all_frames.mask)
 
 
 @pytest.mark.parametrize("kind", TINY)
-def test_float32_outside_autocast_float64_kept(kind):
+def test_output_is_float32_under_autocast_and_float64_in_float64(kind):
     net, batch = network(kind), spectrogram(2, 33, 9)
     with torch.autocast("cpu", torch.bfloat16):
         reduced = net(batch)
@@ -84,13 +84,13 @@ def test_float32_outside_autocast_float64_kept(kind):
     for low, high in zip(reduced, full, strict=True):
         assert low.dtype == torch.float32
         torch.testing.assert_close(low, high, atol=0.05, rtol=0)
-    # Unit norm is exact, not that of bfloat16.
+    # The norm is computed in float32.
     torch.testing.assert_close(reduced.embedding.norm(dim=-1), torch.ones(2, 33, 9))
     assert all(x.dtype == torch.float64 for x in network(kind).double()(batch.double()))
 
 
 @pytest.mark.parametrize("kind", TINY)
-def test_every_parameter_learns(kind):
+def test_all_parameters_receive_gradients(kind):
     net = network(kind).train()
     embedding, mask = net(spectrogram(2, 33, 16))
     (embedding[..., 0].sum() + mask.square().sum()).backward()
@@ -98,7 +98,7 @@ def test_every_parameter_learns(kind):
         assert parameter.grad is not None and parameter.grad.any(), name
 
 
-def test_one_head_has_no_other():
+def test_a_single_head():
     for head in BOTH:
         for kind in ("blstm", "unet"):
             net = tp.build_network(dataclasses.replace(TINY[kind], heads=(head,)))
@@ -111,7 +111,7 @@ def test_one_head_has_no_other():
             )
 
 
-def test_named_settings_are_the_papers():
+def test_named_configurations_are_the_papers():
     paper = tp.NETWORKS["paper"]
     assert (paper.kind, paper.layers, paper.dropout, paper.dimensions, paper.heads) == (
         "blstm", 4, 0.3, 20, ("embedding",),
@@ -125,7 +125,7 @@ def test_named_settings_are_the_papers():
 
 
 @pytest.mark.parametrize("name", tp.NETWORKS)
-def test_settings_survive_a_round_trip(name):
+def test_configurations_survive_a_round_trip(name):
     import json
 
     config = tp.NETWORKS[name]
@@ -167,7 +167,7 @@ def test_unknown_network():
         tp.build_network("big")
 
 
-def test_features_are_standard_for_real_music():
+def test_features_of_real_music_are_standardised():
     from torchprim.audio.find import demo_song
     from torchprim.audio.load import load_audio
 
@@ -176,8 +176,8 @@ def test_features_are_standard_for_real_music():
     assert rate == 44100 and abs(x.mean()) < 0.7 and 0.7 < x.std() < 1.4
 
 
-def test_root_mean_square_of_faint_and_of_loud():
-    for gain in (1e-30, 1.0, 1e25):  # squares would leave float32's range
+def test_root_mean_square_neither_underflows_nor_overflows():
+    for gain in (1e-30, 1.0, 1e25):
         a = spectrogram(33, 8) * gain
         torch.testing.assert_close(
             root_mean_square(a).double(), a.double().square().mean().sqrt().reshape(1, 1), rtol=1e-5, atol=0
@@ -189,14 +189,13 @@ def test_mel_filter_bank(bands, bins, rate):
     bank = mel_filter_bank(bands, bins, rate)
     torch.testing.assert_close(bank.sum(1), torch.ones(bands))
     assert (bank >= 0).all()
-    heard = bank.sum(0)[1:-1] > 0  # 0 Hz and half the rate lie on the edges
-    assert heard.all()
-    places = bank @ torch.arange(bins, dtype=torch.float32)
-    assert (places.diff() > -1e-4).all()
+    assert (bank.sum(0)[1:-1] > 0).all()  # 0 Hz and Nyquist lie on the edges
+    centroids = bank @ torch.arange(bins, dtype=torch.float32)
+    assert (centroids.diff() > -1e-4).all()
 
 
-def test_mel_filter_bank_is_the_usual_one_where_bands_are_wide():
-    """torchaudio's HTK filters, which are not normalised."""
+def test_mel_filter_bank_equals_torchaudio_where_bands_are_wide():
+    """HTK filters, which torchaudio does not normalise."""
     functional = pytest.importorskip("torchaudio.functional")
     wanted = functional.melscale_fbanks(1025, 0.0, 22050.0, 64, 44100, norm=None, mel_scale="htk").T
     got = mel_filter_bank(64, 1025, 44100)

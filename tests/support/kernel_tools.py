@@ -1,4 +1,4 @@
-"""How a kernel is compared with its reference, on a GPU or in Triton's interpreter."""
+"""Helpers to compare a kernel with its reference, on a GPU or in Triton's interpreter."""
 
 import os
 
@@ -13,17 +13,17 @@ runs_kernels = pytest.mark.skipif(
 
 
 def forbid(monkeypatch, module, *names):
-    """Make references raise: what still gives a result came from the kernel."""
+    """Patch references to raise, so that a result proves that the kernel ran."""
 
-    def stop(*_, **__):
+    def fail(*_, **__):
         raise AssertionError("the reference ran, not the kernel")
 
     for name in names:
-        monkeypatch.setattr(module, name, stop)
+        monkeypatch.setattr(module, name, fail)
 
 
 def awkward(*shape, seed=0, device=DEVICE, low=0.0, high=1.0):
-    """Random numbers in a tensor that is not contiguous: every other entry of the last two axes."""
+    """Draw a tensor that is not contiguous: stride 2 in the last two dimensions."""
     generator = torch.Generator().manual_seed(seed)
     wide = [*shape[:-2], *(2 * s for s in shape[-2:])]
     x = torch.rand(wide, generator=generator) * (high - low) + low

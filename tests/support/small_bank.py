@@ -1,4 +1,4 @@
-"""A small bank for tests: five songs, one short, one quiet, one broken, and a teacher that counts."""
+"""Fixtures of a small bank: five songs, one short, one quiet, one broken; and a teacher that counts."""
 
 import math
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ def tone(seconds, frequency, level=0.2, rate=RATE):
 
 
 class HalvingTeacher(torch.nn.Module):
-    """A teacher that calls a fixed share of everything vocals, and counts what it is asked."""
+    """A teacher with a constant mask that counts the segments it separates (`asked`)."""
 
     identity = "halves"
 
@@ -42,8 +42,8 @@ class HalvingTeacher(torch.nn.Module):
 
 @pytest.fixture
 def music(tmp_path):
-    """Five songs: 10 s, 7 s, a short one, a quiet one, and a file that is no sound."""
-    import soundfile  # a machine with a GPU may have none; only this fixture needs it
+    """Write five songs: 10 s, 7 s, a short one, a quiet one, and a file that is not audio."""
+    import soundfile  # may be missing on a machine with a GPU; only this fixture needs it
 
     folder = tmp_path / "music"
     folder.mkdir()

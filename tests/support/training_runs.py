@@ -1,4 +1,4 @@
-"""Tiny trainings for tests: songs of a second and a half, a network of four channels."""
+"""Tiny training runs: songs of 1.5 s, a network of four channels."""
 
 import json
 import math
@@ -13,7 +13,7 @@ import torch
 ROOT = Path(__file__).parents[2]
 _SETTINGS = {
     "preset": "small",
-    "cues": "",  # their cost; tests/training/test_training_parts.py has them
+    "cues": "",  # they are slow; tests/training/test_training_parts.py tests them
     "heads": "embedding,mask",
     "layers": 1,
     "channels": 4,
@@ -35,7 +35,7 @@ RATE = 44100
 
 
 def song(number, seconds=1.5):
-    """A tone with vibrato over a click track: vocals, accompaniment."""
+    """Synthesise a tone with vibrato and a click track: vocals, accompaniment."""
     t = torch.arange(round(seconds * RATE)) / RATE
     phase = 2 * math.pi * (200 + 40 * number) * t + 3 * torch.sin(2 * math.pi * 5 * t)
     vocals = 0.2 * sum(torch.sin(h * phase) / h for h in range(1, 6))
@@ -45,7 +45,7 @@ def song(number, seconds=1.5):
 
 
 def write_music(folder, count):
-    """Mixtures `0.wav`, `1.wav` and so on."""
+    """Write mixtures `0.wav`, `1.wav` and so on."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         soundfile.write(folder / f"{number}.wav", sum(song(number)).numpy(), RATE)
@@ -53,22 +53,22 @@ def write_music(folder, count):
 
 
 def write_stems(folder, count):
-    """Folders `0`, `1` and so on, with vocals and accompaniment."""
+    """Write stems, vocals and accompaniment, to folders `0`, `1` and so on."""
     for number in range(count):
         (folder / str(number)).mkdir(parents=True, exist_ok=True)
-        for name, sound in zip(("vocals", "accompaniment"), song(number), strict=True):
-            soundfile.write(folder / str(number) / f"{name}.wav", sound.numpy(), RATE)
+        for name, audio in zip(("vocals", "accompaniment"), song(number), strict=True):
+            soundfile.write(folder / str(number) / f"{name}.wav", audio.numpy(), RATE)
     return folder
 
 
 def curve(run):
-    """The log of a run, without the times."""
+    """Read the learning curve of a run: its log, without the times."""
     lines = (Path(run) / "log.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 
 
 def start(arguments, **environment):
-    """A Python process in the root of the repository."""
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    """Start a Python process in the root of the repository, with its output captured."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"} | environment
-    return subprocess.Popen([sys.executable, *map(str, arguments)], cwd=ROOT, env=environment, **quiet)
+    return subprocess.Popen([sys.executable, *map(str, arguments)], cwd=ROOT, env=environment, **pipes)

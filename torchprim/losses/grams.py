@@ -1,4 +1,4 @@
-"""Weighted Gram matrices of embeddings and labels: all that the clustering losses need of a batch."""
+"""Weighted Gram matrices of embeddings and labels, the sufficient statistics of the clustering losses."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class Grams(NamedTuple):
 
 
 def weighted_grams(embedding: Tensor, labels: Tensor, weights: Tensor, *, logits: bool = False) -> Grams:
-    """Gram matrices of the rows w v and w y, over all bins of each item.
+    """Compute the Gram matrices of the rows w v and w y, over all bins of each item.
 
     y = (1 - l, l): the first class is the accompaniment.
 
     Args:
         embedding: `(B, F, N, D)`; half precision is computed in float32.
-        labels: `(B, F, N)`, boolean or in [0, 1]: how much of the bin is vocals.
+        labels: `(B, F, N)`, boolean or in [0, 1]: l, the share of vocals in a bin.
         weights: `(B, F, N)`, not negative. Like the labels they receive no gradient.
-        logits: the first argument is what `unit_embedding` would make the embedding of. That embedding is
-            then never in memory.
+        logits: whether the first argument is the raw output of an embedding head. `unit_embedding` of it
+            is then never materialised.
 
     Returns:
-        A `Grams`.
+        A `Grams`, float32, or float64 for an embedding in float64.
 
     Raises:
-        ValueError: for shapes that do not fit.
+        ValueError: for an embedding that is not real and floating point, or shapes that do not fit.
 
     Example:
         >>> import torch
@@ -53,13 +53,14 @@ def weighted_grams(embedding: Tensor, labels: Tensor, weights: Tensor, *, logits
             raise ValueError(
                 f"{name} must have the embedding's shape {tuple(embedding.shape[:-1])}, got {shape}"
             )
-    rows = embedding_grams(embedding, labels, weights, logits)
+    gram = embedding_grams(embedding, labels, weights, logits)  # of the rows w (v, y)
     dimensions = embedding.shape[-1]
-    own = rows[:, dimensions:, dimensions:].detach()
-    # A class and the other one add up to 1, so that these four numbers are Σ w² together.
-    return Grams(rows[:, :dimensions, :dimensions], rows[:, :dimensions, dimensions:], own, own.sum((-2, -1)))
+    of_labels = gram[:, dimensions:, dimensions:].detach()
+    # y adds up to 1, so that the entries of YᵀY add up to Σ w².
+    total = of_labels.sum((-2, -1))
+    return Grams(gram[:, :dimensions, :dimensions], gram[:, :dimensions, dimensions:], of_labels, total)
 
 
 def divisor(total: Tensor) -> Tensor:
-    """A divisor: 1 where there is nothing to divide."""
+    """Replace zeros by 1, so that dividing by it is finite."""
     return torch.where(total > 0, total, 1)

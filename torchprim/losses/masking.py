@@ -1,4 +1,4 @@
-"""Losses of a mask: distances of magnitudes or of phase-sensitive targets."""
+"""Losses of a mask: distance of the masked mixture from magnitudes or from phase-sensitive targets."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def mask_loss(
     order: int = 1,
     vocals_share: float = 0.5,
 ) -> Tensor:
-    """Distance of the masked mixture from the sources, on magnitudes (mask inference; Luo et al. 2017).
+    """Compute the distance of the masked mixture from both sources (mask inference; Luo et al. 2017).
 
     s mean |m X - V|^p / c + (1 - s) mean |(1 - m) X - A|^p / c, over bins, with c = mean X^p of the item.
     X, V and A are magnitudes, blind to phase: where sources cancel, V may exceed X, which no mask reaches;
-    and with p = 1 the best mask is a median, which keeps vocals too quiet. `phase_sensitive` targets with
-    p = 2 are the error of the complex spectra instead, up to a constant.
+    and with p = 1 the best mask is a median, which leaves vocals too quiet. With `phase_sensitive` targets,
+    p = 2 is the squared error of the complex spectra instead, up to a constant.
 
     Args:
         mask: `(B, F, N)` in [0, 1], 1 = vocals.
@@ -31,29 +31,25 @@ def mask_loss(
         vocals: `(B, F, N)`, magnitude or phase-sensitive target.
         accompaniment: `(B, F, N)`, likewise.
         order: p, 1 or 2.
-        vocals_share: s, how much the vocals' error counts, in [0, 1].
+        vocals_share: s, weight of the vocals' error, in [0, 1].
 
     Returns:
-        The mean over the batch, a scalar.
+        The mean over the batch, a scalar. An item whose mixture is silent has c = 1.
 
     Raises:
-        ValueError: for shapes that do not fit, or an order or share out of range.
+        ValueError: for a mask that is not real and floating point, shapes that do not fit, or an order or
+            share out of range.
 
     Example:
-        >>> import torch
-        >>> from torchprim.losses.masking import mask_loss
+        >>> import torch, torchprim as tp
         >>> v, a = torch.rand(2, 65, 40), torch.rand(2, 65, 40)
-        >>> bool(mask_loss(v / (v + a), v + a, v, a) < 1e-6)
+        >>> bool(tp.mask_loss(v / (v + a), v + a, v, a) < 1e-6)
         True
     """
-    mask = checks.real(mask, "mask", 3, "(B, F, N)")
-    for name, value in (("mixture", mixture), ("vocals", vocals), ("accompaniment", accompaniment)):
-        if value.shape != mask.shape:
-            raise ValueError(f"{name} has shape {tuple(value.shape)}, the mask {tuple(mask.shape)}")
+    masked = masked_mixture(mask, mixture, vocals, accompaniment)
     checks.integer(order, "order", 1, 2)
     if not 0 <= vocals_share <= 1:
         raise ValueError(f"vocals_share must lie in [0, 1], got {vocals_share!r}")
-    masked = mask * mixture
 
     def error(difference: Tensor) -> Tensor:
         return (difference.abs() if order == 1 else difference.square()).mean((-2, -1))
@@ -64,10 +60,24 @@ def mask_loss(
     return (both / divisor(error(mixture))).mean()
 
 
-def phase_sensitive(mixture: Tensor, source: Tensor) -> Tensor:
-    """What a real mask can reach of a source: its part in phase with the mixture (Erdogan et al. 2015).
+def masked_mixture(mask: Tensor, mixture: Tensor, vocals: Tensor, accompaniment: Tensor) -> Tensor:
+    """Return mask times mixture, `(B, F, N)`, after a check that all four have one shape.
 
-    |S| cos(∠S - ∠X), truncated to [0, |X|], so that a mask in [0, 1] meets it.
+    Raises:
+        ValueError: for a mask that is not real and floating point, or shapes that do not fit.
+    """
+    mask = checks.real(mask, "mask", 3, "(B, F, N)")
+    for name, value in (("mixture", mixture), ("vocals", vocals), ("accompaniment", accompaniment)):
+        if value.shape != mask.shape:
+            raise ValueError(f"{name} has shape {tuple(value.shape)}, the mask {tuple(mask.shape)}")
+    return mask * mixture
+
+
+def phase_sensitive(mixture: Tensor, source: Tensor) -> Tensor:
+    """Compute the truncated phase-sensitive target of a source (Erdogan et al. 2015).
+
+    |S| cos(∠S - ∠X), the part of S in phase with the mixture, clamped to [0, |X|], the range of a mask in
+    [0, 1] times |X|.
 
     Args:
         mixture: `(..., F, N)`, complex.

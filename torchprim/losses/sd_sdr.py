@@ -1,23 +1,25 @@
-"""The metric itself as a loss of masks: SD-SDR, on spectra."""
+"""SD-SDR as a training loss of a mask, computed on spectra."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from torchprim import checks
+from torchprim.losses.grams import divisor
+from torchprim.losses.masking import masked_mixture
 
-_CEILING = 1e-4  # of the mixture's power: errors 40 dB below it are as good as none
-_LEAST_SCALE = 0.03  # an estimate 30 dB too quiet is as bad as none
+_ERROR_FLOOR = 1e-4  # of the mixture's power: an error 40 dB below it is as good as none
+_SCALE_FLOOR = 0.03  # an estimate 30 dB too quiet is as bad as none
 
 
-def distortion_loss(mask: Tensor, mixture: Tensor, vocals: Tensor, accompaniment: Tensor) -> Tensor:
-    """SD-SDR of both sources, their mean over -100 (Le Roux et al. 2019), with a mask on magnitudes.
+def sd_sdr_loss(mask: Tensor, mixture: Tensor, vocals: Tensor, accompaniment: Tensor) -> Tensor:
+    """Compute the negative mean SD-SDR of both sources (Le Roux et al. 2019), in units of 100 dB.
 
     SD-SDR = 10 log10(|s|² / |s - e|²) + 20 log10 α with e the masked mixture and α = <s, e> / |s|². With
-    `phase_sensitive` targets the sums over bins are those of the complex spectra, but for what no mask can
-    reach. A distance of magnitudes minds the loudest items most, and leaves a source that is uncertain too
-    quiet; here every item counts by its dB, and what is too quiet costs what it costs in the metric.
+    `phase_sensitive` targets the inner products over bins are those of the complex spectra, up to the part
+    that no mask can reach. Both logarithms have a floor. A distance of magnitudes weighs the loudest items
+    most, and leaves an uncertain source too quiet; here items count by their dB, and a source that is too
+    quiet costs as much as in the metric.
 
     Args:
         mask: `(B, F, N)` in [0, 1], 1 = vocals.
@@ -26,39 +28,36 @@ def distortion_loss(mask: Tensor, mixture: Tensor, vocals: Tensor, accompaniment
         accompaniment: `(B, F, N)`, likewise.
 
     Returns:
-        The mean over the batch, a scalar; -0.1 for 10 dB. A source that is silent counts 0.
+        The mean over the batch, a scalar; -0.1 for 10 dB. A silent source counts as 0.
 
     Raises:
-        ValueError: for shapes that do not fit.
+        ValueError: for a mask that is not real and floating point, or shapes that do not fit.
 
     Example:
         >>> import torch
-        >>> from torchprim.losses.sd_sdr import distortion_loss
+        >>> from torchprim.losses.sd_sdr import sd_sdr_loss
         >>> v, a = torch.rand(2, 65, 40), torch.rand(2, 65, 40)
-        >>> bool(distortion_loss(v / (v + a), v + a, v, a) < distortion_loss(v / (v + 2 * a), v + a, v, a))
+        >>> bool(sd_sdr_loss(v / (v + a), v + a, v, a) < sd_sdr_loss(v / (v + 2 * a), v + a, v, a))
         True
     """
-    mask = checks.real(mask, "mask", 3, "(B, F, N)")
-    for name, value in (("mixture", mixture), ("vocals", vocals), ("accompaniment", accompaniment)):
-        if value.shape != mask.shape:
-            raise ValueError(f"{name} has shape {tuple(value.shape)}, the mask {tuple(mask.shape)}")
-    masked = mask * mixture
-    floor = _CEILING * _power(mixture, mixture)
+    masked = masked_mixture(mask, mixture, vocals, accompaniment)
+    floor = _ERROR_FLOOR * _inner(mixture, mixture)
 
     def decibels(source: Tensor, estimate: Tensor) -> Tensor:
-        power = _power(source, source)
-        sounds = power > 0
-        divisor = torch.where(sounds, power, 1)
-        error = (_power(source - estimate, source - estimate) + floor) / divisor
-        scale = _power(source, estimate) / divisor
-        ratio = 20 * torch.log10(scale.clamp(min=0) + _LEAST_SCALE) - 10 * torch.log10(
-            torch.where(sounds, error, 1)
+        power = _inner(source, source)
+        audible = power > 0
+        norm = divisor(power)
+        error = (_inner(source - estimate, source - estimate) + floor) / norm
+        scale = _inner(source, estimate) / norm
+        ratio = 20 * torch.log10(scale.clamp(min=0) + _SCALE_FLOOR) - 10 * torch.log10(
+            torch.where(audible, error, 1)
         )
-        return torch.where(sounds, ratio, 0)
+        return torch.where(audible, ratio, 0)
 
     both = decibels(vocals, masked) + decibels(accompaniment, mixture - masked)
     return -both.mean() / 200
 
 
-def _power(a: Tensor, b: Tensor) -> Tensor:
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """Compute the inner product over the bins of each item."""
     return (a * b).sum((-2, -1))

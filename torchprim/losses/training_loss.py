@@ -1,4 +1,4 @@
-"""What networks are trained with: clustering losses of embeddings, distances of masked magnitudes."""
+"""Training loss of a network: the weighted sum of its heads' losses, and the frames it clusters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torchprim import checks
 from torchprim.losses.clustering import deep_clustering_from_grams, whitened_kmeans_from_grams
 from torchprim.losses.grams import Grams, weighted_grams
 from torchprim.losses.masking import mask_loss
-from torchprim.losses.sd_sdr import distortion_loss
+from torchprim.losses.sd_sdr import sd_sdr_loss
 from torchprim.networks.heads import NetworkOutput
 
 CLUSTERING = ("deep", "whitened")
@@ -19,9 +19,9 @@ MASKING = ("distance", "sd-sdr")
 
 
 class TrainingLoss(NamedTuple):
-    """What is minimised, and its parts; a part is None where the network has no such head.
+    """The loss and its parts; a part is None where the network has no such head.
 
-    With an embedding there are its Gram matrices, too, which know where the classes lie.
+    `grams` are the embedding's Gram matrices, from which `Anchors` takes the class means.
     """
 
     total: Tensor
@@ -44,7 +44,9 @@ def training_loss(
     balance: float = 0.5,
     masking: str = "distance",
 ) -> TrainingLoss:
-    """The loss of whatever heads a network has: (1 - balance) clustering + balance mask.
+    """Compute the loss of a network with one head or both (a chimera; Luo et al. 2017).
+
+    (1 - balance) clustering + balance mask with both heads, else the loss of the one.
 
     Args:
         output: of the network.
@@ -53,17 +55,17 @@ def training_loss(
         mixture: `(B, F, N)`, magnitude.
         vocals: `(B, F, N)`, as in `mask_loss`.
         accompaniment: `(B, F, N)`, likewise.
-        frames: `(K,)`, where the network embedded these alone.
+        frames: `(K,)`, indices of the frames in the embedding; None for all.
         clustering: `deep` or `whitened`.
         order: of `mask_loss`.
-        balance: share of the mask's loss where there are both heads, in [0, 1].
-        masking: `distance`, which is `mask_loss`, or `sd-sdr`, which is `distortion_loss`.
+        balance: weight of the mask's loss where there are both heads, in [0, 1].
+        masking: `distance` for `mask_loss`, or `sd-sdr` for `sd_sdr_loss`.
 
     Returns:
         A `TrainingLoss`.
 
     Raises:
-        ValueError: for an unknown loss, or a number out of range.
+        ValueError: for an unknown loss, a number out of range, or shapes that do not fit.
 
     Example:
         >>> import torch, torchprim as tp
@@ -80,35 +82,48 @@ def training_loss(
         raise ValueError(f"masking must be one of {', '.join(MASKING)}, got {masking!r}")
     if not 0 <= balance <= 1:
         raise ValueError(f"balance must lie in [0, 1], got {balance!r}")
-    grouped = masked = grams = None
-    of_logits = output.logits is not None
-    embedding = output.logits if of_logits else output.embedding
+    cluster_term = mask_term = grams = None
+    from_logits = output.logits is not None
+    embedding = output.logits if from_logits else output.embedding
     if embedding is not None:
         if frames is not None:
             labels, weights = labels.index_select(-1, frames), weights.index_select(-1, frames)
-        grams = weighted_grams(embedding, labels, weights, logits=of_logits)
-        grouped = (
+        grams = weighted_grams(embedding, labels, weights, logits=from_logits)
+        cluster_term = (
             deep_clustering_from_grams(grams) if clustering == "deep" else whitened_kmeans_from_grams(grams)
         )
     if output.mask is not None:
         sources = (output.mask, mixture, vocals, accompaniment)
-        masked = mask_loss(*sources, order=order) if masking == "distance" else distortion_loss(*sources)
-    if grouped is None or masked is None:
-        return TrainingLoss(masked if grouped is None else grouped, grouped, masked, grams)
-    return TrainingLoss((1 - balance) * grouped + balance * masked, grouped, masked, grams)
+        mask_term = mask_loss(*sources, order=order) if masking == "distance" else sd_sdr_loss(*sources)
+    if cluster_term is None or mask_term is None:
+        total = mask_term if cluster_term is None else cluster_term
+    else:
+        total = (1 - balance) * cluster_term + balance * mask_term
+    return TrainingLoss(total, cluster_term, mask_term, grams)
 
 
-def sample_frames(count: int, chosen: int, generator: torch.Generator | None = None, device=None) -> Tensor:
-    """Some frames for the clustering loss, in order: `(min(chosen, count),)` of `range(count)`.
+def sample_frames(
+    count: int,
+    chosen: int,
+    generator: torch.Generator | None = None,
+    device: str | torch.device | None = None,
+) -> Tensor:
+    """Draw frames for the clustering loss by stratified sampling: sorted indices.
 
-    Each is drawn from its own stretch of `count / chosen` frames, so that none lie together: with 32 of
-    256 the loss is learnt as well as with all, and costs a tenth.
+    One from each stratum of `count / chosen` frames: with 32 of 256 the loss is learnt as well as with all,
+    and costs a tenth.
 
     Args:
-        count: frames N of a batch.
-        chosen: how many to draw, at least 1.
+        count: N, frames of a batch.
+        chosen: number of frames to draw, at least 1.
         generator: for the draw.
         device: of the result; by default the generator's.
+
+    Returns:
+        `(min(chosen, count),)`, int64 in [0, count).
+
+    Raises:
+        ValueError: for a number below 1.
 
     Example:
         >>> import torch
@@ -119,7 +134,7 @@ def sample_frames(count: int, chosen: int, generator: torch.Generator | None = N
     """
     checks.integer(count, "count", 1)
     chosen = min(count, checks.integer(chosen, "chosen", 1))
-    where = "cpu" if generator is None else generator.device
-    place = torch.arange(chosen, device=where) + torch.rand(chosen, generator=generator, device=where)
-    frames = (place * (count / chosen)).long().clamp(max=count - 1)
-    return frames.to(where if device is None else device)
+    source = "cpu" if generator is None else generator.device
+    position = torch.arange(chosen, device=source) + torch.rand(chosen, generator=generator, device=source)
+    frames = (position * (count / chosen)).long().clamp(max=count - 1)
+    return frames.to(source if device is None else device)

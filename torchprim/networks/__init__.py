@@ -1,1 +1,1 @@
-"""Networks that learn to separate: their settings, the paper's recurrent one, and a small U-Net."""
+"""Networks that learn to separate: configuration, BLSTM, U-Net, checkpoints."""

@@ -1,4 +1,4 @@
-"""Low bins one by one, high ones in groups: what a convolution need not see at full resolution."""
+"""Coarser frequency resolution at high frequencies: low bins one by one, high ones in groups."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch.nn.functional import pad
 
 
 class Bands:
-    """Between the F bins of a spectrogram and R rows of a network.
+    """Map the F bins of a spectrogram to R rows of a network, and back.
 
-    The lowest `fine` bins are rows of their own; above, every `coarse` bins share one. With 256 and 8 of
-    1025 bins the rows are 353 and a step of a U-Net takes 0.4 of the time; the sound above 5.5 kHz, where
-    groups begin, holds little of a song's power, and no harmonics that could be told apart.
+    The lowest `fine` bins are rows of their own; above, `coarse` neighbouring bins share one. With 256 and
+    8 of 1025 bins there are 353 rows and a step of a U-Net takes 0.4 of the time; above 5.5 kHz, where
+    groups begin, there is little of a song's power, and no harmonics that could be resolved.
 
     Args:
         bins: F.
-        fine: number of bins that are kept; F or more keeps all.
-        coarse: bins in a row above them.
+        fine: number of lowest bins at full resolution; F or more for all.
+        coarse: bins in a group above them.
 
     Example:
         >>> import torch
@@ -32,30 +32,29 @@ class Bands:
         self.rows = self.fine + -(-(bins - self.fine) // coarse)
 
     def reduce(self, magnitude: Tensor) -> Tensor:
-        """Magnitudes `(..., F, N)` to `(..., R, N)`: of a group, the root of its mean power."""
+        """Reduce magnitudes `(..., F, N)` to `(..., R, N)`: the RMS of each group."""
         if self.rows == self.bins:
             return magnitude
         high = magnitude[..., self.fine :, :]
         high = pad(high, (0, 0, 0, -high.shape[-2] % self.coarse)).unflatten(-2, (-1, self.coarse))
-        # A derivative at a power of 0 is not wanted: silence stays silence.
         power = high.square().mean(-2)
-        silent = power <= 0
+        silent = power <= 0  # the square root has no derivative there; gradient 0 by convention
         high = power.masked_fill(silent, 1).sqrt().masked_fill(silent, 0)
         return torch.cat([magnitude[..., : self.fine, :], high], -2)
 
     def average(self, masks: Tensor) -> Tensor:
-        """Masks `(..., F, N)` to `(..., R, N)`: of a group, the mean."""
+        """Average masks `(..., F, N)` to `(..., R, N)`: the mean of each group."""
         if self.rows == self.bins:
             return masks
         low, high = masks.split([self.fine, self.bins - self.fine], -2)
-        whole = high.shape[-2] // self.coarse * self.coarse
-        parts = [low, high[..., :whole, :].unflatten(-2, (-1, self.coarse)).mean(-2)]
-        if whole < high.shape[-2]:
-            parts.append(high[..., whole:, :].mean(-2, keepdim=True))
+        full = high.shape[-2] // self.coarse * self.coarse  # bins in groups that are full
+        parts = [low, high[..., :full, :].unflatten(-2, (-1, self.coarse)).mean(-2)]
+        if full < high.shape[-2]:
+            parts.append(high[..., full:, :].mean(-2, keepdim=True))
         return torch.cat(parts, -2)
 
     def expand(self, rows: Tensor, dim: int) -> Tensor:
-        """Rows along one dimension to bins: those of a group are alike."""
+        """Expand rows along one dimension to bins: the bins of a group are equal."""
         if self.rows == self.bins:
             return rows
         low, high = rows.split([self.fine, self.rows - self.fine], dim)

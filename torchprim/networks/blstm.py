@@ -1,4 +1,4 @@
-"""The paper's network: bidirectional LSTM layers, and an embedding of every bin (Hershey et al. 2016)."""
+"""Bidirectional LSTM, the paper's network: an embedding of every bin (Hershey et al. 2016)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from torchprim.networks.heads import NetworkOutput, unit_mask
 
 
 class Blstm(nn.Module):
-    """Bidirectional LSTM over frames; linear heads give every bin an embedding, a mask, or both.
+    """Bidirectional LSTM over frames, with linear heads for an embedding of every bin, a mask, or both.
 
-    Log magnitude (of linear bins, or of mel bands as in the authors' later code) goes through a gain and
-    an offset learnt for each band, through a linear layer where `projection` asks for one, and through
-    the recurrent layers; heads predict at linear frequency.
+    Log magnitude (of linear bins, or of mel bands as in the authors' later code), a learnt gain and offset
+    of each band, a linear projection if `config.projection`, the recurrent layers, and heads at linear
+    frequency.
 
     Args:
         config: with `kind="blstm"`.
 
     Example:
-        >>> import torch
+        >>> import torch, torchprim as tp
         >>> from torchprim.networks.blstm import Blstm
-        >>> from torchprim.networks.config import NetworkConfig
-        >>> network = Blstm(NetworkConfig(layers=1, hidden=8, heads=("embedding", "mask")))
+        >>> network = Blstm(tp.NetworkConfig(layers=1, hidden=8, heads=("embedding", "mask")))
         >>> output = network(torch.rand(2, 1025, 7))
         >>> output.embedding.shape, output.mask.shape
         (torch.Size([2, 1025, 7, 20]), torch.Size([2, 1025, 7]))
@@ -37,7 +36,7 @@ class Blstm(nn.Module):
         bands = config.mel or bins
         if config.mel:
             bank = mel_filter_bank(config.mel, bins, config.geometry.sample_rate)
-            # Made anew from the settings, so it is no part of a checkpoint.
+            # Not persistent: a checkpoint has the settings that it is computed from.
             self.register_buffer("mel_bank", bank, persistent=False)
         self.gain = nn.Parameter(torch.ones(bands))
         self.offset = nn.Parameter(torch.zeros(bands))
@@ -56,8 +55,8 @@ class Blstm(nn.Module):
         if "mask" in config.heads:
             self.mask_head = nn.Linear(2 * config.hidden, bins)
 
-    def features(self, magnitude: Tensor) -> Tensor:
-        """What the recurrent layers see, `(B, N, bands)`."""
+    def _features(self, magnitude: Tensor) -> Tensor:
+        """Compute the input of the recurrent layers, `(B, N, bands)`."""
         level = root_mean_square(magnitude)
         if self.config.mel:
             with torch.autocast(magnitude.device.type, enabled=False):
@@ -65,17 +64,17 @@ class Blstm(nn.Module):
         return log_features(magnitude, level).transpose(-2, -1) * self.gain + self.offset
 
     def forward(self, magnitude: Tensor, frames: Tensor | None = None) -> NetworkOutput:
-        """Embedding and mask of each bin.
+        """Compute embedding and mask of each bin.
 
         Args:
             magnitude: `(B, F, N)` of mixtures, at any level; any N.
-            frames: `(K,)`, whole numbers: the frames that are embedded; by default all. The clustering
-                loss needs few of them, and the embedding is the dearest layer.
+            frames: `(K,)`, integer indices of the frames to embed; by default all. The clustering loss
+                needs few of them, and the embedding head is the most expensive layer.
 
         Returns:
             A `NetworkOutput`, float32 also under autocast.
         """
-        hidden, _ = self.recurrent(self.projection(self.features(magnitude)))
+        hidden, _ = self.recurrent(self.projection(self._features(magnitude)))
         hidden = self.dropout(hidden)  # (B, N, 2 H)
         logits = mask = None
         if "embedding" in self.config.heads:

@@ -1,4 +1,4 @@
-"""From settings to a network."""
+"""Factory of networks: a configuration, or its name, to a module."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torchprim.networks.unet import UNet
 
 
 def build_network(config: str | NetworkConfig) -> nn.Module:
-    """A network with fresh weights, from torch's global random state.
+    """Build a network with freshly initialised weights, drawn from torch's global random state.
 
     Args:
-        config: settings, or their name: `paper`, `small`, `chimera`, `unet`.
+        config: a `NetworkConfig`, or a name from `NETWORKS`: `paper`, `small`, `chimera`, `unet`.
 
     Returns:
-        A module: `network(magnitude (B, F, N), frames=None) -> NetworkOutput`; `network.config` holds
-        the settings.
+        A module: `network(magnitude (B, F, N), frames=None) -> NetworkOutput`, with its configuration as
+        `network.config`.
 
     Raises:
         ValueError: for an unknown name.

@@ -1,6 +1,6 @@
-"""A trained network as a file: written whole or not at all, read with one clear line where it cannot be.
+"""Checkpoints: written whole or not at all, read with an error of one line.
 
-The format, a dict of plain values and tensors, which `torch.load(weights_only=True)` accepts:
+The format is a dict of plain values and tensors, as `torch.load(weights_only=True)` accepts:
 
 | key | value |
 |---|---|
@@ -9,7 +9,7 @@ The format, a dict of plain values and tensors, which `torch.load(weights_only=T
 | `config` | `NetworkConfig.to_dict()` |
 | `network` | the network's `state_dict()` |
 | `anchors` | `(2, D)`, mean embeddings in training: row 0 accompaniment, row 1 vocals; or None |
-| `training` | what a resumed training needs; left out of what is given away, and not looked at here |
+| `training` | state for resuming the training, not read here; absent from a checkpoint to share |
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FORMAT = 1
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint holds, with the network built and its weights in place."""
+    """Content of a checkpoint, with the network built and its weights loaded."""
 
     network: nn.Module
     config: NetworkConfig
@@ -45,13 +45,13 @@ def save_checkpoint(
     anchors: Tensor | None = None,
     training: dict[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint under another name, then rename: a killed run leaves the last one whole.
+    """Write a checkpoint to a temporary file, then rename it: a killed run leaves the last one whole.
 
     Args:
         path: of the file; its folder must exist.
-        network: from `build_network`, not wrapped.
+        network: from `build_network`, not wrapped in DistributedDataParallel.
         anchors: `(2, D)`, mean embedding of accompaniment and of vocals.
-        training: plain values and tensors that a resumed training needs.
+        training: state for resuming the training, plain values and tensors.
 
     Raises:
         ValueError: for anchors of another shape than the network's embedding.
@@ -78,14 +78,14 @@ def read_checkpoint(path: str | os.PathLike, device: str | torch.device = "cpu")
 
     Args:
         path: of a file that `save_checkpoint` or `train.py` wrote.
-        device: where weights and anchors go.
+        device: of the weights and anchors.
 
     Returns:
         A `Checkpoint`.
 
     Raises:
-        CheckpointError: one line that names the file: missing, not a checkpoint, of another format, with
-            settings or weights that do not fit.
+        CheckpointError: for a file that is missing, not a checkpoint, or of another format, or whose
+            settings or weights do not fit; one line that names the file.
 
     Example:
         >>> import tempfile
@@ -96,18 +96,18 @@ def read_checkpoint(path: str | os.PathLike, device: str | torch.device = "cpu")
         ...     read_checkpoint(file.name).config.name
         'unet'
     """
-    content = _content(path)
-    found = content.get("format")
-    if found != FORMAT:
-        by = content.get("version", "another version")
+    content = _load(path)
+    file_format = content.get("format")
+    if file_format != FORMAT:
+        version = content.get("version", "another version")
         raise CheckpointError(
-            path, f"a checkpoint of format {found!r}, from torchprim {by}; this reads {FORMAT}"
+            path, f"a checkpoint of format {file_format!r}, from torchprim {version}; this reads {FORMAT}"
         )
     try:
         config = NetworkConfig.from_dict(content.get("config"))
     except ValueError as error:
         raise CheckpointError(path, f"{error} (written by torchprim {content.get('version')})") from error
-    with torch.random.fork_rng(devices=[]):  # reading a file leaves the program's draws alone
+    with torch.random.fork_rng(devices=[]):  # keep the program's random state
         network = build_network(config)
     try:
         network.load_state_dict(content["network"])
@@ -124,15 +124,15 @@ def read_checkpoint(path: str | os.PathLike, device: str | torch.device = "cpu")
     )
 
 
-def _content(path: str | os.PathLike) -> dict[str, Any]:
+def _load(path: str | os.PathLike) -> dict[str, Any]:
+    """Load the dict of a checkpoint onto the CPU, so that one written on a GPU opens everywhere."""
     try:
-        # Onto the CPU: a checkpoint from a GPU opens everywhere, and moves as a module.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(path, "there is no such file") from error
     except OSError as error:
         raise CheckpointError(path, error.strerror or str(error)) from error
-    except Exception as error:  # bytes that mean something else fail in many ways
+    except Exception as error:  # unpickling foreign bytes raises errors of many types
         raise CheckpointError(path, "is not a checkpoint, or is damaged") from error
     if not isinstance(content, dict) or "network" not in content:
         raise CheckpointError(path, "is not a checkpoint of torchprim")

@@ -1,4 +1,4 @@
-"""Everything that fixes a network, as one frozen value of plain numbers and words; and named settings."""
+"""Configuration of a network, a frozen dataclass of plain values, and the named configurations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from torchprim.spectra.stft import Geometry
 
 KINDS = ("blstm", "unet")
 HEADS = ("embedding", "mask")
+# Lower bounds of the integers.
+_LEAST = dict(layers=1, hidden=1, channels=1, fine=0, coarse=1, dimensions=2, mel=0, projection=0)
 
 
 @dataclass(frozen=True)
@@ -21,32 +23,33 @@ class NetworkConfig:
     """Settings of a network, and of the clustering of its embeddings.
 
     Args:
-        name: what results are labelled with.
-        kind: `blstm` or `unet`.
+        name: label of results.
+        kind: architecture, `blstm` or `unet`.
         heads: `embedding`, `mask` (mask inference), or both (a chimera; Luo et al. 2017).
-        geometry: the STFT grid that the network sees.
-        layers: bidirectional LSTM layers, or halvings of the U-Net; at least 1.
+        geometry: STFT grid of the input.
+        layers: bidirectional LSTM layers, or strided convolutions of the U-Net; at least 1.
         hidden: cells of an LSTM layer in each direction.
-        channels: of the U-Net after its first halving; they double at each up to four times as many.
-        fine: lowest bins that the U-Net sees one by one; 0 for all.
-        coarse: bins above them that it sees as one, see `Bands`.
-        cues: preset of primitives whose masks the U-Net sees beside the mixture, and whose ensemble's
-            mask its own mask corrects; empty for none.
+        channels: of the U-Net's first layer; they double at each layer, up to four times as many.
+        fine: lowest bins at full resolution in the U-Net; 0 for all.
+        coarse: bins in a group above them, see `Bands`.
+        cues: preset of primitives whose masks are further input channels of the U-Net, which corrects
+            the logit of their ensemble's mask; empty for none.
         dimensions: D of the embedding.
-        dropout: after each LSTM layer, or at the bottom of the U-Net; in [0, 1).
-        mel: bands of a fixed mel filter bank in front of the LSTM; 0 for none.
-        projection: size of a learnt linear layer in front of the LSTM; 0 for none.
+        dropout: after each LSTM layer, or at the bottleneck of the U-Net; in [0, 1).
+        mel: bands of a fixed mel filter bank before the LSTM; 0 for none.
+        projection: size of a learnt linear layer before the LSTM; 0 for none.
         beta: hardness of the soft assignment to the embedding's centres (equation 1). Sigmoid and unit
             norm keep embeddings in one orthant, where centres lie close together: the primitives' 2.5
             to 5 is too soft there.
 
     Raises:
-        ValueError: for an unknown kind or head, or a number out of range.
+        ValueError: for an unknown kind, head or preset, a geometry that is not the preset's, or a number
+            out of range.
 
     Example:
-        >>> from torchprim.networks.config import NetworkConfig
-        >>> config = NetworkConfig("mine", layers=2, hidden=64, heads=("embedding", "mask"))
-        >>> NetworkConfig.from_dict(config.to_dict()) == config
+        >>> import torchprim as tp
+        >>> config = tp.NetworkConfig("mine", layers=2, hidden=64, heads=("embedding", "mask"))
+        >>> tp.NetworkConfig.from_dict(config.to_dict()) == config
         True
     """
 
@@ -73,29 +76,25 @@ class NetworkConfig:
         if not heads or set(self.heads) - set(HEADS) or isinstance(self.heads, str):
             raise ValueError(f"heads must be one or both of {', '.join(HEADS)}, got {self.heads!r}")
         object.__setattr__(self, "heads", heads)
-        for name in ("layers", "hidden", "channels", "coarse"):
-            checks.integer(getattr(self, name), name, 1)
-        checks.integer(self.dimensions, "dimensions", 2)
-        checks.integer(self.fine, "fine", 0)
+        for name, least in _LEAST.items():
+            checks.integer(getattr(self, name), name, least)
         if self.cues and self.kind != "unet":
             raise ValueError(f"cues are for a unet, got cues={self.cues!r} with kind {self.kind!r}")
         if self.cues and find_preset(self.cues).geometry != self.geometry:
             raise ValueError(f"geometry must be that of the preset {self.cues!r}, got {self.geometry}")
-        checks.integer(self.mel, "mel", 0)
-        checks.integer(self.projection, "projection", 0)
         if not (isinstance(self.dropout, (int, float)) and 0 <= self.dropout < 1):
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout!r}")
         checks.positive(self.beta, "beta")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain words, numbers, lists and dicts, as a checkpoint or a JSON file holds them."""
+        """Convert to strings, numbers, lists and dicts, for a checkpoint or a JSON file."""
         plain = dataclasses.asdict(self)
         plain["heads"] = list(self.heads)
         return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> NetworkConfig:
-        """The settings that `to_dict` wrote.
+        """Convert from the output of `to_dict`.
 
         Raises:
             ValueError: for a field that is unknown or missing, or a value out of range.
@@ -116,7 +115,7 @@ NETWORKS: Mapping[str, NetworkConfig] = MappingProxyType(
     {
         # The paper gives no hidden size; its authors' configurations use 300 and 600.
         "paper": NetworkConfig("paper", hidden=600),
-        # Sees the primitives' masks and corrects the ensemble's: beats it after minutes on a CPU.
+        # Corrects the ensemble's mask: better than the ensemble after minutes of training on a CPU.
         "small": NetworkConfig("small", "unet", ("mask",), layers=5, fine=256, cues="best", dropout=0.1),
         "chimera": NetworkConfig("chimera", heads=("embedding", "mask"), hidden=300, mel=300),
         "unet": NetworkConfig("unet", "unet", ("mask",), layers=5, dropout=0.1),
@@ -125,7 +124,7 @@ NETWORKS: Mapping[str, NetworkConfig] = MappingProxyType(
 
 
 def find_network(config: str | NetworkConfig) -> NetworkConfig:
-    """Settings by name.
+    """Look up a configuration by name; return a `NetworkConfig` as it is.
 
     Raises:
         ValueError: for an unknown name.

@@ -1,4 +1,4 @@
-"""What a network sees of a spectrogram: log magnitude, the same at every level; and a mel filter bank."""
+"""Input features of networks: level-invariant log magnitude, and a mel filter bank."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch import Tensor
 
 from torchprim import checks
 
-# Mean and spread of the log magnitude of music against its RMS: about -5 and 3 nepers at 44.1 kHz.
+# Mean and standard deviation in nepers of the log magnitude of music over its RMS, at 44.1 kHz.
 _CENTRE, _SPREAD = -5.0, 3.0
-# 80 dB below the RMS: what lies deeper is dither and the coder's.
+# 80 dB below the RMS; what is quieter comes from dither and codecs.
 _FLOOR = 1e-4
 
 
 def log_features(magnitude: Tensor, level: Tensor | None = None) -> Tensor:
-    """Log magnitude against the item's own level: (ln(A / rms + 1e-4) + 5) / 3.
+    """Compute the standardised log magnitude over the RMS of each item: (ln(A / rms + 1e-4) + 5) / 3.
 
-    The root mean square is over all bins and frames of one item, so that neither the level of a
-    recording nor its neighbours in a batch change what the network sees. Silence is the floor.
+    The RMS is over all bins and frames of one item, so that neither the level of a recording nor the rest
+    of the batch change the features.
 
     Args:
         magnitude: `(..., F, N)`.
-        level: `(..., 1, 1)`, instead of the RMS of `magnitude` itself.
+        level: `(..., 1, 1)`, in place of the RMS of `magnitude`.
 
     Returns:
         `(..., F, N)`, about zero mean and unit variance for music; float32 or float64.
@@ -44,7 +44,13 @@ def log_features(magnitude: Tensor, level: Tensor | None = None) -> Tensor:
 
 
 def root_mean_square(magnitude: Tensor) -> Tensor:
-    """RMS of each item, `(..., 1, 1)`; 1 for silence, which may then be divided by it.
+    """Compute the RMS of each item over bins and frames; 1 for silence, so that it can divide.
+
+    Args:
+        magnitude: `(..., F, N)`.
+
+    Returns:
+        `(..., 1, 1)`.
 
     Example:
         >>> import torch
@@ -53,29 +59,30 @@ def root_mean_square(magnitude: Tensor) -> Tensor:
         tensor([12.5000,  1.0000])
     """
     peak = magnitude.detach().amax((-2, -1), keepdim=True)
-    # Squares of a quiet recording would underflow: the peak is taken out first.
+    # Normalised by the peak first: squares of a quiet recording would underflow.
     peak = torch.where(peak > 0, peak, 1)
     square = (magnitude / peak).square().mean((-2, -1), keepdim=True)
     return peak * torch.where(square > 0, square, 1).sqrt()
 
 
 def mel_filter_bank(bands: int, bins: int, sample_rate: float, *, like: Tensor | None = None) -> Tensor:
-    """Triangles equally spaced in mel (O'Shaughnessy 1987: 2595 log10(1 + f / 700)), each of sum 1.
+    """Compute triangular filters equally spaced in mel, each of sum 1.
 
-    A triangle narrower than a bin is widened to it, so that no band is empty: with 300 bands at 44.1 kHz
-    the lowest lie closer together than the bins.
+    mel = 2595 log10(1 + f / 700) (O'Shaughnessy 1987; the formula of HTK). A slope narrower than a bin is
+    widened to one bin, so that no band is empty: of 300 bands at 44.1 kHz the lowest lie closer together
+    than the bins.
 
     Args:
         bands: number of filters.
         bins: F, from 0 Hz to half the sample rate.
         sample_rate: in Hz.
-        like: gives precision and device.
+        like: tensor of the result's dtype and device.
 
     Returns:
         `(bands, F)`.
 
     Raises:
-        ValueError: for fewer than one band or two bins.
+        ValueError: for fewer than one band or two bins, or a sample rate that is not positive.
 
     Example:
         >>> from torchprim.networks.features import mel_filter_bank
@@ -95,6 +102,6 @@ def mel_filter_bank(bands: int, bins: int, sample_rate: float, *, like: Tensor |
     centre = edges[1:-1, None]
     rise = (centre - edges[:-2, None]).clamp(min=width)
     fall = (edges[2:, None] - centre).clamp(min=width)
-    away = frequency - centre  # (bands, F)
-    bank = (1 - torch.where(away < 0, -away / rise, away / fall)).clamp(min=0)
+    offset = frequency - centre  # (bands, F)
+    bank = (1 - torch.where(offset < 0, -offset / rise, offset / fall)).clamp(min=0)
     return (bank / bank.sum(1, keepdim=True)).to(dtype=like.dtype, device=like.device)

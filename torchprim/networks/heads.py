@@ -1,4 +1,4 @@
-"""What networks give: an embedding of unit norm in the positive orthant, a mask, or both."""
+"""Heads of networks: an embedding of unit norm in the positive orthant, a mask, or both."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 class NetworkOutput:
     """Embedding `(..., F, N, D)` and vocals mask `(..., F, N)`; None where the network has no such head.
 
-    Where frames were chosen, the embedding holds those alone: `(..., F, K, D)`. A network gives the raw
-    output of its head, which the training loss reads as it is; the embedding is made when it is asked for.
+    With chosen frames the embedding is `(..., F, K, D)`. Networks return the logits of the embedding head,
+    which the training loss reads; the embedding is computed from them on first use.
 
     Args:
-        embedding: in float32; of `logits` where it is None.
+        embedding: in float32; None to compute it from `logits`.
         mask: in float32.
-        logits: what `unit_embedding` makes the embedding of, as the head gave it.
+        logits: raw output of the embedding head, before `unit_embedding`.
 
     Example:
         >>> import torch
@@ -34,18 +34,20 @@ class NetworkOutput:
 
     @property
     def embedding(self) -> Tensor | None:
-        """Rows of unit norm, made once."""
+        """Embedding with rows of unit norm, computed on first use."""
         if self._embedding is None and self.logits is not None:
             self._embedding = unit_embedding(self.logits)
         return self._embedding
 
     def __iter__(self) -> Iterator[Tensor | None]:
-        """`embedding, mask = output`."""
+        """Iterate over embedding and mask, for `embedding, mask = output`."""
         return iter((self.embedding, self.mask))
 
 
 def unit_embedding(logits: Tensor) -> Tensor:
-    """Sigmoid, then unit norm over the last dimension (section 4 of the paper), in float32.
+    """Normalise the sigmoid of logits to unit norm over the last dimension (section 4 of the paper).
+
+    Float32, or float64 for logits in float64.
 
     Example:
         >>> import torch
@@ -53,15 +55,15 @@ def unit_embedding(logits: Tensor) -> Tensor:
         >>> [round(x, 2) for x in unit_embedding(torch.zeros(4)).tolist()]
         [0.5, 0.5, 0.5, 0.5]
     """
-    positive = torch.sigmoid(_full(logits))
+    positive = torch.sigmoid(_full_precision(logits))
     return torch.nn.functional.normalize(positive, dim=-1)
 
 
 def unit_mask(logits: Tensor) -> Tensor:
-    """Sigmoid, in float32."""
-    return torch.sigmoid(_full(logits))
+    """Compute the sigmoid of logits, in float32, or float64 for logits in float64."""
+    return torch.sigmoid(_full_precision(logits))
 
 
-def _full(logits: Tensor) -> Tensor:
-    """Reduced precision, in the network alone, ends here."""
+def _full_precision(logits: Tensor) -> Tensor:
+    """Convert half precision, which autocast uses inside the network, to float32."""
     return logits if logits.dtype == torch.float64 else logits.float()

@@ -1,4 +1,4 @@
-"""A network on mixtures, with what it wants to know of them beside their magnitude."""
+"""Run a network on mixtures, with the primitives' masks if it has them as input."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from torchprim.spectra.mixture import Mixture
 def run_network(
     network: nn.Module, magnitude: Tensor, mixture: Mixture, frames: Tensor | None = None
 ) -> NetworkOutput:
-    """`network(magnitude, frames)`, with the primitives' masks as `cues` where the network sees them.
+    """Call `network(magnitude, frames)`, with the primitives' masks as `cues` if it has them as input.
 
     Args:
-        network: from `build_network`, bare or in DistributedDataParallel; or a module of one's own, which
-            sees cues if it has a method `cue_masks(mixture)`.
+        network: from `build_network`, bare or in DistributedDataParallel; or any module, which is given
+            cues if it has a method `cue_masks(mixture)`.
         magnitude: `(B, F, N)`.
-        mixture: the same B mixtures as sound; read by the primitives alone.
-        frames: those whose embedding is wanted; None for all.
+        mixture: the same B mixtures, for the primitives.
+        frames: `(K,)`, indices of the frames to embed; None for all.
+
+    Returns:
+        A `NetworkOutput`.
 
     Example:
         >>> import torch, torchprim as tp
         >>> from torchprim.networks.run import run_network
         >>> mixture = tp.Mixture(torch.randn(1, 22050), 44100)
-        >>> network = tp.build_network("small").eval()  # sees the cues of the preset `best`
+        >>> network = tp.build_network("small").eval()  # with the cues of the preset `best`
         >>> run_network(network, mixture.magnitude(), mixture).mask.shape
         torch.Size([1, 1025, 44])
     """

@@ -17,26 +17,25 @@ from torchprim.spectra.mixture import Mixture
 
 
 class UNet(nn.Module):
-    """Strided convolutions down, transposed ones up, and what was seen on the way down added.
+    """Encoder of strided convolutions, decoder of transposed ones, with additive skip connections.
 
-    Every halving of frequency and frames is a convolution of stride 2; adding rather than stacking the
-    skipped maps halves the work on the way up. Group normalisation with one group knows nothing of the
-    batch, so that training on several devices equals training on one. The last step goes from the first
-    halving straight to the heads. A gain and an offset of each bin, before and behind, tell frequencies
-    apart, which convolutions alone cannot.
+    Each layer halves frequency and frames by stride 2; adding rather than concatenating the skip
+    connections halves the work of the decoder. Group normalisation with one group does not depend on the
+    batch, so that training on several devices equals training on one. The last upsampling, to full
+    resolution, is that of the heads. A learnt gain and offset of each bin, at the input and at the mask,
+    depend on frequency, which convolutions do not.
 
-    With `config.cues` the network sees the primitives' masks, too, and its mask is the ensemble's (equation
-    1 of the paper) with a correction learnt on its logit: it starts from what its teachers know. On a
-    remix the primitives err as they do on songs, and there the truth is known.
+    With `config.cues` the primitives' masks are further input channels, and the mask is the ensemble's
+    (equation 1 of the paper) with a learnt correction of its logit: training starts from the ensemble. On
+    remixes the primitives make similar errors as on songs, and the sources are known.
 
     Args:
         config: with `kind="unet"`.
 
     Example:
-        >>> import torch
-        >>> from torchprim.networks.config import NetworkConfig
+        >>> import torch, torchprim as tp
         >>> from torchprim.networks.unet import UNet
-        >>> network = UNet(NetworkConfig(kind="unet", layers=3, channels=4, heads=("mask",)))
+        >>> network = UNet(tp.NetworkConfig(kind="unet", layers=3, channels=4, heads=("mask",)))
         >>> network(torch.rand(2, 1025, 7)).mask.shape
         torch.Size([2, 1025, 7])
     """
@@ -51,98 +50,98 @@ class UNet(nn.Module):
         used = [name for name, weight in weights.items() if weight > 0]
         self.cues = preset_cues(self.preset or PRESETS["best"], used)
         widths = [config.channels * min(2**i, 4) for i in range(config.layers)]
-        sizes = [5] + [3] * (config.layers - 1)  # the first looks a little further
+        kernel_sizes = [5] + [3] * (config.layers - 1)
         self.gain = nn.Parameter(torch.ones(bins, 1))
         self.offset = nn.Parameter(torch.zeros(bins, 1))
         self.down, self.down_norm = nn.ModuleList(), nn.ModuleList()
         self.up, self.up_norm = nn.ModuleList(), nn.ModuleList()
-        for i, (width, size) in enumerate(zip(widths, sizes, strict=True)):
-            above = widths[i - 1] if i else 1 + len(self.cues.names)
-            self.down.append(nn.Conv2d(above, width, size, stride=2, padding=size // 2))
+        for i, (width, size) in enumerate(zip(widths, kernel_sizes, strict=True)):
+            previous = widths[i - 1] if i else 1 + len(self.cues.names)
+            self.down.append(nn.Conv2d(previous, width, size, stride=2, padding=size // 2))
             self.down_norm.append(nn.GroupNorm(1, width))
             if i:
-                self.up.append(nn.ConvTranspose2d(width, above, size, stride=2, padding=size // 2))
-                self.up_norm.append(nn.GroupNorm(1, above))
+                self.up.append(nn.ConvTranspose2d(width, previous, size, stride=2, padding=size // 2))
+                self.up_norm.append(nn.GroupNorm(1, previous))
         self.dropout = nn.Dropout2d(config.dropout)
         if "embedding" in config.heads:
-            # Of one frame of the maps at a time, both frames of the output: so few can be embedded.
+            # One frame of the maps gives two frames of the output, so that a few can be embedded alone.
             self.embedding_head = nn.ConvTranspose2d(
                 widths[0], 2 * config.dimensions, (5, 1), stride=(2, 1), padding=(2, 0)
             )
         if "mask" in config.heads:
             self.mask_head = nn.ConvTranspose2d(widths[0], 1, 5, stride=2, padding=2)
-            # A correction starts small.
+            # A correction of the ensemble's mask starts small.
             self.mask_gain = nn.Parameter(torch.full((bins, 1), 0.1 if config.cues else 1.0))
             self.mask_offset = nn.Parameter(torch.zeros(bins, 1))
 
     def cue_masks(self, mixture: Mixture) -> Tensor | None:
-        """The primitives' masks `(B, C, F, N)` of a batch of mixtures; None for a network without cues."""
+        """Compute the primitives' masks `(B, C, F, N)` of a batch; None for a network without cues."""
         if not self.cues.names:
             return None
         masks = torch.stack(list(self.cues(mixture).values()), -3)
         return masks.reshape(-1, *masks.shape[-3:]).to(self.gain.dtype)
 
     def _features(self, magnitude: Tensor, cues: Tensor | None) -> Tensor:
-        """What the convolutions see, `(B, 1 + C, R, N)`, see `Bands`."""
+        """Compute the input of the convolutions, `(B, 1 + C, R, N)`, see `Bands`."""
         rows = log_features(self.bands.reduce(magnitude), root_mean_square(magnitude))
         rows = (rows * self.gain + self.offset).unsqueeze(-3)
         return rows if cues is None else torch.cat([rows, 4 * self.bands.average(cues) - 2], -3)
 
     def _maps(self, magnitude: Tensor, cues: Tensor | None) -> Tensor:
-        """The last common maps, `(B, C, R / 2, N / 2)` rounded up."""
-        # Channels lie innermost: twice as fast on a CPU.
+        """Compute the feature maps that the heads share, `(B, C, R / 2, N / 2)` rounded up."""
+        # Twice as fast on a CPU as channels first.
         x = self._features(magnitude, cues).contiguous(memory_format=torch.channels_last)
-        skipped = []
+        skips = []
         for convolution, norm in zip(self.down, self.down_norm, strict=True):
             x = leaky_relu(norm(convolution(x)), 0.2)
-            skipped.append(x)
+            skips.append(x)
         x = self.dropout(x)
         for i in reversed(range(len(self.up))):
-            # The sizes on the way down are rounded up: these are the very ones, for any F and N.
-            x = self.up[i](x, output_size=skipped[i].shape[-2:])
-            x = leaky_relu(self.up_norm[i](x), 0.2) + skipped[i]
+            # The encoder rounds sizes up: the decoder takes over its sizes, for any F and N.
+            x = self.up[i](x, output_size=skips[i].shape[-2:])
+            x = leaky_relu(self.up_norm[i](x), 0.2) + skips[i]
         return x
 
-    def _ensemble(self, cues: Tensor) -> Tensor:
-        """Logit of the ensemble's mask."""
+    def _ensemble_logit(self, cues: Tensor) -> Tensor:
+        """Compute the logit of the ensemble's mask, `(B, F, N)`."""
         weights = [self.preset.weights[name] for name in self.cues.names]
         return torch.logit(soft_assignment(cues.unbind(-3), weights, self.preset.beta), eps=1e-4)
 
     def _embedding_logits(self, maps: Tensor, size: torch.Size, frames: Tensor | None) -> Tensor:
-        """`(B, R, K, D)` of the chosen frames, or of all."""
+        """Compute the logits `(B, R, K, D)` of the chosen frames, or of all."""
         chosen = maps if frames is None else maps.index_select(-1, frames // 2)
         logits = self.embedding_head(chosen, output_size=(size[0], chosen.shape[-1]))  # (B, 2 D, F, K)
         logits = logits.unflatten(1, (2, self.config.dimensions)).permute(0, 3, 4, 1, 2)  # (B, F, K, 2, D)
         if frames is None:
-            return logits.flatten(2, 3)[:, :, : size[1]]  # the two frames of each, in turn
+            return logits.flatten(2, 3)[:, :, : size[1]]
         odd = (frames % 2).view(1, 1, -1, 1, 1).expand(*logits.shape[:3], 1, logits.shape[-1])
         return logits.gather(3, odd).squeeze(3)
 
     def forward(
         self, magnitude: Tensor, frames: Tensor | None = None, cues: Tensor | None = None
     ) -> NetworkOutput:
-        """Embedding and mask of each bin.
+        """Compute embedding and mask of each bin.
 
         Args:
             magnitude: `(B, F, N)` of mixtures, at any level; any N.
-            frames: `(K,)`, whole numbers: the frames whose embedding is given; by default all.
-            cues: what `cue_masks` gives of the same mixtures, for a network that sees cues.
+            frames: `(K,)`, integer indices of the frames to embed; by default all.
+            cues: `(B, C, F, N)`, `cue_masks` of the same mixtures, for a network with cues.
 
         Returns:
             A `NetworkOutput`, float32 also under autocast.
 
         Raises:
-            ValueError: for cues that the network does not see, or lacks.
+            ValueError: for a number of cues that is not the network's.
         """
-        seen, given = len(self.cues.names), 0 if cues is None else cues.shape[-3]
-        if given != seen:
-            raise ValueError(f"the network sees {seen} cues, got {given}; see `cue_masks`")
+        wanted, given = len(self.cues.names), 0 if cues is None else cues.shape[-3]
+        if given != wanted:
+            raise ValueError(f"the network sees {wanted} cues, got {given}; see `cue_masks`")
         maps, size = self._maps(magnitude, cues), torch.Size([self.bands.rows, magnitude.shape[-1]])
         logits = mask = None
         if "embedding" in self.config.heads:
             logits = self.bands.expand(self._embedding_logits(maps, size, frames), 1)
         if "mask" in self.config.heads:
-            height = self.mask_head(maps, output_size=size).squeeze(1)
-            height = self.bands.expand(height * self.mask_gain + self.mask_offset, 1)
-            mask = unit_mask(height if cues is None else self._ensemble(cues) + height)
+            mask_logits = self.mask_head(maps, output_size=size).squeeze(1)
+            mask_logits = self.bands.expand(mask_logits * self.mask_gain + self.mask_offset, 1)
+            mask = unit_mask(mask_logits if cues is None else self._ensemble_logit(cues) + mask_logits)
         return NetworkOutput(mask=mask, logits=logits)
