@@ -32,7 +32,7 @@ def real(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
 
 
 def _readable(value: Tensor) -> bool:
-    """Whether values can be read without a synchronisation or a graph break."""
+    """Check that values can be read without a synchronisation or a graph break."""
     return value.device.type == "cpu" and not torch.compiler.is_compiling() and value.numel() > 0
 
 

@@ -1,4 +1,4 @@
-"""`torchprim separate` and what goes wrong: one line names the file, the others are done."""
+"""`torchprim separate` with failures: one line names the file, the others are done."""
 
 import errno
 import os

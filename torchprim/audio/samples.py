@@ -57,9 +57,9 @@ class Samples:
             if not finite.all():
                 first = int(np.argmin(finite.all(axis=0)))
                 bad = block[:, first][~finite[:, first]][0]
-                what = "NaN" if np.isnan(bad) else "infinite"
+                value = "NaN" if np.isnan(bad) else "infinite"
                 second = (start + first) / self.sample_rate
-                raise AudioError(self.path, f"a sample is {what} at {second:.3f} s")
+                raise AudioError(self.path, f"a sample is {value} at {second:.3f} s")
             whole[:, start : start + block.shape[1]] = block
             start += block.shape[1]
         return whole

@@ -47,15 +47,22 @@ def find_stem_songs(roots: Sequence[str | os.PathLike]) -> list[Path]:
 
 
 def find_incomplete_songs(root: str | os.PathLike) -> dict[Path, str]:
-    """Find folders below `root` with some stems of a song but not all, and what each one lacks.
-
-    A folder lacks its vocals, or has some but not all of drums, bass and other, and no accompaniment.
+    """Find folders with incomplete stems: no vocals, or a part of the accompaniment's stems.
 
     Args:
         root: folder to search.
 
     Returns:
         the reason by folder: "stems, but no vocals", or such as "no drums and no bass".
+
+    Example:
+        >>> import tempfile
+        >>> from torchprim.audio.stems import find_incomplete_songs
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ("vocals.wav", "drums.wav", "bass.wav"):
+        ...         Path(root, name).touch()
+        ...     list(find_incomplete_songs(root).values())
+        ['no other']
     """
     reasons = {}
     for folder in sorted({path.parent for name in _NAMES for path in Path(root).rglob(f"{name}.*")}):

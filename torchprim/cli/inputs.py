@@ -43,7 +43,7 @@ def gather(given: Iterable[str], out: Path, known: Mapping[str, Any]) -> Gathere
 
     Results of earlier runs are left out: files named vocals or accompaniment below a folder with a
     `separations.jsonl`, which `out` or a folder below a given one may be. So `out` may lie inside the
-    music, and the second run does not separate what the first one wrote.
+    music: a second run does not separate the output of the first.
 
     Args:
         given: files and folders.

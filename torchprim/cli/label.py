@@ -1,4 +1,4 @@
-"""`torchprim label`: the confidence of a separation of every segment of a folder of music."""
+"""`torchprim label`: the confidence of the separation of each segment of music, as JSON lines."""
 
 from __future__ import annotations
 

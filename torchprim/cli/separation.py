@@ -27,8 +27,8 @@ class Settings:
     preset: str
     method: str
     format: str  # suffix of the stems: wav or flac
-    checkpoint: str | None = None  # a network in place of the primitives,
-    with_primitives: bool = False  # or beside them
+    checkpoint: str | None = None  # a network in place of the primitives
+    with_primitives: bool = False  # the network as one more cue beside them
     digest: str | None = None  # of the checkpoint's content
 
     def fields(self) -> dict[str, str]:

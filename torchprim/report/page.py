@@ -69,7 +69,7 @@ class Player(NamedTuple):
 
 
 class Meter(NamedTuple):
-    """A number on a scale from 0 to 1 (below 0 the bar is empty), and what it means."""
+    """A number on a scale from 0 to 1 (below 0 the bar is empty), and its meaning."""
 
     title: str
     value: float
