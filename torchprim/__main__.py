@@ -1,4 +1,4 @@
-"""`python -m torchprim`: the command line, where the `torchprim` script is not installed."""
+"""`python -m torchprim`: the command line, without the installed `torchprim` script."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""Argument checks: every one raises `ValueError` with the argument's name and its value.
+"""Argument checks: each raises `ValueError` with the argument's name and value.
 
-Checks that must read a tensor's values (negative, NaN) are made for tensors on the CPU only: on a GPU
-the answer would have to be waited for, and a compiled graph would break there.
+Values of a tensor (negative, NaN) are checked on the CPU only: on a GPU that would synchronise. They are not
+checked in a compiled graph, which would break there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def floating(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
-    """A real floating-point tensor of at least `rank` dimensions, in the precision it has."""
+    """Check for a real floating-point tensor of at least `rank` dimensions; return it in its dtype."""
     if not isinstance(value, Tensor):
         raise ValueError(f"{name} must be a tensor, got {type(value).__name__}: {value!r}")
     if value.is_complex() or not value.is_floating_point():
@@ -26,19 +26,20 @@ def floating(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
 
 
 def real(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
-    """As `floating`; half precision becomes float32."""
+    """Check as `floating`; return half precision as float32."""
     value = floating(value, name, rank, layout)
     return value if value.dtype in (torch.float32, torch.float64) else value.float()
 
 
-def _values_known(value: Tensor) -> bool:
+def _readable(value: Tensor) -> bool:
+    """Check that values can be read without a synchronisation or a graph break."""
     return value.device.type == "cpu" and not torch.compiler.is_compiling() and value.numel() > 0
 
 
 def magnitude(value: Tensor, name: str = "magnitude") -> Tensor:
-    """A magnitude spectrogram `(..., F, N)`: real, finite, not negative."""
+    """Check for a magnitude spectrogram `(..., F, N)`: real, finite, not negative."""
     value = real(value, name, 2, "(..., F, N)")
-    if _values_known(value):
+    if _readable(value):
         low, high = (x.item() for x in torch.aminmax(value.detach()))
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"{name} must be finite, its extremes are {low} and {high}")
@@ -48,9 +49,9 @@ def magnitude(value: Tensor, name: str = "magnitude") -> Tensor:
 
 
 def audio(value: Tensor, name: str = "audio", rank: int = 1) -> Tensor:
-    """Audio `(..., T)` (rank 2: `(..., C, T)`): real and finite."""
+    """Check for audio `(..., T)` (rank 2: `(..., C, T)`): real and finite."""
     value = real(value, name, rank, "(..., T)" if rank == 1 else "(..., C, T)")
-    if _values_known(value):
+    if _readable(value):
         low, high = (x.item() for x in torch.aminmax(value.detach()))
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"{name} must be finite, its extremes are {low} and {high}")
@@ -58,9 +59,9 @@ def audio(value: Tensor, name: str = "audio", rank: int = 1) -> Tensor:
 
 
 def positive(value: float | Tensor, name: str) -> float | Tensor:
-    """A number above zero; a tensor (a setting that is learnt) is read only where that costs nothing."""
+    """Check for a number above zero; a tensor (a learnt setting) is read only where that costs nothing."""
     if isinstance(value, Tensor):
-        if not _values_known(value):
+        if not _readable(value):
             return value
         bad = not bool((value.detach() > 0).all())
     else:
@@ -71,7 +72,7 @@ def positive(value: float | Tensor, name: str) -> float | Tensor:
 
 
 def integer(value: int, name: str, low: int, high: int | None = None) -> int:
-    """A whole number in [low, high]."""
+    """Check for an integer in [low, high]."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):
         span = f"at least {low}" if high is None else f"in [{low}, {high}]"

@@ -1,4 +1,4 @@
-"""Files of sound: every format at its own rate and length, errors in one line."""
+"""Decoding of audio files: all formats at their own rate and length, errors in one line."""
 
 import os
 import pickle
@@ -12,7 +12,7 @@ import torch
 import torchprim as tp
 from tests.support.sound_files import bad_files, cut, encode, noise, write
 from torchprim.audio.decode import _av, _soundfile
-from torchprim.audio.find import demo_song, find_audio
+from torchprim.audio.find import demo_song
 from torchprim.audio.load import load_audio, load_stems, read
 from torchprim.audio.write import save
 from torchprim.errors import AudioError, AudioWarning
@@ -245,32 +245,6 @@ def test_missing_libraries_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr("torchprim.audio.find.find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install stempeg"):
         demo_song()
-
-
-# Folders
-
-
-def test_find_audio_finds_files_of_sound_in_order(tmp_path):
-    for name in (
-        "b.WAV",
-        "a.mp3",
-        "sub/c.stem.mp4",
-        "sub/._c.mp3",
-        ".hidden/d.wav",
-        "cover.jpg",
-        "sub/e.opus",
-    ):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    (tmp_path / "sub" / "loop").symlink_to(tmp_path)
-    found = [str(path.relative_to(tmp_path)) for path in find_audio(tmp_path)]
-    assert found == ["a.mp3", "b.WAV", "sub/c.stem.mp4", "sub/e.opus"]
-    with pytest.raises(AudioError, match=r"nowhere: No such file"):
-        find_audio(tmp_path / "nowhere")
-    problems = []
-    assert find_audio(tmp_path / "nowhere", problems.append) == []
-    assert [str(problem) for problem in problems] == [f"{tmp_path / 'nowhere'}: No such file or directory"]
 
 
 def test_reading_warns_of_nothing_else(tmp_path):

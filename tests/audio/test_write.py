@@ -1,4 +1,4 @@
-"""Writing sound: every bit of a WAV, one gain for FLAC, all files or none of them."""
+"""Writing of audio files: bit-exact float WAV, one gain for FLAC, all files or none."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""`torchprim demo` on the song inside the stempeg wheel: run once, and its results looked at."""
+"""`torchprim demo` on the song inside the stempeg wheel: one run, checked by all tests."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ METHODS = (
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The folder that the demo wrote, and what it printed."""
+    """The output folder of the demo, and its standard output."""
     import contextlib
     import io
 
@@ -35,7 +35,7 @@ def demo(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scores(demo):
-    """name -> vocals, accompaniment, mean, and the confidence where there is one."""
+    """Vocals, accompaniment, mean, and the confidence where there is one, by method."""
     found = {}
     for line in demo[1].splitlines():
         for name in METHODS:

@@ -1,4 +1,4 @@
-"""`torchprim label`: what it writes, how it goes on, shares of processes, what it refuses."""
+"""`torchprim label`: labels, resuming, several processes, refusals."""
 
 import json
 

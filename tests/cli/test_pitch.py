@@ -1,4 +1,4 @@
-"""`torchprim pitch`: what it writes, and how it refuses."""
+"""`torchprim pitch`: output files and refusals."""
 
 import csv
 

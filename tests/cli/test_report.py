@@ -1,4 +1,4 @@
-"""`torchprim report FILE --out DIR`: what it writes, and what it says of bad input."""
+"""`torchprim report FILE --out DIR`: the page, and errors for bad input."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""`torchprim separate` and what goes wrong: one line names the file, the others are done."""
+"""`torchprim separate` with failures: one line names the file, the others are done."""
 
 import errno
 import os
@@ -12,14 +12,7 @@ from tests.support.separating import HalvingSeparator, both, lines, separate, tr
 from tests.support.sound_files import bad_files, cut, noise, silent_video, write
 from torchprim.audio import write as audio_write
 from torchprim.audio.load import load_audio
-from torchprim.cli import separate as command
-
-
-@pytest.fixture
-def halves(monkeypatch):
-    monkeypatch.setattr(command, "_separator", lambda args, device: HalvingSeparator())
-    monkeypatch.setattr(HalvingSeparator, "songs", 0)
-    return HalvingSeparator
+from torchprim.cli import separation
 
 
 def test_bad_files_are_named_and_the_others_done(tmp_path, halves, capfd):
@@ -111,7 +104,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, halves, capfd, monkey
 
 def test_what_cannot_fit_on_the_disk_is_not_begun(tmp_path, halves, capfd, monkeypatch):
     path = write(tmp_path / "a.wav", noise(1000))
-    monkeypatch.setattr(command.shutil, "disk_usage", lambda folder: SimpleNamespace(free=15_999))
+    monkeypatch.setattr(separation.shutil, "disk_usage", lambda folder: SimpleNamespace(free=15_999))
     assert separate(path, "--out", tmp_path / "out") == 1
     assert capfd.readouterr().err.startswith(f"error: {path}: ") and halves.songs == 0
 

@@ -1,4 +1,4 @@
-"""BSSEval v4 against museval itself, on a real song and on noise."""
+"""BSSEval v4 against museval, on a real song and on noise."""
 
 import math
 import sys

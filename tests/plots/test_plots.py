@@ -1,4 +1,4 @@
-"""Plots: axes, colours, SVG."""
+"""Plots: axes, colours and SVG."""
 
 import base64
 import io

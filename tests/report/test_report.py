@@ -1,4 +1,4 @@
-"""Pictures, the SVG and MP3 inside a page, the page, and `torchprim report`."""
+"""The report: MP3 players, pictures and the page."""
 
 import base64
 import io

@@ -1,10 +1,10 @@
-"""What an HTML page holds, and whether it is well formed."""
+"""A strict parser of HTML pages."""
 
 from html.parser import HTMLParser
 
 
 class Page(HTMLParser):
-    """What a page holds; raises where an element is not closed in its turn."""
+    """Elements, identifiers and text of a page; parsing fails where tags are not nested correctly."""
 
     def __init__(self, text):
         super().__init__()

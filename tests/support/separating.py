@@ -1,4 +1,4 @@
-"""Running `torchprim separate` in tests, with a quick stand-in for the separator."""
+"""`torchprim separate` in tests, with a quick stand-in for the separator."""
 
 import json
 
@@ -9,7 +9,7 @@ from torchprim.cli.main import main
 
 
 class HalvingSeparator(torch.nn.Module):
-    """Stands in for the separator where it is not what is tested; counts the songs."""
+    """Stand-in for the separator that halves the mixture; counts the songs."""
 
     songs = 0
 
@@ -23,22 +23,22 @@ class HalvingSeparator(torch.nn.Module):
 
 
 def separate(*arguments):
-    """Run the command in this process; returns its exit status."""
+    """Run the command in this process; return its exit status."""
     return main(["separate", *map(str, arguments)])
 
 
 def lines(folder):
-    """The records of an output folder."""
+    """Read the records of an output folder."""
     return [json.loads(line) for line in (folder / "separations.jsonl").read_text().splitlines()]
 
 
 def tree(folder):
-    """Every file below a folder."""
+    """List all files below a folder."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def both(*names):
-    """What the tree of an output folder is when these songs are done."""
+    """List the expected files of an output folder with these songs."""
     return sorted(
         ["separations.jsonl", *(f"{n}/{s}.wav" for n in names for s in ("vocals", "accompaniment"))]
     )

@@ -1,4 +1,4 @@
-"""Files of sound for tests, made on the spot with the encoders inside PyAV and soundfile."""
+"""Audio files for tests, encoded on the fly with PyAV and soundfile."""
 
 import os
 from pathlib import Path
@@ -9,20 +9,20 @@ import soundfile
 
 
 def noise(frames, channels=2, seed=0, level=0.1):
-    """Low-passed noise `(C, T)`: keeps its shape through a lossy codec better than white noise."""
+    """Generate low-passed noise `(C, T)`, which a lossy codec distorts less than white noise."""
     white = np.random.default_rng(seed).standard_normal((channels, frames + 16))
     smooth = np.stack([np.convolve(row, np.ones(17) / 17, "valid") for row in white])
     return (level * smooth / 0.25).astype(np.float32)[:, :frames]
 
 
 def write(path, audio, rate=44100, subtype=None, **options):
-    """Write `(C, T)` with libsndfile; returns the path."""
+    """Write `(C, T)` with libsndfile; return the path."""
     soundfile.write(str(path), np.asarray(audio).T, rate, subtype=subtype, **options)
     return Path(path)
 
 
 def encode(path, streams, rate, codec, layout="stereo", options=None, bit_rate=192000):
-    """Encode one or several streams `(C, T)` with FFmpeg; returns the path."""
+    """Encode one or several streams `(C, T)` with FFmpeg; return the path."""
     streams = [streams] if isinstance(streams, np.ndarray) else streams
     with av.open(str(path), "w", options=options or {}) as container:
         outputs = [container.add_stream(codec, rate=rate, layout=layout) for _ in streams]
@@ -42,7 +42,7 @@ def encode(path, streams, rate, codec, layout="stereo", options=None, bit_rate=1
 
 
 def silent_video(path):
-    """A film without an audio stream; returns the path."""
+    """Encode a video without an audio stream; return the path."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width = stream.height = 32
@@ -53,14 +53,14 @@ def silent_video(path):
 
 
 def cut(path, target, share=0.6):
-    """The first part of a file's bytes as another file; returns its path."""
+    """Copy the first part of a file's bytes to another file; return its path."""
     content = Path(path).read_bytes()
     Path(target).write_bytes(content[: int(len(content) * share)])
     return Path(target)
 
 
 def bad_files(folder):
-    """name -> (path, what the error says)"""
+    """Write one file of each kind that cannot be used: path and error text by name."""
     broken = noise(44100)
     broken[1, 22050] = np.nan
     infinite = noise(44100)

@@ -1,4 +1,4 @@
-"""Files of sound to tensors and back, sample rates and loudness. Nothing else opens a file of sound."""
+"""Audio files to tensors and back, resampling and loudness. No other module opens an audio file."""
 
 from torchprim.audio.find import demo_song, find_audio
 from torchprim.audio.load import Sound, load_audio, load_stems, read

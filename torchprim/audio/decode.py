@@ -1,4 +1,4 @@
-"""Two decoders of files of sound: FFmpeg (PyAV) for all formats, libsndfile (soundfile) for plain ones."""
+"""Two decoders of audio files: FFmpeg (PyAV) for all formats, libsndfile (soundfile) for plain ones."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from torchprim.audio.samples import Samples
 from torchprim.audio.truncation import missing_end
 from torchprim.errors import AudioError
 
-# First bytes of what libsndfile reads well: WAV (RIFF, RIFX, RF64, W64), AIFF, AU, CAF, FLAC, OGG.
-_PLAIN = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS")
-# Formats whose announced length is a fact. For others FFmpeg estimates it from the bit rate.
-_TRUE_LENGTH = ("wav", "w64", "flac", "mov", "matroska", "asf", "aiff", "caf", "ape", "wv", "tta")
-# A decoder may give this much less than such a file announces (seconds): encoders round to whole packets.
-_SLACK = 0.1
+# Magic bytes of formats that libsndfile reads well: WAV (RIFF, RIFX, RF64, W64), AIFF, AU, CAF, FLAC, OGG.
+_SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS")
+# Formats whose header states the length. For others FFmpeg estimates it from the bit rate.
+_EXACT_LENGTH = ("wav", "w64", "flac", "mov", "matroska", "asf", "aiff", "caf", "ape", "wv", "tta")
+# Seconds by which the decoded length may fall short of the header's: encoders round to whole packets.
+_LENGTH_TOLERANCE = 0.1
 
 
 class Decoded(NamedTuple):
-    """The samples of one stream, and what of it could not be decoded."""
+    """The samples of one stream, and notes on the parts that could not be decoded."""
 
     audio: np.ndarray  # (C, T) float32
     sample_rate: int
     notes: tuple[str, ...]
 
 
-class Refused(Exception):
-    """This decoder cannot read the file, or not to its end; another one may."""
+class DecoderError(Exception):
+    """A decoder cannot read the file, or not to its end; another one may."""
 
     def __init__(self, reason: str, partial: Samples | None = None) -> None:
         super().__init__(reason)
@@ -40,30 +40,30 @@ def decode(path: str | os.PathLike, stream: int = 0) -> Decoded:
     """Decode one audio stream of a file, at its own rate and with its own channels.
 
     Args:
-        path: a file that is there.
-        stream: which of its audio streams, counted from 0.
+        path: an existing file.
+        stream: index of the audio stream.
 
     Raises:
         AudioError: where no decoder can read it, it has no such stream or no samples, or a sample is NaN
             or infinite.
     """
     with open(path, "rb") as file:
-        plain = file.read(4) in _PLAIN
+        plain = file.read(4) in _SNDFILE_MAGIC
     # libsndfile as a last resort: with MP3 it writes to stderr by itself.
     decoders = [_soundfile, _av] if plain else [_av] if _have_av() else [_av, _soundfile]
-    partial, refusal, missing = None, "", []
+    partial, reason, missing = None, "", []
     for decoder in decoders:
         try:
             samples, note = decoder(path, stream)
             break
         except ImportError:
             missing.append("PyAV (pip install av)" if decoder is _av else "soundfile (pip install soundfile)")
-        except Refused as error:
-            partial, refusal = partial or error.partial, refusal or str(error)
+        except DecoderError as error:
+            partial, reason = partial or error.partial, reason or str(error)
     else:
         if partial is None:
             hint = f"; it may need {' or '.join(missing)}" if missing else ""
-            raise AudioError(path, f"cannot be decoded as sound ({refusal or 'no decoder there'}){hint}")
+            raise AudioError(path, f"cannot be decoded as sound ({reason or 'no decoder there'}){hint}")
         samples, note = partial, f"damaged: only the first {_seconds(partial)} could be decoded"
     if samples.length == 0:
         raise AudioError(path, "holds 0 samples that can be decoded")
@@ -71,17 +71,17 @@ def decode(path: str | os.PathLike, stream: int = 0) -> Decoded:
     return Decoded(samples.join(), samples.sample_rate, (note,) if note else ())
 
 
-def streams(path: str | os.PathLike) -> int:
-    """Number of audio streams in a file.
+def count_streams(path: str | os.PathLike) -> int:
+    """Count the audio streams of a file.
 
     Raises:
-        AudioError: where the file cannot be opened as sound.
+        AudioError: where the file cannot be opened as audio.
         ImportError: without PyAV.
     """
     try:
         with open(path, "rb") as file, _open_av(file) as container:
             return len(container.streams.audio)
-    except Refused as error:
+    except DecoderError as error:
         raise AudioError(path, f"cannot be decoded as sound ({error})") from None
 
 
@@ -89,11 +89,11 @@ def _seconds(samples: Samples) -> str:
     return f"{samples.length / samples.sample_rate:.2f} s"
 
 
-def _short(samples: Samples, announced: float, exact: bool) -> str:
-    """A note where fewer samples came out than the file announces."""
-    if samples.length >= announced - (0.5 if exact else _SLACK * samples.sample_rate):
+def _truncation_note(samples: Samples, expected: float, exact: bool) -> str:
+    """Return a note where fewer samples were decoded than the header states, else an empty string."""
+    if samples.length >= expected - (0.5 if exact else _LENGTH_TOLERANCE * samples.sample_rate):
         return ""
-    whole = announced / samples.sample_rate
+    whole = expected / samples.sample_rate
     return f"truncated or damaged: {_seconds(samples)} of {whole:.2f} s could be decoded"
 
 
@@ -103,18 +103,18 @@ def _soundfile(path: str | os.PathLike, stream: int) -> tuple[Samples, str]:
     try:
         file = soundfile.SoundFile(os.fsencode(path))
     except soundfile.SoundFileError as error:
-        raise Refused(str(getattr(error, "error_string", error))) from None
+        raise DecoderError(str(getattr(error, "error_string", error))) from None
     with file:
         if stream or (file.subtype in ("OPUS", "MPEG_LAYER_III") and _have_av()):
-            raise Refused("FFmpeg reads it better")
+            raise DecoderError("FFmpeg reads it better")
         samples = Samples(path, file.samplerate, file.channels)
         try:
-            while len(piece := file.read(1 << 16, dtype="float32", always_2d=True)):
-                samples.add(piece.T)
+            while len(block := file.read(1 << 16, dtype="float32", always_2d=True)):
+                samples.add(block.T)
         except soundfile.SoundFileError as error:
-            raise Refused(str(getattr(error, "error_string", error)), samples) from None
-        announced = file.frames if file.frames < 1 << 62 else 0  # libsndfile's mark for an unknown length
-        return samples, _short(samples, announced, exact=not file.subtype.startswith("MPEG"))
+            raise DecoderError(str(getattr(error, "error_string", error)), samples) from None
+        expected = file.frames if file.frames < 1 << 62 else 0  # libsndfile's mark for an unknown length
+        return samples, _truncation_note(samples, expected, exact=not file.subtype.startswith("MPEG"))
 
 
 def _have_av() -> bool:
@@ -129,11 +129,11 @@ def _open_av(file: Any) -> Any:
     import av
 
     try:
-        # A file object, not its name: "a:b.mp3" would name a protocol. The white list keeps play lists
-        # that pretend to be music from fetching anything from a network.
+        # A file object, not its name: "a:b.mp3" would name a protocol. The white list keeps a playlist with
+        # the suffix of audio from fetching anything from a network.
         return av.open(file, metadata_errors="replace", options={"protocol_whitelist": "file"})
     except (av.error.FFmpegError, ValueError) as error:
-        raise Refused(getattr(error, "strerror", None) or str(error)) from None
+        raise DecoderError(getattr(error, "strerror", None) or str(error)) from None
 
 
 def _av(path: str | os.PathLike, stream: int) -> tuple[Samples, str]:
@@ -142,27 +142,27 @@ def _av(path: str | os.PathLike, stream: int) -> tuple[Samples, str]:
             raise AudioError(path, "has no audio stream" if stream == 0 else f"has no audio stream {stream}")
         chosen = container.streams.audio[stream]
         if chosen.codec_context is None:
-            raise Refused("the codec of its audio is not known")
-        refused: list[float] = []
+            raise DecoderError("the codec of its audio is not known")
+        skipped: list[float] = []
         samples, note = None, ""
-        for frame in _frames(container, chosen, refused):
-            form = (frame.sample_rate, frame.layout.nb_channels)
+        for frame in _frames(container, chosen, skipped):
+            layout = (frame.sample_rate, frame.layout.nb_channels)
             if samples is None:
-                samples = Samples(path, *form)
-            elif form != (samples.sample_rate, samples.channels):
+                samples = Samples(path, *layout)
+            elif layout != (samples.sample_rate, samples.channels):
                 note = f"only the first {_seconds(samples)} were decoded: there rate or channels change"
                 break
-            samples.add(_real(frame))
+            samples.add(_to_float(frame))
         if samples is None:
             samples = Samples(path, chosen.rate or 1, max(1, chosen.channels))
-        if not note and refused:
-            note = f"truncated or damaged: {len(refused)} packet(s) skipped, the first at {refused[0]:.2f} s"
-        announced = _announced(container, chosen, samples.sample_rate)
-        return samples, note or _short(samples, announced, exact=container.format.name == "flac")
+        if not note and skipped:
+            note = f"truncated or damaged: {len(skipped)} packet(s) skipped, the first at {skipped[0]:.2f} s"
+        expected = _expected_length(container, chosen, samples.sample_rate)
+        return samples, note or _truncation_note(samples, expected, exact=container.format.name == "flac")
 
 
-def _frames(container: Any, chosen: Any, refused: list[float]) -> Iterator[Any]:
-    """Every frame that can be decoded; `refused` receives the time (s) of each packet that cannot."""
+def _frames(container: Any, chosen: Any, skipped: list[float]) -> Iterator[Any]:
+    """Yield all frames that can be decoded; append the time (s) of each packet that cannot to `skipped`."""
     import av
 
     time = 0.0
@@ -173,20 +173,20 @@ def _frames(container: Any, chosen: Any, refused: list[float]) -> Iterator[Any]:
         except StopIteration:
             return
         except av.error.FFmpegError:  # the container itself breaks off here
-            refused.append(time)
+            skipped.append(time)
             return
         try:
             frames = packet.decode()
         except av.error.FFmpegError:
-            refused.append(time)
+            skipped.append(time)
             continue
         for frame in frames:
             time += frame.samples / frame.sample_rate
             yield frame
 
 
-def _real(frame: Any) -> np.ndarray:
-    """The samples of a frame `(C, n)`, whole numbers scaled to [-1, 1)."""
+def _to_float(frame: Any) -> np.ndarray:
+    """Convert the samples of a frame to `(C, n)`, integers scaled to [-1, 1)."""
     values = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(-1, frame.layout.nb_channels).T
@@ -197,9 +197,9 @@ def _real(frame: Any) -> np.ndarray:
     return values
 
 
-def _announced(container: Any, chosen: Any, rate: int) -> float:
-    """The number of samples that the file says it has; 0 where that would be a guess."""
+def _expected_length(container: Any, chosen: Any, rate: int) -> float:
+    """Return the number of samples by the file's header; 0 where FFmpeg only estimates it."""
     names = container.format.name.split(",")
     # An MP3 counts its frames in the same header that gives the encoder's delay as the start.
-    certain = any(name in _TRUE_LENGTH for name in names) or (names == ["mp3"] and chosen.start_time)
-    return float(chosen.duration * chosen.time_base) * rate if certain and chosen.duration else 0.0
+    exact = any(name in _EXACT_LENGTH for name in names) or (names == ["mp3"] and chosen.start_time)
+    return float(chosen.duration * chosen.time_base) * rate if exact and chosen.duration else 0.0

@@ -1,11 +1,12 @@
-"""Find files of sound: below folders, and the demo song inside a wheel."""
+"""Find audio files: among files and folders, and the demo song inside a wheel."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from torchprim.errors import AudioError
 
@@ -13,14 +14,77 @@ _LOSSLESS = (".wav", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".caf", "
 _LOSSY = (".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".mp4", ".aac", ".ac3", ".wma", ".mka")
 
 
+class FoundFile(NamedTuple):
+    """A file, and the given folder that it was found below; None for a file that was given itself."""
+
+    path: Path
+    folder: Path | None
+
+
+def find_files(
+    paths: Iterable[str | os.PathLike],
+    on_error: Callable[[AudioError], None] | None = None,
+    exclude: Callable[[FoundFile], bool] | None = None,
+) -> list[FoundFile]:
+    """List the files among `paths` and the audio files below the folders among them, in their order.
+
+    A file that is reached twice (relative and absolute, or given beside its folder) is listed once, as it
+    was reached first. Files that are given themselves may have any name.
+
+    Args:
+        paths: files and folders.
+        on_error: called for each path that does not exist, each folder that cannot be listed, and each
+            folder without an audio file. By default the first two raise, and the third is no error.
+        exclude: whether to leave a file out.
+
+    Raises:
+        AudioError: without `on_error`, for a path that does not exist or a folder that cannot be listed.
+
+    Example:
+        >>> from torchprim.audio.find import demo_song, find_files
+        >>> song = demo_song()
+        >>> [file.path == song for file in find_files([song, song.parent])]
+        [True]
+    """
+    found: dict[str, FoundFile] = {}
+    for given in paths:
+        errors: list[AudioError] = []
+        files = [file for file in _expand(given, errors.append) if exclude is None or not exclude(file)]
+        if on_error is None and errors:
+            raise errors[0]
+        if on_error is not None:
+            if not files and not errors and Path(given).is_dir():
+                errors = [AudioError(given, "no audio file in this folder")]
+            for error in errors:
+                on_error(error)
+        for file in files:
+            found.setdefault(os.path.abspath(file.path), file)
+    return list(found.values())
+
+
+def _expand(given: str | os.PathLike, on_error: Callable[[AudioError], None]) -> list[FoundFile]:
+    """List one path, or the audio files below it."""
+    try:
+        path = Path(given)
+        if os.fspath(given) and path.exists():
+            if not path.is_dir():
+                return [FoundFile(path, None)]
+            return [FoundFile(file, path) for file in find_audio(path, on_error)]
+        reason = "no such file or folder"
+    except (OSError, ValueError) as error:  # such as a name that is too long
+        reason = getattr(error, "strerror", None) or str(error)
+    on_error(AudioError(given or "''", reason))
+    return []
+
+
 def find_audio(folder: str | os.PathLike, on_error: Callable[[AudioError], None] | None = None) -> list[Path]:
-    """Every file below a folder whose name is that of a file of sound, sorted.
+    """List the audio files below a folder, by their suffix, sorted.
 
     Hidden files and folders are left out (macOS writes a `._song.mp3` beside `song.mp3`). Links to
     folders are followed, each folder once.
 
     Args:
-        folder: where to look.
+        folder: the folder to walk.
         on_error: called for each folder that cannot be listed; by default that raises.
 
     Raises:
@@ -56,9 +120,9 @@ def find_audio(folder: str | os.PathLike, on_error: Callable[[AudioError], None]
 
 
 def demo_song() -> Path:
-    """The song with known stems inside the `stempeg` wheel (The Easton Ellises, "Falcon 69", 6 s).
+    """Return the path of the song with stems in the `stempeg` wheel (The Easton Ellises, "Falcon 69", 6 s).
 
-    stempeg is found and not imported: importing it fails where the system has no ffmpeg.
+    stempeg is located, not imported: importing it fails where the system has no ffmpeg.
 
     Raises:
         ImportError: where stempeg is not installed.

@@ -1,8 +1,7 @@
-"""Files of sound to tensors: any format, at their own rate, with their own channels.
+"""Audio files to tensors: any format, at the file's own rate and channels.
 
-Nothing outside the `audio*.py` files touches files of sound. WAV, AIFF, FLAC and Ogg Vorbis are read by
-libsndfile, everything else by the FFmpeg inside PyAV; where one of them is missing or refuses, the other
-is tried. Writing is in `audio_write.py`.
+WAV, AIFF, FLAC and Ogg Vorbis are decoded by libsndfile, everything else by the FFmpeg inside PyAV; where one
+of them is missing or fails, the other is tried.
 """
 
 from __future__ import annotations
@@ -10,13 +9,14 @@ from __future__ import annotations
 import os
 import stat
 import warnings
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.audio.decode import decode, streams
+from torchprim.audio.decode import Decoded, count_streams, decode
 from torchprim.audio.resampling import resample
 from torchprim.errors import AudioError, AudioWarning, shown
 
@@ -24,28 +24,28 @@ STEMS = ("drums", "bass", "other", "vocals")  # streams 1 to 4 of a .stem.mp4; s
 
 
 class Sound(NamedTuple):
-    """What a file holds."""
+    """A decoded audio file."""
 
     audio: Tensor  # (C, T) float32
     sample_rate: int
-    notes: tuple[str, ...]  # one line each: what of the file could not be decoded
+    notes: tuple[str, ...]  # one line for each part that could not be decoded
 
 
 def read(path: str | os.PathLike) -> Sound:
-    """Decode a file as it is, and say what of it could not be decoded.
+    """Decode a file at its own rate, with notes on the parts that could not be decoded.
 
     A `.stem.mp4` (Native Instruments Stems) gives the sum of its stems, streams 1 to 4: its stream 0 is
-    a mixture that was mastered on its own, and need not be that sum.
+    a mixture mastered separately, which need not be that sum.
 
     Args:
         path: a file in any format that FFmpeg or libsndfile knows.
 
     Returns:
         audio `(C, T)` float32 in [-1, 1], its rate in Hz, and notes: empty, or for a truncated or damaged
-        file one line on what is missing.
+        file one line for each missing part.
 
     Raises:
-        AudioError: "PATH: reason" for a file that is missing, empty, no sound, without an audio stream or
+        AudioError: "PATH: reason" for a file that is missing, empty, not audio, without an audio stream or
             samples, or with NaN or infinite samples.
 
     Example:
@@ -57,11 +57,11 @@ def read(path: str | os.PathLike) -> Sound:
     """
     _check_file(path)
     if not _holds_stems(path):
-        return _tensor(decode(path))
+        return _to_sound(decode(path))
     stems = _stem_streams(path)
-    mixture, rate, notes = _tensor(decode(path, next(stems)))
+    mixture, rate, notes = _to_sound(decode(path, next(stems)))
     for stream in stems:
-        stem, stem_rate, more = _tensor(decode(path, stream))
+        stem, stem_rate, more = _to_sound(decode(path, stream))
         _check_alike(path, (mixture.shape[0], rate), (stem.shape[0], stem_rate))
         length = min(mixture.shape[1], stem.shape[1])
         mixture = mixture[:, :length].add_(stem[:, :length])
@@ -70,7 +70,7 @@ def read(path: str | os.PathLike) -> Sound:
 
 
 def load_audio(path: str | os.PathLike, sample_rate: float | None = None) -> tuple[Tensor, float]:
-    """Decode a file of sound.
+    """Decode an audio file.
 
     Args:
         path: a file in any format that FFmpeg or libsndfile knows; a `.stem.mp4` gives the sum of its stems.
@@ -101,7 +101,7 @@ def load_audio(path: str | os.PathLike, sample_rate: float | None = None) -> tup
 
 
 def load_stems(path: str | os.PathLike, sample_rate: float | None = None) -> tuple[dict[str, Tensor], float]:
-    """The four stems of a `.stem.mp4`: drums, bass, other and vocals.
+    """Decode the four stems of a `.stem.mp4`: drums, bass, other and vocals.
 
     Args:
         path: a file with five audio streams, the mixture first.
@@ -109,7 +109,7 @@ def load_stems(path: str | os.PathLike, sample_rate: float | None = None) -> tup
 
     Returns:
         the stems by name, each `(C, T)` float32, all of one length, and their rate in Hz. Their sum, in
-        this order, is what `load_audio` gives.
+        this order, equals the audio of `load_audio`.
 
     Raises:
         AudioError: "PATH: reason", as for `read`, and where there are not five audio streams.
@@ -124,26 +124,26 @@ def load_stems(path: str | os.PathLike, sample_rate: float | None = None) -> tup
     if sample_rate is not None:
         checks.positive(sample_rate, "sample_rate")
     _check_file(path)
-    sounds = [_tensor(decode(path, stream)) for stream in _stem_streams(path)]
+    sounds = [_to_sound(decode(path, stream)) for stream in _stem_streams(path)]
     for sound in sounds[1:]:
         _check_alike(
             path, (sounds[0].audio.shape[0], sounds[0].sample_rate), (sound.audio.shape[0], sound.sample_rate)
         )
     _warn(path, tuple(dict.fromkeys(note for sound in sounds for note in sound.notes)))
     length, rate = min(sound.audio.shape[1] for sound in sounds), sounds[0].sample_rate
-    wanted = rate if sample_rate is None else sample_rate
+    target_rate = rate if sample_rate is None else sample_rate
     stems = {
-        name: resample(sound.audio[:, :length], rate, wanted)
+        name: resample(sound.audio[:, :length], rate, target_rate)
         for name, sound in zip(STEMS, sounds, strict=True)
     }
-    return stems, wanted
+    return stems, target_rate
 
 
 def _check_file(path: str | os.PathLike) -> None:
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
-            raise AudioError(path, "is a folder, not a file of sound")
+            raise AudioError(path, "is a folder, not an audio file")
         if not stat.S_ISREG(status.st_mode):
             raise AudioError(path, "is not a regular file")
         with open(path, "rb"):
@@ -157,9 +157,9 @@ def _holds_stems(path: str | os.PathLike) -> bool:
     return os.fspath(path).lower().endswith((".stem.mp4", ".stem.m4a"))
 
 
-def _stem_streams(path: str | os.PathLike):
+def _stem_streams(path: str | os.PathLike) -> Iterator[int]:
     try:
-        count = streams(path)
+        count = count_streams(path)
     except ImportError as error:
         raise AudioError(path, "decoding it needs PyAV: pip install av") from error
     if count != 1 + len(STEMS):
@@ -172,7 +172,7 @@ def _check_alike(path: str | os.PathLike, first: tuple[int, int], other: tuple[i
         raise AudioError(path, f"its stems differ in channels or rate: {first} and {other}")
 
 
-def _tensor(decoded) -> Sound:
+def _to_sound(decoded: Decoded) -> Sound:
     return Sound(torch.from_numpy(decoded.audio), decoded.sample_rate, decoded.notes)
 
 

@@ -1,4 +1,4 @@
-"""Loudness as broadcasters measure it (ITU-R BS.1770-4), kept by blocks so that any part is quick."""
+"""Gated loudness (ITU-R BS.1770-4) from block powers, so that any segment is measured without its audio."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RELATIVE_GATE = -10.0
 
 
 def block_powers(audio: Tensor, sample_rate: float) -> Tensor:
-    """Mean square of K-weighted audio in blocks of 100 ms.
+    """Compute the mean square of K-weighted audio in blocks of 100 ms.
 
     K-weighting is a shelf of +4 dB above 1.5 kHz and a high-pass at 38 Hz (BS.1770-4, annex 1).
 
@@ -26,7 +26,7 @@ def block_powers(audio: Tensor, sample_rate: float) -> Tensor:
         sample_rate: in Hz.
 
     Returns:
-        `(..., blocks)`, at least one block; a last block that is not full is left out.
+        `(..., blocks)`, at least one block; an incomplete last block is left out.
 
     Raises:
         ImportError: without torchaudio, whose recursive filters are used.
@@ -42,7 +42,7 @@ def block_powers(audio: Tensor, sample_rate: float) -> Tensor:
     except ImportError as error:
         raise ImportError("measuring loudness needs torchaudio: pip install torchaudio") from error
     audio = checks.audio(audio)
-    # torchaudio's filters clip at 1: they are given a quarter of the level.
+    # torchaudio's filters clip at 1: filter a quarter of the level.
     shelf = treble_biquad(audio / 4, round(sample_rate), 4.0, 1500.0, 1 / math.sqrt(2))
     weighted = highpass_biquad(shelf, round(sample_rate), 38.0, 0.5) * 4
     size = max(1, round(BLOCK_SECONDS * sample_rate))
@@ -53,10 +53,10 @@ def block_powers(audio: Tensor, sample_rate: float) -> Tensor:
 
 
 def gated_loudness(powers: Tensor) -> float:
-    """Integrated loudness of one signal in LUFS, from the powers of its blocks.
+    """Compute the integrated loudness of one signal in LUFS from its block powers.
 
-    Blocks of 400 ms every 100 ms; those under -70 LUFS are left out, then those 10 LU under the mean of
-    the rest (BS.1770-4, annex 1). One channel; silence is minus infinity.
+    Gating blocks of 400 ms every 100 ms; those under -70 LUFS are left out, then those 10 LU under the mean
+    of the rest (BS.1770-4, annex 1). One channel; silence is minus infinity.
 
     Args:
         powers: `(blocks,)`, from `block_powers`.
@@ -71,9 +71,9 @@ def gated_loudness(powers: Tensor) -> float:
     width = min(_GATE_BLOCKS, len(powers))
     blocks = powers.double().unfold(0, width, 1).mean(-1)
     loudness = _OFFSET + 10 * torch.log10(blocks)
-    heard = blocks[loudness > _ABSOLUTE_GATE]
-    if not len(heard):
+    audible = blocks[loudness > _ABSOLUTE_GATE]
+    if not len(audible):
         return -math.inf
-    gate = _OFFSET + 10 * torch.log10(heard.mean()) + _RELATIVE_GATE
-    kept = blocks[loudness > torch.clamp(gate, min=_ABSOLUTE_GATE)]
-    return _OFFSET + 10 * math.log10(kept.mean().item())
+    gate = _OFFSET + 10 * torch.log10(audible.mean()) + _RELATIVE_GATE
+    gated = blocks[loudness > torch.clamp(gate, min=_ABSOLUTE_GATE)]
+    return _OFFSET + 10 * math.log10(gated.mean().item())

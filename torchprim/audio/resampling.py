@@ -1,4 +1,4 @@
-"""Change of sample rate by windowed-sinc interpolation (torchaudio's), for any pair of rates."""
+"""Resampling by windowed-sinc interpolation (torchaudio's), for any pair of rates."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _LARGEST_TERM = 1000
 
 
 def _ratio(old: float, new: float) -> Fraction:
+    """Return new / old with terms of at most `_LARGEST_TERM`."""
     exact = Fraction(new).limit_denominator(10**6) / Fraction(old).limit_denominator(10**6)
     largest = max(exact.numerator, exact.denominator)
     if largest <= _LARGEST_TERM:
@@ -24,12 +25,12 @@ def _ratio(old: float, new: float) -> Fraction:
 
 
 def resample(audio: Tensor, old_rate: float, new_rate: float) -> Tensor:
-    """Band-limited resampling (Smith and Gossett 1984), differentiable.
+    """Resample with a band-limited, differentiable interpolation (Smith and Gossett 1984).
 
     Args:
         audio: `(..., T)`.
         old_rate: its rate in Hz.
-        new_rate: the wanted rate in Hz. Ratios with terms above 1000 are rounded by less than 0.1 %.
+        new_rate: target rate in Hz. Ratios with terms above 1000 are rounded by less than 0.1 %.
 
     Returns:
         `(..., ceil(T new_rate / old_rate))`; the input itself where the rates are equal.

@@ -1,4 +1,4 @@
-"""The samples of one file while it is decoded: collected in blocks, joined without a second copy."""
+"""A growing buffer of decoded samples: collected in blocks, joined without a second copy."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _BLOCK = 1 << 20
 
 
 class Samples:
-    """Decoded pieces of any length, gathered into large blocks.
+    """Buffer for decoded pieces of any length, in large blocks.
 
-    How long a file is becomes certain only at its end. A list of blocks grows without copying what is
-    there already, and `join` frees each block once it is copied, so that the peak is one copy of the song.
+    The length of a file is certain only at its end. A list of blocks grows without copying, and `join` frees
+    each block once it is copied, so that the peak of memory is one copy of the song.
 
     Args:
         path: the file, for errors.
@@ -30,20 +30,20 @@ class Samples:
         self._blocks: list[np.ndarray] = []
 
     def add(self, piece: np.ndarray) -> None:
-        """Append `(C, n)` samples of any real type in [-1, 1]."""
+        """Append `(C, n)` samples of any real dtype in [-1, 1]."""
         done = 0
         while done < piece.shape[1]:
-            at = self.length % _BLOCK
-            if at == 0:
+            offset = self.length % _BLOCK
+            if offset == 0:
                 self._blocks.append(np.empty((self.channels, _BLOCK), np.float32))
-            count = min(_BLOCK - at, piece.shape[1] - done)
+            count = min(_BLOCK - offset, piece.shape[1] - done)
             with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which `join` reports
-                self._blocks[-1][:, at : at + count] = piece[:, done : done + count]
+                self._blocks[-1][:, offset : offset + count] = piece[:, done : done + count]
             self.length += count
             done += count
 
     def join(self) -> np.ndarray:
-        """All samples `(C, T)`, float32, contiguous; this object is empty afterwards.
+        """Return all samples `(C, T)`, float32, contiguous; the buffer is empty afterwards.
 
         Raises:
             AudioError: for a sample that is NaN or infinite.
@@ -57,9 +57,9 @@ class Samples:
             if not finite.all():
                 first = int(np.argmin(finite.all(axis=0)))
                 bad = block[:, first][~finite[:, first]][0]
-                what = "NaN" if np.isnan(bad) else "infinite"
+                value = "NaN" if np.isnan(bad) else "infinite"
                 second = (start + first) / self.sample_rate
-                raise AudioError(self.path, f"a sample is {what} at {second:.3f} s")
+                raise AudioError(self.path, f"a sample is {value} at {second:.3f} s")
             whole[:, start : start + block.shape[1]] = block
             start += block.shape[1]
         return whole

@@ -1,4 +1,4 @@
-"""Songs whose true stems are known: MUSDB18, MUSDB18-HQ, or folders of vocals with the rest."""
+"""Songs with true stems on disk: MUSDB18, MUSDB18-HQ, or folders of vocals with the other stems."""
 
 from __future__ import annotations
 
@@ -11,15 +11,28 @@ from torch import Tensor
 from torchprim.audio.load import load_audio, load_stems
 from torchprim.errors import AudioError
 
-_REST = ("drums", "bass", "other")
-_MISFIT = 0.1  # s; codecs pad by less
+_OTHERS = ("drums", "bass", "other")
+_NAMES = ("vocals", "accompaniment", "mixture", *_OTHERS)
+_LENGTH_TOLERANCE = 0.1  # s; codecs pad by less
 
 
 def find_stem_songs(roots: Sequence[str | os.PathLike]) -> list[Path]:
-    """Songs with stems below folders: `.stem.mp4` files, and folders with a `vocals.*`.
+    """Find songs with stems below folders: `.stem.mp4` files, and folders with a `vocals.*`.
+
+    Args:
+        roots: folders to search; a `.stem.mp4` may be given itself.
+
+    Returns:
+        files and folders, for `read_stems`.
 
     Raises:
         AudioError: for a root that does not exist, or with no such song.
+
+    Example:
+        >>> from torchprim.audio.find import demo_song
+        >>> from torchprim.audio.stems import find_stem_songs
+        >>> find_stem_songs([demo_song().parent]) == [demo_song()]
+        True
     """
     songs: list[Path] = []
     for root in map(Path, roots):
@@ -33,14 +46,50 @@ def find_stem_songs(roots: Sequence[str | os.PathLike]) -> list[Path]:
     return list(dict.fromkeys(songs))
 
 
-def read_stems(song: Path) -> tuple[Tensor, Tensor, float]:
-    """Vocals and accompaniment `(C, T)` of a song, and their rate in Hz.
+def find_incomplete_songs(root: str | os.PathLike) -> dict[Path, str]:
+    """Find folders with incomplete stems: no vocals, or a part of the accompaniment's stems.
 
-    The accompaniment is the sum of all stems but the vocals; `accompaniment.*` where there is one; else
-    `mixture.*` less the vocals. Files whose lengths differ by up to 0.1 s are cut to the shortest.
+    Args:
+        root: folder to search.
+
+    Returns:
+        the reason by folder: "stems, but no vocals", or such as "no drums and no bass".
+
+    Example:
+        >>> import tempfile
+        >>> from torchprim.audio.stems import find_incomplete_songs
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ("vocals.wav", "drums.wav", "bass.wav"):
+        ...         Path(root, name).touch()
+        ...     list(find_incomplete_songs(root).values())
+        ['no other']
+    """
+    reasons = {}
+    for folder in sorted({path.parent for name in _NAMES for path in Path(root).rglob(f"{name}.*")}):
+        present = {path.stem.lower() for path in folder.iterdir()}
+        missing = [name for name in _OTHERS if name not in present]
+        if "vocals" not in present:
+            reasons[folder] = "stems, but no vocals"
+        elif "accompaniment" not in present and 0 < len(missing) < len(_OTHERS):
+            reasons[folder] = f"no {' and no '.join(missing)}"
+    return reasons
+
+
+def read_stems(song: Path) -> tuple[Tensor, Tensor, float]:
+    """Read the vocals and the accompaniment of a song.
+
+    The accompaniment is `accompaniment.*` where there is one, else the sum of drums, bass and other, else
+    `mixture.*` minus the vocals. Files whose lengths differ by up to 0.1 s are cut to the shortest.
+
+    Args:
+        song: file or folder from `find_stem_songs`.
+
+    Returns:
+        vocals `(C, T)`, accompaniment `(C, T)`, and their rate in Hz.
 
     Raises:
-        AudioError: naming the file, where a stem is missing or does not fit the others.
+        AudioError: naming the file, where a stem is missing, or differs from the others in rate, channels or
+            length.
     """
     if song.is_file():
         stems, rate = load_stems(song)
@@ -48,24 +97,26 @@ def read_stems(song: Path) -> tuple[Tensor, Tensor, float]:
         return vocals, sum(stems.values()), rate
     files = {path.stem.lower(): path for path in sorted(song.iterdir()) if not path.name.startswith(".")}
     vocals, rate = load_audio(files["vocals"])
-    rest = ("accompaniment",) if "accompaniment" in files else [name for name in _REST if name in files]
-    rest = rest or [name for name in ("mixture",) if name in files]
-    if not rest:
+    others = ("accompaniment",) if "accompaniment" in files else [name for name in _OTHERS if name in files]
+    others = others or [name for name in ("mixture",) if name in files]
+    if not others:
         raise AudioError(song, "vocals, but neither accompaniment nor mixture nor other stems")
-    parts = [vocals]
-    for name in rest:
-        part, other = load_audio(files[name])
-        if other != rate or part.shape[0] != vocals.shape[0]:
-            form = f"{part.shape[0]} channels at {other} Hz"
-            raise AudioError(files[name], f"{form}, but the vocals {vocals.shape[0]} at {rate} Hz")
-        parts.append(part)
-    lengths = [part.shape[-1] for part in parts]
+    stems = [vocals]
+    for name in others:
+        stem, stem_rate = load_audio(files[name])
+        if stem_rate != rate or stem.shape[0] != vocals.shape[0]:
+            reason = (
+                f"{stem.shape[0]} channels at {stem_rate} Hz, but the vocals {vocals.shape[0]} at {rate} Hz"
+            )
+            raise AudioError(files[name], reason)
+        stems.append(stem)
+    lengths = [stem.shape[-1] for stem in stems]
     length = min(lengths)
-    if max(lengths) - length > _MISFIT * rate:
+    if max(lengths) - length > _LENGTH_TOLERANCE * rate:
         seconds = ", ".join(
-            f"{name} {n / rate:.2f} s" for name, n in zip(("vocals", *rest), lengths, strict=True)
+            f"{name} {n / rate:.2f} s" for name, n in zip(("vocals", *others), lengths, strict=True)
         )
         raise AudioError(song, f"stems of different lengths: {seconds}")
-    vocals, *parts = (part[..., :length] for part in parts)
-    accompaniment = sum(parts)
-    return vocals, accompaniment - vocals if rest == ["mixture"] else accompaniment, rate
+    vocals, *stems = (stem[..., :length] for stem in stems)
+    total = sum(stems)
+    return vocals, total - vocals if others == ["mixture"] else total, rate

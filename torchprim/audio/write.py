@@ -1,4 +1,4 @@
-"""Tensors to files of sound: 32-bit float WAV and 24-bit FLAC, whole or not at all."""
+"""Tensors to audio files: 32-bit float WAV and 24-bit FLAC, written atomically."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _WAV_LIMIT = (1 << 32) - (1 << 16)  # a WAV counts its bytes in 32 bits; longer 
 
 
 def save(path: str | os.PathLike, audio: Tensor, sample_rate: float) -> float:
-    """Write one file of sound, 32-bit float WAV or 24-bit FLAC by its suffix.
+    """Write one audio file, 32-bit float WAV or 24-bit FLAC by its suffix.
 
-    The file appears under its name when it is complete and on the disk, or not at all.
+    The write is atomic: the file appears under its name when it is complete and on the disk, or not at all.
 
     Args:
         path: ends in .wav or .flac; folders on the way are made.
@@ -51,10 +51,10 @@ def save(path: str | os.PathLike, audio: Tensor, sample_rate: float) -> float:
 
 
 def save_stems(stems: Mapping[str | os.PathLike, Tensor], sample_rate: float) -> float:
-    """Write several files of sound that belong together, with one gain: all of them or none.
+    """Write several audio files that belong together, with one gain: all of them or none.
 
     Args:
-        stems: audio `(C, T)` or `(T,)` by the path to write it to, .wav or .flac.
+        stems: audio `(C, T)` or `(T,)` by output path, .wav or .flac.
         sample_rate: in Hz, a whole number.
 
     Returns:
@@ -127,9 +127,9 @@ def _encode(path: Path, file: BinaryIO, audio: Tensor, sample_rate: int, gain: f
 
 
 class _Sink:
-    """The file that libsndfile writes to through callbacks, where an exception would be printed and lost.
+    """File that libsndfile writes to through callbacks, where an exception would be printed and lost.
 
-    The first one is kept, and raised from Python by `check`: so a full disk is named as what it is.
+    The first exception is stored, and raised by `check`: so a full disk keeps its error text.
     """
 
     def __init__(self, file: BinaryIO) -> None:

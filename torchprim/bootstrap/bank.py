@@ -132,14 +132,9 @@ class Bank:
 
     def _find(self, folders: Sequence[str | os.PathLike]) -> list[Path]:
         """What can be decoded: one path a song."""
-        from torchprim.audio.find import find_audio
+        from torchprim.audio.find import find_files
 
-        files: list[Path] = []
-        for folder in map(Path, folders):
-            if not folder.exists():
-                raise AudioError(folder, "no such file or folder")
-            files += find_audio(folder) if folder.is_dir() else [folder]
-        return list(dict.fromkeys(files))
+        return [file.path for file in find_files(folders)]
 
     def _decode(self, path: Path) -> tuple[Tensor, float]:
         """The tracks `(tracks, T)` of a song, and their rate."""

@@ -2,4 +2,4 @@
 
 
 class UsageError(Exception):
-    """Arguments that cannot be met, found after parsing: reported as argparse does, status 2."""
+    """Invalid arguments, detected after parsing; reported as argparse does, status 2."""

@@ -1,22 +1,25 @@
-"""`torchprim demo`: a real song with known stems, separated with every method and scored."""
+"""`torchprim demo`: a real song with true stems, separated with all methods and scored."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.cli.output import check_output, title_of, write_output
 from torchprim.errors import shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 METRIC = "SD-SDR in dB (more is better), of the mean of the channels, over the whole song"
 COLUMNS = ("method", "vocals", "accompaniment", "mean", "confidence")
 
 
 class Result(NamedTuple):
-    """One row of the table: SD-SDR in dB; no confidence where there is no clustering."""
+    """A row of the table: SD-SDR in dB, and the confidence where there is a clustering."""
 
     name: str
     vocals: float
@@ -30,6 +33,7 @@ class Result(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument(
         "--out", type=Path, default=Path("demo"), metavar="DIR", help="folder to write to (default: demo)"
     )
@@ -37,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def format_table(results: list[Result]) -> str:
-    """The rows as aligned text.
+    """Format the rows as an aligned text table.
 
     Example:
         >>> from torchprim.cli.demo import Result, format_table
@@ -53,12 +57,19 @@ def format_table(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def results_of(
-    stems: dict, sample_rate: float, kept: dict, trained: Callable[[], dict[str, Any]]
+def score_methods(
+    stems: dict[str, Tensor], sample_rate: float, best: dict[str, Any], train: Callable[[], dict[str, Any]]
 ) -> Iterator[Result]:
-    """Baselines, every primitive, every preset's ensemble, the separators that `trained` gives by name.
+    """Score the baselines, all primitives, the ensemble of each preset, and trained networks.
 
-    `kept` receives the separation of the preset `best`.
+    Args:
+        stems: mixture, vocals and accompaniment, each `(C, T)`.
+        sample_rate: in Hz.
+        best: receives the `separator` and the `separation` of the preset `best`.
+        train: returns trained separators by name; called after the other methods.
+
+    Yields:
+        a row for each method.
     """
     import torch
 
@@ -69,7 +80,7 @@ def results_of(
 
     vocals, accompaniment = stems["vocals"].mean(0), stems["accompaniment"].mean(0)
 
-    def scored(name: str, estimates: tuple, confidence: float | None = None) -> Result:
+    def score(name: str, estimates: tuple[Tensor, Tensor], confidence: float | None = None) -> Result:
         mono = (estimate.mean(0) if estimate.dim() == 2 else estimate for estimate in estimates)
         pairs = zip((vocals, accompaniment), mono, strict=True)
         return Result(name, *(sd_sdr(true, estimate).item() for true, estimate in pairs), confidence)
@@ -77,7 +88,7 @@ def results_of(
     estimates = baseline_estimates(vocals, accompaniment, sample_rate)
     ideal = estimates.pop("ideal mask")
     for name, pair in estimates.items():
-        yield scored(name, pair)
+        yield score(name, pair)
     presets = sorted(PRESETS, key=lambda name: name == "best")  # best comes last
     runs = [(name, "best", name) for name in PRIMITIVES]
     runs += [(f"ensemble, {preset}", preset, "pcl") for preset in presets]
@@ -86,16 +97,17 @@ def results_of(
         with torch.no_grad():
             separation = separator(stems["mixture"], sample_rate, channels=True)
         if (preset, method) == ("best", "pcl"):
-            kept.update(separator=separator, separation=separation)
-        yield scored(name, separation[:2], separation.confidence.item())
-    for name, separator in trained().items():
+            best.update(separator=separator, separation=separation)
+        yield score(name, separation[:2], separation.confidence.item())
+    for name, separator in train().items():
         with torch.no_grad():
             separation = separator(stems["mixture"], sample_rate, channels=True)
-        yield scored(name, separation[:2], separation.confidence.item())
-    yield scored("ideal mask", ideal)
+        yield score(name, separation[:2], separation.confidence.item())
+    yield score("ideal mask", ideal)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Separate the demo song with all methods, and write stems, table and page."""
     from tqdm import tqdm
 
     from torchprim.audio.find import demo_song
@@ -119,17 +131,17 @@ def run(args: argparse.Namespace) -> int:
     stems = {"mixture": vocals + accompaniment, "vocals": vocals, "accompaniment": accompaniment}
 
     print(f"{title}: {vocals.shape[-1] / sample_rate:.1f} s with known stems, from the stempeg package")
-    kept: dict = {}
+    best: dict[str, Any] = {}
     results = []
     steps = len(PRIMITIVES) + len(PRESETS) + 6 + STEPS
     with tqdm(total=steps, unit="step", leave=False, disable=None) as bar:
 
-        def trained() -> dict[str, Any]:
+        def train() -> dict[str, Any]:
             bar.set_description("training `small`")
             network = train_on_one_song(song, PrimitiveSeparator().to(device), device, bar.update)
             return {"small, trained*": network, "best with small*": network.with_primitives()}
 
-        for result in results_of(stems, sample_rate, kept, trained):
+        for result in score_methods(stems, sample_rate, best, train):
             results.append(result)
             bar.set_description(result.name)
             bar.update()
@@ -139,16 +151,20 @@ def run(args: argparse.Namespace) -> int:
             title,
             stems["mixture"],
             sample_rate,
-            kept["separator"],
-            separation=kept["separation"],
+            best["separator"],
+            separation=best["separation"],
             table=Table("How good it is", f"{METRIC}.", COLUMNS, rows, best="ensemble, best"),
         )
         bar.update()
 
-    written = {"mixture": stems["mixture"], "vocals": kept["separation"].vocals}
-    written["accompaniment"] = kept["separation"].accompaniment
-    for name, stem in written.items():
-        save(args.out / f"{name}.wav", stem, sample_rate)
+    separation = best["separation"]
+    files = {
+        "mixture": stems["mixture"],
+        "vocals": separation.vocals,
+        "accompaniment": separation.accompaniment,
+    }
+    for name, audio in files.items():
+        save(args.out / f"{name}.wav", audio, sample_rate)
     write_output(page_path, page)
 
     print(f"\n{METRIC}\n\n{format_table(results)}\n")

@@ -1,4 +1,4 @@
-"""The demo's last step: a short training on the one song it has."""
+"""The last step of the demo: a short training on its one song."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ STEPS = 60
 def train_on_one_song(
     song: Path, teacher: nn.Module, device: str, progress: Callable[[], None], steps: int = STEPS
 ) -> NetworkSeparator:
-    """The `small` network after some steps on remixes of one song's own estimates.
+    """Train the `small` network for some steps on remixes of one song's estimates.
 
-    With one song alone all pairs are coherent: vocals and accompaniment of the same excerpt. What comes
-    out has seen the song that it is then scored on, but never its stems.
+    With one song all pairs are coherent: vocals and accompaniment of the same excerpt. The network has seen
+    the song that it is then scored on, but never its stems.
 
     Args:
         song: the file.
-        teacher: separates it.
-        device: where to train.
+        teacher: separator that gives the estimates.
+        device: of the training.
         progress: called after each step.
-        steps: how many.
+        steps: number of steps.
+
+    Returns:
+        the trained network as a separator.
     """
     from torchprim.bootstrap.bank import Bank
     from torchprim.bootstrap.remix import RemixStream
@@ -40,7 +43,7 @@ def train_on_one_song(
     with tempfile.TemporaryDirectory() as cache:
         bank = Bank([song], cache=cache, device=device, progress=False)
     stream = RemixStream(bank, teacher, recipe.remix)
-    # The demo's weights are the same every time, and the caller's random state stays as it was.
+    # A fixed seed for the demo's weights, without a change of the caller's random state.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = build_network("small").to(device).train()

@@ -1,26 +1,45 @@
-"""The `--device` option: which device, and one line where it is not there."""
+"""The `--device` option of all commands, and the rank of a command that torchrun started."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torchprim.cli import UsageError
+
+if TYPE_CHECKING:
+    from torchprim.training.ranks import Ranks
 
 DEVICES = ("auto", "cpu", "cuda")
 
 
 def choose_device(name: str) -> str:
-    """`cuda` where it is there and wanted, else `cpu`.
+    """Resolve the option's value to `cpu` or `cuda`.
 
     Raises:
-        UsageError: where `cuda` is asked for and torch finds no such device.
+        UsageError: for `cuda` where torch finds no such device.
 
     Example:
         >>> from torchprim.cli.device import choose_device
         >>> choose_device("cpu")
         'cpu'
     """
-    import torch
+    from torchprim.training.ranks import find_device
 
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UsageError("argument --device: cuda was asked for, but torch finds no CUDA device here")
-    return "cuda" if name == "cuda" or (name == "auto" and available) else "cpu"
+    try:
+        return find_device(name, "argument --device:")
+    except ValueError as error:
+        raise UsageError(error) from error
+
+
+def choose_ranks(name: str) -> Ranks:
+    """Resolve the option's value to this process's device, with its rank among those of torchrun.
+
+    Raises:
+        UsageError: as `choose_device`, and for variables of torchrun that are not whole numbers.
+    """
+    from torchprim.training.ranks import find_ranks
+
+    try:
+        return find_ranks(choose_device(name))
+    except ValueError as error:
+        raise UsageError(error) from error

@@ -1,4 +1,4 @@
-"""From the files and folders on the command line to songs, and to the folder that each one's stems go to."""
+"""Input files of `torchprim separate`, and the output folder of each one's stems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import chain, count
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from torchprim.audio.find import find_audio
+from torchprim.audio.find import FoundFile, find_files
 from torchprim.cli.records import NAME
 from torchprim.errors import AudioError
 
@@ -18,120 +18,106 @@ STEM_NAMES = ("vocals", "accompaniment")
 _RESULTS = frozenset(f"{stem}.{suffix}" for stem in STEM_NAMES for suffix in ("wav", "flac"))
 
 
-class Song(NamedTuple):
-    """A file to separate, and where it lay below the folder that was given."""
+class InputFile(NamedTuple):
+    """A file to separate, and its parent relative to the given folder."""
 
     path: Path
-    parent: PurePath  # relative; empty for a file that was given by itself
+    parent: PurePath  # empty for a file that was given itself
 
     @property
     def key(self) -> str:
-        """What it is known by in the records."""
+        """Key of its record: the absolute path."""
         return os.path.abspath(self.path)
 
 
 class Gathered(NamedTuple):
-    """Songs in the order given, one error for each thing that gave none, and how many results were seen."""
+    """Input files in the order given, errors of paths that gave none, and the number of results left out."""
 
-    songs: list[Song]
+    files: list[InputFile]
     errors: list[AudioError]
     results: int
 
 
 def gather(given: Iterable[str], out: Path, known: Mapping[str, Any]) -> Gathered:
-    """Every song among files and below folders, each once.
+    """List the input files among files and folders, each once.
 
     Results of earlier runs are left out: files named vocals or accompaniment below a folder with a
     `separations.jsonl`, which `out` or a folder below a given one may be. So `out` may lie inside the
-    music, and the second run does not separate what the first one wrote.
+    music: a second run does not separate the output of the first.
 
     Args:
         given: files and folders.
         out: the output folder.
-        known: the records of `out`: what was an input once is an input.
+        known: the records of `out`: a file with a record is an input, whatever its name.
     """
-    songs: dict[str, Song] = {}
     errors: list[AudioError] = []
-    results = 0
-    roots: dict[Path, bool] = {}
-    for name in given:
-        path, before = Path(name), len(errors)
-        try:
-            if not name or not path.exists():
-                raise AudioError(name or "''", "no such file or folder")
-            folder = path if path.is_dir() else None
-            files = find_audio(folder, errors.append) if folder else [path]
-        except (OSError, ValueError) as error:
-            errors.append(AudioError(name, getattr(error, "strerror", None) or str(error)))
-            continue
-        except AudioError as error:
-            errors.append(error)
-            continue
-        new = []
-        for file in files:
-            song = Song(file, file.relative_to(folder).parent if folder else PurePath())
-            if song.key not in known and _is_result(file, folder, out, roots):
-                results += 1
-            else:
-                new.append(song)
-        if folder and not new and len(errors) == before:
-            errors.append(AudioError(name, "no file of sound in this folder"))
-        for song in new:
-            songs.setdefault(song.key, song)
-    return Gathered(list(songs.values()), errors, results)
+    results = _Results(out, known)
+    files = [
+        InputFile(path, path.relative_to(folder).parent if folder else PurePath())
+        for path, folder in find_files(given, errors.append, exclude=results)
+    ]
+    return Gathered(files, errors, results.count)
 
 
-def _is_result(file: Path, folder: Path | None, out: Path, roots: dict[Path, bool]) -> bool:
-    """Whether a file is a stem that an earlier run wrote; `roots` remembers what was looked at."""
-    if file.name not in _RESULTS:
-        return False
-    above = Path(os.path.abspath(file)).parents
-    top = {Path(os.path.abspath(out)), *([Path(os.path.abspath(folder))] if folder else [])}
-    # From the file up to the highest of `out` and the given folder that it lies below.
-    heights = [height for height, place in enumerate(above) if place in top]
-    for place in above[: max(heights, default=-1) + 1]:
-        if place not in roots:
-            roots[place] = (place / NAME).is_file()
-        if roots[place]:
-            return True
-    return False
+class _Results:
+    """Recognise and count the stems that an earlier run wrote."""
+
+    def __init__(self, out: Path, known: Mapping[str, Any]) -> None:
+        self.out, self.known, self.count = out, known, 0
+        self._has_records: dict[Path, bool] = {}
+
+    def __call__(self, file: FoundFile) -> bool:
+        path = Path(os.path.abspath(file.path))
+        if path.name not in _RESULTS or str(path) in self.known:
+            return False
+        roots = {Path(os.path.abspath(root)) for root in (self.out, file.folder) if root is not None}
+        # From the file up to the highest of `out` and the given folder that it lies below.
+        depths = [depth for depth, parent in enumerate(path.parents) if parent in roots]
+        is_result = any(map(self._records_in, path.parents[: max(depths, default=-1) + 1]))
+        self.count += is_result
+        return is_result
+
+    def _records_in(self, folder: Path) -> bool:
+        if folder not in self._has_records:
+            self._has_records[folder] = (folder / NAME).is_file()
+        return self._has_records[folder]
 
 
-def name_folders(songs: Sequence[Song], known: Mapping[str, Mapping[str, Any]]) -> list[PurePath]:
-    """A folder of its own, relative to the output folder, for the stems of each song.
+def name_folders(files: Sequence[InputFile], known: Mapping[str, Mapping[str, Any]]) -> list[PurePath]:
+    """Name a folder for the stems of each file, unique and relative to the output folder.
 
-    The name of the file without its extension; with it where two songs would share a folder, or where the
-    folder belongs to another song of an earlier run; with a number where that is not enough. A song that
+    The name of the file without its extension; with it where two files would share a folder, or where the
+    folder belongs to another file of an earlier run; with a number where that is not enough. A file that
     has a folder from an earlier run keeps it.
 
     Args:
-        songs: what to name folders for.
+        files: the input files.
         known: the records of the output folder.
 
     Example:
         >>> from pathlib import Path, PurePath
-        >>> from torchprim.cli.inputs import Song, name_folders
-        >>> songs = [Song(Path("x", name), PurePath("x")) for name in ("a.wav", "a.mp3", "b.stem.mp4")]
-        >>> [str(folder) for folder in name_folders(songs, {})]
+        >>> from torchprim.cli.inputs import InputFile, name_folders
+        >>> files = [InputFile(Path("x", name), PurePath("x")) for name in ("a.wav", "a.mp3", "b.stem.mp4")]
+        >>> [str(folder) for folder in name_folders(files, {})]
         ['x/a.wav', 'x/a.mp3', 'x/b']
     """
-    # A song that was moved away has no claim to its folder.
+    # A file that was moved away has no claim to its folder.
     owner = {
         _fold(PurePath(record["output"])): path for path, record in known.items() if os.path.exists(path)
     }
-    wanted = Counter(_fold(song.parent / _title(song.path.name)) for song in songs)
+    claims = Counter(_fold(file.parent / _title(file.path.name)) for file in files)
     folders = []
-    for song in songs:
-        own = known.get(song.key, {}).get("output")
-        if own is not None and PurePath(own).parent == song.parent:
-            folders.append(PurePath(own))
+    for file in files:
+        earlier = known.get(file.key, {}).get("output")
+        if earlier is not None and PurePath(earlier).parent == file.parent:
+            folders.append(PurePath(earlier))
             continue
-        title, name = _title(song.path.name), song.path.name
+        title, name = _title(file.path.name), file.path.name
         numbered = (f"{name}-{number}" for number in count(2))
-        alone = wanted[_fold(song.parent / title)] == 1
-        for candidate in chain([title, name] if alone else [name], numbered):
-            folder = song.parent / candidate
-            if owner.setdefault(_fold(folder), song.key) == song.key:
+        unique = claims[_fold(file.parent / title)] == 1
+        for candidate in chain([title, name] if unique else [name], numbered):
+            folder = file.parent / candidate
+            if owner.setdefault(_fold(folder), file.key) == file.key:
                 break
         folders.append(folder)
     return folders
@@ -144,5 +130,5 @@ def _title(name: str) -> str:
 
 
 def _fold(folder: PurePath) -> str:
-    """What some file systems take for the same name."""
+    """Normalise a folder as file systems do that ignore case and Unicode composition."""
     return unicodedata.normalize("NFC", folder.as_posix()).casefold()

@@ -1,4 +1,4 @@
-"""`torchprim COMMAND ...`: finds the command and imports that one alone, so that help comes at once."""
+"""`torchprim COMMAND ...`: imports the one command that is run, so that help comes at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from torchprim.cli import UsageError
-from torchprim.errors import AudioError
+from torchprim.errors import FileError
 from torchprim.version import __version__
 
 # name -> module and one line of help
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")  # file names may hold undecodable bytes
     parser = argparse.ArgumentParser(
         prog="torchprim",
         description="Separates vocals from accompaniment, learnt with no isolated recordings.",
@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         name: commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         for name, (_, text) in COMMANDS.items()
     }
-    # Read when torch is loaded. Threads that spin while they wait steal the core from the one that they
-    # wait for, where another program runs beside: measured, the melody then takes 40 times as long.
+    # Read when torch is loaded. Where another program shares the cores, OpenMP threads that spin at a barrier
+    # steal the core from the thread that they wait for: the melody then takes 40 times as long, as measured.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         chosen = next((word for word in argv if not word.startswith("-")), None)
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parsers[chosen].print_usage(sys.stderr)
         print(f"torchprim {chosen}: error: {error}", file=sys.stderr)
         return 2
-    except (AudioError, ImportError) as error:
+    except (FileError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Output files of the commands: named after their input, written whole or not at all."""
+"""Output files of the commands: named after their input, written atomically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`separations.jsonl`: one line of JSON for each file that was separated into a folder."""
+"""`separations.jsonl`: JSON lines, a record of each file that was separated into a folder."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ NAME = "separations.jsonl"
 
 
 class Records:
-    """The records of an output folder, by the absolute path of the input file.
+    """Records of an output folder, by the absolute path of the input file.
 
-    A killed run may leave half a line at the end, and a file that is separated again adds a second line;
-    both are removed when the records are opened and when they are tidied. Several runs may write to one
-    folder at a time.
+    A killed run may leave an incomplete last line, and a file that is separated again adds a second line;
+    both are removed by `open` and `tidy`. Several runs may write to one folder concurrently.
 
     Args:
         folder: the output folder, which need not exist yet.
@@ -26,7 +25,7 @@ class Records:
         self.by_path = {record["path"]: record for record in _latest(read_json_lines(self.path))}
 
     def open(self) -> None:
-        """Make the folder and the file.
+        """Create the folder and the file.
 
         Raises:
             OSError: where that is not possible.
@@ -45,7 +44,7 @@ class Records:
         self.by_path[record["path"]] = record
 
     def tidy(self) -> None:
-        """Keep the last record of each file alone.
+        """Remove all but the last record of each file.
 
         Raises:
             OSError: where the file cannot be replaced.

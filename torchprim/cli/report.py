@@ -10,11 +10,13 @@ from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.cli.output import check_output, title_of, write_output
 from torchprim.cli.separate import PRESETS
+from torchprim.cli.song import add_song, add_start, read_song
 from torchprim.errors import one_line, shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="a file of sound in any format")
+    """Add the arguments of the command."""
+    add_song(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for NAME.html")
     parser.add_argument("--preset", choices=PRESETS, default="best", help="(default: %(default)s)")
     parser.add_argument(
@@ -23,19 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="two primitives for the picture of the embedding (default: 2dft-r,melody)",
     )
-    parser.add_argument(
-        "--start",
-        type=float,
-        metavar="SECONDS",
-        help="where the pictures' 30 s begin (default: where the vocals are loudest)",
-    )
+    add_start(parser, "where the pictures' 30 s begin (default: where the vocals are loudest)")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="(default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Separate the song and write its page."""
     from tqdm import tqdm
 
-    from torchprim.audio.load import read
     from torchprim.report.build import make_report
     from torchprim.report.pictures import chosen_cues
     from torchprim.separators.primitive import PrimitiveSeparator
@@ -46,12 +43,7 @@ def run(args: argparse.Namespace) -> int:
         chosen_cues(list(separator.preset.weights), args.cues)
     except ValueError as error:
         raise UsageError(error) from error
-    sound = read(args.file)
-    seconds = sound.audio.shape[-1] / sound.sample_rate
-    if args.start is not None and not 0 <= args.start < seconds:
-        raise UsageError(f"--start must lie in [0, {seconds:.2f}) s, got {args.start:g}")
-    for note in sound.notes:
-        print(f"warning: {shown(args.file)}: {note}", file=sys.stderr)
+    sound = read_song(args.file, args.start)
     target = args.out / f"{title_of(args.file)}.html"
     check_output(target)  # before the work, not after
     with tqdm(desc=shown(args.file.name), unit="piece", disable=None, leave=False) as bar:
@@ -70,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
                 start=args.start,
                 progress=progress,
             )
-        except ImportError:  # says itself what to install
+        except ImportError:  # names the package to install
             raise
         except Exception as error:
             print(f"error: {one_line(args.file, error, device)}", file=sys.stderr)

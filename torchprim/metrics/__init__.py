@@ -1,4 +1,4 @@
-"""Measures of separation quality against true sources."""
+"""Metrics of separation quality against true sources."""
 
 from torchprim.metrics.baselines import ideal_ratio_mask, null_mask
 from torchprim.metrics.bss_eval_v4 import BSSEval, bss_eval

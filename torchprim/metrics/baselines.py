@@ -1,4 +1,4 @@
-"""What every table of results is read against: the ideal ratio mask above, and the null below."""
+"""Baselines of the tables of results: the ideal ratio mask above, the null mask below."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ NULL_CUTOFF = 250.0  # Hz
 
 
 def ideal_ratio_mask(vocals: Tensor, accompaniment: Tensor, geometry: Geometry | None = None) -> Tensor:
-    """The ideal ratio mask of magnitudes, made from the true stems: what a soft mask can hope for.
+    """Compute the ideal ratio mask (IRM) of magnitudes from the true stems.
 
     M = |V| / (|V| + |A|), 0 where both are 0 (Narayanan and Wang 2013, with exponent 1). Of the usual
-    definitions this one is meant wherever torchprim says "ideal": it scores 11.1 dB of SD-SDR on 40
-    previews of MUSDB18, where the ratio of powers |V|² / (|V|² + |A|²) scores 12.7 dB.
+    definitions this is the one that torchprim calls "ideal": it scores 11.1 dB of SD-SDR on 40 previews of
+    MUSDB18, where the ratio of powers |V|² / (|V|² + |A|²) scores 12.7 dB.
 
     Args:
         vocals: `(..., T)`, the true vocals.
@@ -51,14 +51,14 @@ def ideal_ratio_mask(vocals: Tensor, accompaniment: Tensor, geometry: Geometry |
 
 
 def null_mask(geometry: Geometry | None = None, *, like: Tensor | None = None) -> Tensor:
-    """The null: 0.7 x the mixture above 250 Hz, called vocals. What knows nothing of the music.
+    """Return the null mask: 0.7 x the mixture above 250 Hz as vocals, whatever the music.
 
-    M(f) = 0.7 where f >= 250 Hz, else 0: a hard cut. It scores about 2.3 dB of SD-SDR on MUSDB18
+    M(f) = 0.7 where f >= 250 Hz, else 0: a hard cutoff. It scores about 2.3 dB of SD-SDR on MUSDB18
     (mean of both sources), more than several published primitives: a method has to beat it.
 
     Args:
         geometry: the grid of the mask; the paper's by default.
-        like: gives precision and device.
+        like: tensor with the dtype and device of the mask.
 
     Returns:
         `(F, 1)`, to multiply a spectrogram `(..., F, N)` with.
@@ -79,10 +79,10 @@ def null_mask(geometry: Geometry | None = None, *, like: Tensor | None = None) -
 def baseline_estimates(
     vocals: Tensor, accompaniment: Tensor, sample_rate: float
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """What a table of results shows beside every method, made from the true stems on the paper's grid.
+    """Compute the estimates of the baselines from the true stems, on the paper's grid.
 
     `mixture`: the mixture as the estimate of both. `null`: see `null_mask`. `ideal mask`: see
-    `ideal_ratio_mask`. The accompaniment of the last two is what they leave of the mixture.
+    `ideal_ratio_mask`. The accompaniment of the last two is the mixture minus the vocals.
 
     Args:
         vocals: `(..., T)`, the true vocals.

@@ -1,6 +1,6 @@
-"""BSSEval version 4, as the SiSEC campaigns and museval compute it: SDR, ISR, SIR and SAR frame by frame.
+"""BSSEval version 4, as the SiSEC campaigns and museval compute it: SDR, ISR, SIR and SAR per frame.
 
-Not to be mixed with SD-SDR: here the reference may be filtered with 512 taps, whatever that changes.
+Its SDR is not comparable with SD-SDR: BSSEval allows any filter of 512 taps on the references.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ def bss_eval(
     *,
     filter_length: int = 512,
 ) -> BSSEval:
-    """BSSEval v4 (Stöter, Liutkus and Ito 2018), on all sources of a track together.
+    """Compute BSSEval v4 (Stöter, Liutkus and Ito 2018) of all sources of a track.
 
     With P_j the projection of an estimate on its own reference filtered with L taps, and P that on all
     references, both fitted once over the whole track: SDR = |s|² / |e - s|², ISR = |s|² / |P_j e - s|²,
     SIR = |P_j e|² / |P e - P_j e|², SAR = |P e|² / |e - P e|², in dB, over each frame and its channels.
-    The filters start afresh in each frame, and ring on for L - 1 samples after it. There is no search
-    for a permutation: estimate j is of reference j. Track scores are medians over the frames.
+    The filters start with zero state in each frame, and ring for L - 1 samples after it. Permutations are
+    not searched: estimate j is of reference j. Track scores are medians over the frames.
 
     Args:
         references: `(..., S, C, T)`, true sources.
         estimates: `(..., S, C, T)`, their estimates in the same order.
-        window: samples of a frame; `math.inf`, or any number from T on, for one frame of everything.
-        hop: samples from one frame to the next; a last frame that is not whole is left out.
+        window: samples of a frame; `math.inf`, or any number from T on, for one frame of the whole track.
+        hop: samples between the starts of frames; an incomplete last frame is left out.
         filter_length: taps L of the filters.
 
     Returns:
@@ -76,7 +76,7 @@ def bss_eval(
     window, hop, count = _frames(references.shape[-1], window, hop)
     leading = references.shape[:-3]
     pairs = zip(references.flatten(0, -4), estimates.flatten(0, -4), strict=True) if leading else ()
-    # Items one by one: the normal equations of one fill the device already (2048 x 2048 for stereo).
+    # A loop over items: the normal equations of one saturate the device (2048 x 2048 for stereo).
     items = [_track(s, e, window, hop, count, filter_length) for s, e in pairs or [(references, estimates)]]
     scores = torch.stack(items, 1).unflatten(1, leading) if leading else items[0]
     return BSSEval(*scores)
@@ -88,7 +88,7 @@ def _checked(signals: Tensor, name: str) -> Tensor:
 
 
 def _frames(length: int, window: float, hop: float) -> tuple[int, int, int]:
-    """Window and hop in samples, and the number of frames: museval's `Framing`."""
+    """Return window and hop in samples, and the number of frames, as museval's `Framing`."""
     if not window < length:
         return length, length, 1
     for name, value in (("window", window), ("hop", hop)):
@@ -98,46 +98,46 @@ def _frames(length: int, window: float, hop: float) -> tuple[int, int, int]:
 
 
 def _track(references: Tensor, estimates: Tensor, window: int, hop: int, count: int, lags: int) -> Tensor:
-    """One track `(S, C, T)`: the four ratios `(4, S, frames)`."""
+    """Compute the four ratios `(4, S, frames)` of one track `(S, C, T)`."""
     scores = references.new_full((4, len(references), count), torch.nan)
     signals = torch.stack([references, estimates])  # (2, S, C, T)
     if not (signals.sum(2) != 0).any(-1).all():
         return scores  # museval refuses such a track
-    own, everything = projection_filters(references, estimates, lags)
-    size = _good_size(window + lags - 1)  # so that what rings on does not wrap round
-    filters = torch.fft.rfft(own, n=size, dim=2), torch.fft.rfft(everything, n=size, dim=2)
-    some = max(1, _CHUNK // (signals[0, :, :, 0].numel() * size))
-    for first in range(0, count, some):
-        last = min(count, first + some)
+    per_source, joint = projection_filters(references, estimates, lags)
+    size = _good_size(window + lags - 1)  # linear, not circular, convolution
+    filters = torch.fft.rfft(per_source, n=size, dim=2), torch.fft.rfft(joint, n=size, dim=2)
+    chunk = max(1, _CHUNK // (signals[0, :, :, 0].numel() * size))  # frames
+    for first in range(0, count, chunk):
+        last = min(count, first + chunk)
         part = signals[..., first * hop : (last - 1) * hop + window].unfold(-1, window, hop)
         scores[:, :, first:last] = _ratios(part, filters, size)
     return scores
 
 
 def _ratios(frames: Tensor, filters: tuple[Tensor, Tensor], size: int) -> Tensor:
-    """`(2, S, C, frames, window)` -> `(4, S, frames)`, nan where a source is silent."""
-    sound = (frames.sum(2) != 0).any(-1).all(0).all(0)  # (frames,)
+    """Compute `(4, S, frames)` of frames `(2, S, C, frames, window)`, nan where a source is silent."""
+    audible = (frames.sum(2) != 0).any(-1).all(0).all(0)  # (frames,)
     s, e = torch.fft.rfft(frames, n=size)  # (S, C, frames, F) each
-    own, everything = filters
-    on_own = torch.einsum("scnf,scfd->sdnf", s, own)
-    on_all = torch.einsum("scnf,scfed->ednf", s, everything)
+    per_source, joint = filters
+    on_source = torch.einsum("scnf,scfd->sdnf", s, per_source)  # P_j e
+    on_all = torch.einsum("scnf,scfed->ednf", s, joint)  # P e
 
     def energy(spectrum: Tensor) -> Tensor:
-        """Parseval: each bin but the first, and the last of an even size, stands for two."""
+        """Sum by Parseval: all bins count twice but the first, and the last of an even size."""
         total = 2 * torch.linalg.vector_norm(torch.view_as_real(spectrum), dim=(-2, -1)).square()
         once = spectrum[..., [0, -1] if size % 2 == 0 else [0]].abs().square().sum(-1)
         return (total - once).sum(1)  # (S, frames)
 
-    true = energy(s)
+    target = energy(s)
     ratios = torch.stack(
         [
-            _decibel(true, energy(e - s)),
-            _decibel(true, energy(on_own - s)),
-            _decibel(energy(on_own), energy(on_all - on_own)),
+            _decibel(target, energy(e - s)),
+            _decibel(target, energy(on_source - s)),
+            _decibel(energy(on_source), energy(on_all - on_source)),
             _decibel(energy(on_all), energy(e - on_all)),
         ]
     )
-    return ratios.masked_fill(~sound, torch.nan)
+    return ratios.masked_fill(~audible, torch.nan)
 
 
 def _decibel(above: Tensor, below: Tensor) -> Tensor:
@@ -145,14 +145,14 @@ def _decibel(above: Tensor, below: Tensor) -> Tensor:
 
 
 def _good_size(least: int) -> int:
-    """The smallest length >= `least` whose prime factors are 2, 3 and 5: fast to transform."""
+    """Return the smallest FFT length >= `least` whose prime factors are 2, 3 and 5."""
     best = 1 << (least - 1).bit_length()
     five = 1
     while five < best:
         three = five
         while three < best:
-            whole = three << max(0, (-(-least // three) - 1).bit_length())
-            best = min(best, whole)
+            size = three << max(0, (-(-least // three) - 1).bit_length())
+            best = min(best, size)
             three *= 3
         five *= 5
     return best

@@ -1,10 +1,10 @@
-"""SI-SIR and SI-SAR: what SI-SDR counts as distortion, split into the other sources and the rest.
+"""SI-SIR and SI-SAR: the distortion of SI-SDR, split into interference of other sources and artifacts.
 
 The projection P e on the span of all sources splits the error of an estimate e of source j, a = <s_j, e> /
 |s_j|²: e - a s_j = (P e - a s_j) + (e - P e), interference and artifacts, at right angles. So
 10^(-SI-SDR / 10) = 10^(-SI-SIR / 10) + 10^(-SI-SAR / 10) (Le Roux et al. 2019, section 2.1). Zero-mean
-signals, whole tracks, float64, and silence as in `torchprim.metrics.scale`: a silent source j is nan, a
-silent estimate -inf; another source that is silent takes no part.
+signals, whole tracks, float64, and silence as in `torchprim.metrics.scale`: nan for a silent source j, -inf
+for a silent estimate; other silent sources are ignored.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchprim.metrics.scale import centred, checked_pair, decibel
+from torchprim.metrics.scale import centred, check_pair, scored
 
 
 class _Split(NamedTuple):
-    """Energies `(..., S)` of the parts of each estimate, and where they have no ratio."""
+    """Energies `(..., S)` of the parts of each estimate, and which signals are silent."""
 
     target: Tensor
     interference: Tensor
@@ -28,14 +28,14 @@ class _Split(NamedTuple):
 
 
 def _split(references: Tensor, estimates: Tensor) -> _Split:
-    checked_pair(references, estimates, "references", "estimates", rank=2)
+    check_pair(references, estimates, "references", "estimates", rank=2)
     s, energy, no_reference = centred(references)  # (..., S, T), (..., S), (..., S)
     e, _, no_estimate = centred(estimates)
     scale = energy.masked_fill(no_reference, 1.0).sqrt()
-    unit = s / scale[..., None]  # so that quiet sources do not spoil the solution
+    unit = s / scale[..., None]  # unit energy, so that quiet sources do not spoil the conditioning
     inner = e @ unit.mT  # (..., estimate, source)
     gain = inner.diagonal(dim1=-2, dim2=-1)
-    # Sources that depend on one another (or are silent) leave their span as it is: pinv, not inverse.
+    # The Gram matrix of linearly dependent or silent sources is singular: pinv, not inverse.
     weights = inner @ torch.linalg.pinv(unit @ unit.mT, hermitian=True)
     projected = weights @ unit  # (..., S, T)
     target = gain[..., None] * unit
@@ -43,13 +43,8 @@ def _split(references: Tensor, estimates: Tensor) -> _Split:
     return _Split(*parts, *torch.broadcast_tensors(no_reference, no_estimate))
 
 
-def _ratio(parts: _Split, error: Tensor) -> Tensor:
-    value = decibel(parts.target, error)
-    return value.masked_fill(parts.no_estimate, -torch.inf).masked_fill(parts.no_reference, torch.nan)
-
-
 def si_sir(references: Tensor, estimates: Tensor) -> Tensor:
-    """Scale-invariant signal-to-interference ratio: what the estimate holds of the other sources.
+    """Compute the scale-invariant signal-to-interference ratio, the leakage of the other sources.
 
     SI-SIR = 10 log10(|a s|² / |P e - a s|²), P the projection on the span of all sources.
 
@@ -70,11 +65,11 @@ def si_sir(references: Tensor, estimates: Tensor) -> Tensor:
         tensor([20., 20.], dtype=torch.float64)
     """
     parts = _split(references, estimates)
-    return _ratio(parts, parts.interference)
+    return scored(parts.target, parts.interference, parts.no_reference, parts.no_estimate)
 
 
 def si_sar(references: Tensor, estimates: Tensor) -> Tensor:
-    """Scale-invariant signal-to-artifacts ratio: what the estimate holds that is in no source.
+    """Compute the scale-invariant signal-to-artifacts ratio, the error outside the span of all sources.
 
     SI-SAR = 10 log10(|a s|² / |e - P e|²), P the projection on the span of all sources.
 
@@ -96,4 +91,4 @@ def si_sar(references: Tensor, estimates: Tensor) -> Tensor:
         tensor([20., 20.], dtype=torch.float64)
     """
     parts = _split(references, estimates)
-    return _ratio(parts, parts.artifacts)
+    return scored(parts.target, parts.artifacts, parts.no_reference, parts.no_estimate)

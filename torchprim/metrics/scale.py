@@ -1,18 +1,18 @@
 """Signal-to-distortion ratios in closed form: SD-SDR (the paper's metric), SI-SDR and SNR.
 
-All are of zero-mean signals, over the whole track, accumulated in float64 whatever the input, and
-returned as float64 (on a float32 input 1e-6 dB would be lost otherwise). Silence, where the formulas
-divide zero by zero, is defined as follows; a signal that is constant counts as silent.
+All are of zero-mean signals, over the whole track, accumulated and returned in float64 whatever the dtype of
+the input (in float32 an error of 1e-6 dB would remain). Silence, where the formulas divide zero by zero, is
+defined as follows; a constant signal is silent.
 
 | | silent reference | silent estimate | estimate = reference |
 |---|---|---|---|
 | SD-SDR, SI-SDR | nan | -inf | +inf |
 | SNR | nan | 0 | +inf |
 
-A silent reference has no score: the field (museval, the SiSEC and MDX campaigns) leaves such tracks and
-frames out, so average with `nanmean` and say how many were left out. A silent estimate holds nothing of
-the reference, like any estimate that is orthogonal to it. Where a value is not finite its gradient is 0,
-so that one silent item does not spoil a batch.
+A silent reference has no score: museval and the SiSEC and MDX campaigns leave such tracks and frames out,
+so average with `nanmean` and report how many were left out. A silent estimate is scored like any estimate
+that is orthogonal to the reference. Where a value is not finite its gradient is 0, so that one silent item
+does not spoil a batch.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _ROUNDING = 1e-24
 
 
 class _Energies(NamedTuple):
-    """Zero-mean inner products `(...)`, float64, and where they cannot be divided by."""
+    """Inner products `(...)` of zero-mean signals, float64, and which signals are silent."""
 
     reference: Tensor  # |s|², 1 where silent
-    gain: Tensor  # a = <s, e> / |s|²
+    target: Tensor  # |a s|², a = <s, e> / |s|²
     error: Tensor  # |s - e|²
     residual: Tensor  # |e - a s|²
     no_reference: Tensor
@@ -41,7 +41,7 @@ class _Energies(NamedTuple):
 
 
 def centred(signal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The signal less its mean, its energy, and whether that is silence (then exact zeros)."""
+    """Return the zero-mean signal, its energy, and whether it is silent (then both are exact zeros)."""
     raw = signal.double()
     centred = raw - raw.mean(dim=-1, keepdim=True)
     energy = centred.square().sum(-1)
@@ -49,10 +49,10 @@ def centred(signal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return centred.masked_fill(silent[..., None], 0.0), energy.masked_fill(silent, 0.0), silent
 
 
-def checked_pair(
+def check_pair(
     reference: Tensor, estimate: Tensor, first: str = "reference", second: str = "estimate", rank: int = 1
 ) -> None:
-    """Raises `ValueError` for signals that cannot be compared, by the names of the arguments."""
+    """Check that two signals can be compared; raise `ValueError` with the names of the arguments."""
     checks.audio(reference, first, rank)
     checks.audio(estimate, second, rank)
     if reference.shape[-1] != estimate.shape[-1]:
@@ -70,7 +70,7 @@ def checked_pair(
 
 
 def _energies(reference: Tensor, estimate: Tensor) -> _Energies:
-    checked_pair(reference, estimate)
+    check_pair(reference, estimate)
     s, s_energy, no_reference = centred(reference)
     e, _, no_estimate = centred(estimate)
     s_energy = s_energy.masked_fill(no_reference, 1.0)
@@ -78,19 +78,24 @@ def _energies(reference: Tensor, estimate: Tensor) -> _Energies:
     error = (s - e).square().sum(-1)
     residual = (e - gain[..., None] * s).square().sum(-1)
     no_reference, no_estimate = torch.broadcast_tensors(no_reference, no_estimate)
-    return _Energies(s_energy, gain, error, residual, no_reference, no_estimate)
+    return _Energies(s_energy, gain.square() * s_energy, error, residual, no_reference, no_estimate)
 
 
 def decibel(above: Tensor, below: Tensor) -> Tensor:
-    """10 log10(above / below): +inf where only `below` is 0, -inf where `above` is; gradient 0 there."""
+    """Compute 10 log10(above / below): +inf where only `below` is 0, -inf where `above` is; gradient 0."""
     finite = (above > 0) & (below > 0)
     ratio = torch.where(finite, above, 1.0) / torch.where(finite, below, 1.0)
     limit = torch.where(above > 0, torch.inf, -torch.inf)
     return torch.where(finite, 10 * torch.log10(ratio), limit.to(ratio))
 
 
+def scored(target: Tensor, error: Tensor, no_reference: Tensor, no_estimate: Tensor) -> Tensor:
+    """Compute `decibel(target, error)`: nan for a silent reference, else -inf for a silent estimate."""
+    return decibel(target, error).masked_fill(no_estimate, -torch.inf).masked_fill(no_reference, torch.nan)
+
+
 def snr(reference: Tensor, estimate: Tensor) -> Tensor:
-    """Signal-to-noise ratio, with everything that differs from the reference as noise.
+    """Compute the signal-to-noise ratio, with all that differs from the reference as noise.
 
     SNR = 10 log10(|s|² / |s - e|²), s and e with their means taken off.
 
@@ -115,10 +120,10 @@ def snr(reference: Tensor, estimate: Tensor) -> Tensor:
 
 
 def sd_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
-    """Scale-dependent signal-to-distortion ratio, the paper's metric (Le Roux et al. 2019, eq. 7).
+    """Compute the scale-dependent signal-to-distortion ratio, the paper's metric.
 
     a = <s, e> / |s|²; SD-SDR = 10 log10(|a s|² / |s - e|²) = SNR + 20 log10 |a|, s and e with their
-    means taken off. Like SI-SDR, but a wrong level costs: never above SI-SDR.
+    means taken off (Le Roux et al. 2019, eq. 7). It penalises a wrong level: it is never above SI-SDR.
 
     Args:
         reference: `(..., T)`, the true signal s.
@@ -137,12 +142,11 @@ def sd_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
         0.0
     """
     parts = _energies(reference, estimate)
-    value = decibel(parts.gain.square() * parts.reference, parts.error)
-    return value.masked_fill(parts.no_estimate, -torch.inf).masked_fill(parts.no_reference, torch.nan)
+    return scored(parts.target, parts.error, parts.no_reference, parts.no_estimate)
 
 
 def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
-    """Scale-invariant signal-to-distortion ratio (Le Roux et al. 2019, eq. 5).
+    """Compute the scale-invariant signal-to-distortion ratio (Le Roux et al. 2019, eq. 5).
 
     a = <s, e> / |s|²; SI-SDR = 10 log10(|a s|² / |e - a s|²), s and e with their means taken off.
 
@@ -164,14 +168,13 @@ def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
         (20.0, 20.0)
     """
     parts = _energies(reference, estimate)
-    value = decibel(parts.gain.square() * parts.reference, parts.residual)
-    return value.masked_fill(parts.no_estimate, -torch.inf).masked_fill(parts.no_reference, torch.nan)
+    return scored(parts.target, parts.residual, parts.no_reference, parts.no_estimate)
 
 
 def improvement(
     metric: Callable[[Tensor, Tensor], Tensor], references: Tensor, estimates: Tensor, mixture: Tensor
 ) -> Tensor:
-    """How much better an estimate is than the mixture, called an estimate of every source.
+    """Compute the improvement of a metric over the mixture taken as the estimate of all sources.
 
     metric(references, estimates) - metric(references, mixture); nan where the mixture's score is not
     finite and the estimate's is the same.

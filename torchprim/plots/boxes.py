@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def draw_boxes(axes: Axes, values: Mapping[str, Sequence[float]], label: str) -> None:
-    """One horizontal box per method: quartiles, whiskers to 1.5 times their distance, mean as a dot.
+    """Draw a horizontal box per method: quartiles, whiskers to 1.5 interquartile ranges, mean as a dot.
 
     Args:
-        axes: where to draw.
+        axes: to draw on.
         values: finite numbers of each method, by its name; the first is drawn on top.
         label: name and unit of the values.
 

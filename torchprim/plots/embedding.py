@@ -1,4 +1,4 @@
-"""Density of two masks over the bins of a spectrogram."""
+"""Scatter plot and density of the embedding: two masks at the bins of a spectrogram."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def draw_embedding(
     *,
     points: int = 2000,
 ) -> None:
-    """Two dimensions of the embedding: points coloured by the ensemble's mask, and their density.
+    """Draw two dimensions of the embedding: points coloured by the ensemble's mask, and their density.
 
     Args:
-        scatter: axes of the points (evenly spaced among the given ones).
-        histogram: axes of the density of all of them.
+        scatter: axes of the points (every n-th).
+        histogram: axes of the density (of all points).
         cues: two tensors `(P,)`, the masks of two primitives at the same P bins.
-        names: names of the two, for the axes.
+        names: of the two primitives, for the axes.
         mask: `(P,)`, the ensemble's mask at these bins.
         points: largest number of points drawn.
 
@@ -52,15 +52,15 @@ def draw_embedding(
     if len(shapes) != 1 or mask.dim() != 1:
         raise ValueError(f"cues and mask must have one shape (P,), got {sorted(shapes)}")
     x, y, m = (part.detach().float().cpu().numpy() for part in (*cues, mask))
-    some = slice(None, None, max(1, math.ceil(len(m) / points)))
+    drawn = slice(None, None, max(1, math.ceil(len(m) / points)))
     colours = LinearSegmentedColormap.from_list("mask", [BLUE, GREY, ORANGE])
     dots = scatter.scatter(
-        x[some], y[some], c=m[some], s=5, alpha=0.6, linewidths=0, cmap=colours, vmin=0, vmax=1
+        x[drawn], y[drawn], c=m[drawn], s=5, alpha=0.6, linewidths=0, cmap=colours, vmin=0, vmax=1
     )
     dots.set_rasterized(True)
     counts, *_ = np.histogram2d(x, y, bins=50, range=((0, 1), (0, 1)))
     grid = histogram.imshow(
-        np.maximum(counts.T, 0.5),  # none is the darkest colour, on light and dark pages alike
+        np.maximum(counts.T, 0.5),  # empty cells in the darkest colour, on light and dark pages alike
         origin="lower",
         extent=(0, 1, 0, 1),
         interpolation="none",

@@ -1,7 +1,7 @@
-"""Pictures of spectrograms, masks and embeddings, drawn on matplotlib axes that the caller owns.
+"""Figures, axes and colour bars in one style.
 
-matplotlib's object interface alone, so nothing global changes and no window opens. Colour maps are
-perceptually uniform and safe for colour-blind eyes: `magma` for levels, `cividis` for masks (dark =
+matplotlib's object interface, without pyplot: no global state changes and no window opens. Colour maps are
+perceptually uniform and safe for the colour-blind: `magma` for levels, `cividis` for masks (dark =
 accompaniment, light = vocals), `viridis` for counts. `INK` is the colour of text and lines.
 """
 
@@ -22,12 +22,12 @@ TEXT_SIZE = 8.0  # points: readable in a column 8 cm wide
 
 
 def new_figure(width: float, height: float, columns: int = 1, *, ink: str = INK) -> tuple[Figure, list[Axes]]:
-    """An empty figure on the Agg canvas, with a row of axes.
+    """Create an empty figure on the Agg canvas, with a row of axes.
 
     Args:
         width: in inches.
         height: in inches.
-        columns: number of axes, side by side.
+        columns: number of axes.
         ink: colour of text, ticks and frames.
 
     Returns:
@@ -60,6 +60,7 @@ def new_figure(width: float, height: float, columns: int = 1, *, ink: str = INK)
 
 
 def style_axes(axes: Axes, ink: str) -> None:
+    """Set colours, line widths and text sizes of axes."""
     axes.set_facecolor("none")
     axes.tick_params(labelsize=TEXT_SIZE, colors=ink, length=3, width=0.6)
     for spine in axes.spines.values():
@@ -70,11 +71,12 @@ def style_axes(axes: Axes, ink: str) -> None:
 
 
 def ink_of(axes: Axes) -> Any:
+    """Return the text colour of axes."""
     return axes.xaxis.label.get_color()
 
 
 def colour_bar(axes: Axes, drawn: Any, label: str) -> Any:
-    """A slim colour bar with a label, beside the axes that `drawn` is on."""
+    """Draw a slim, labelled colour bar of the image or scatter plot `drawn`, beside its axes."""
     bar = axes.figure.colorbar(drawn, ax=axes, pad=0.015, fraction=0.06, aspect=24)
     bar.outline.set_visible(False)
     style_axes(bar.ax, ink_of(axes))

@@ -1,4 +1,4 @@
-"""A spectrogram's rows regrouped into bands that are equally wide in octaves, for pictures."""
+"""Spectrograms resampled to a log-frequency axis, for pictures."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.spectra.stft import Geometry
 
-LOWEST = 40.0  # Hz, where the frequency axis begins
+LOWEST = 40.0  # Hz, lower end of the frequency axis
 
 
-def _in_bands(values: np.ndarray, edges: np.ndarray, axis: int) -> np.ndarray:
-    """Mean of samples along `axis` between neighbouring edges, each sample spanning index +- 1/2."""
+def _average(values: np.ndarray, edges: np.ndarray, axis: int) -> np.ndarray:
+    """Average along `axis` between edges at fractional indices; a sample spans its index ± 1/2."""
     values = np.moveaxis(values, axis, -1)
     count = values.shape[-1]
     total = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, -1, dtype=np.float64)], -1)
-    place = np.clip(edges + 0.5, 0, count)
-    left = np.minimum(place.astype(int), count - 1)
-    at = total[..., left] + (place - left) * (total[..., left + 1] - total[..., left])
-    mean = np.diff(at, axis=-1) / np.maximum(np.diff(place), 1e-9)
+    position = np.clip(edges + 0.5, 0, count)
+    left = np.minimum(position.astype(int), count - 1)
+    integral = total[..., left] + (position - left) * (total[..., left + 1] - total[..., left])
+    mean = np.diff(integral, axis=-1) / np.maximum(np.diff(position), 1e-9)
     return np.moveaxis(mean, -1, axis)
 
 
 def on_log_frequency(
     picture: Tensor, geometry: Geometry, rows: int = 256, columns: int = 900, *, highest: float | None = None
 ) -> np.ndarray:
-    """Means of a spectrogram or mask over bands that are equally wide in octaves, lowest band first.
+    """Average a spectrogram or mask over bands of equal width in octaves, lowest band first.
 
     Args:
         picture: `(F, N)`, real.
@@ -56,5 +56,5 @@ def on_log_frequency(
     values = picture.detach().double().cpu().numpy()
     frames = values.shape[1]
     if frames > columns:
-        values = _in_bands(values, np.linspace(-0.5, frames - 0.5, columns + 1), axis=1)
-    return _in_bands(values, np.geomspace(LOWEST, highest, rows + 1) / geometry.bin_width, axis=0)
+        values = _average(values, np.linspace(-0.5, frames - 0.5, columns + 1), axis=1)
+    return _average(values, np.geomspace(LOWEST, highest, rows + 1) / geometry.bin_width, axis=0)

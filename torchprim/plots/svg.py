@@ -1,4 +1,4 @@
-"""A matplotlib figure as SVG inside an HTML page: small, sharp, in the page's own text colour."""
+"""matplotlib figures as inline SVG for an HTML page, in the page's text colour."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PNG = re.compile(r"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
-_COLOURS = 64  # of a colour map: no difference is seen, and the file is a third
+_COLOURS = 64  # of a colour map: no visible difference, and the file is a third
 
 
-def _fewer_colours(match: re.Match[str]) -> str:
+def _quantize(match: re.Match[str]) -> str:
+    """Reduce the colours of an embedded PNG, where that makes it smaller."""
     from PIL import Image  # comes with matplotlib
 
     raw = base64.b64decode(match.group(1))
     picture = Image.open(io.BytesIO(raw)).convert("RGBA")
     opaque = picture.getextrema()[3][0] == 255
     if opaque:
-        # Median cut takes the histogram of colours, so that a smooth map keeps its steps even.
+        # Median cut follows the histogram of colours: the steps of a smooth colour map stay even.
         reduced = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
     else:
         reduced = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
@@ -35,15 +36,15 @@ def _fewer_colours(match: re.Match[str]) -> str:
 
 
 def inline_svg(figure: Figure, name: str, description: str) -> str:
-    """An `<svg>` element that scales with the page and takes the page's text colour.
+    """Render a figure as an `<svg>` element that scales with the page and takes its text colour.
 
-    Text stays text, so that it is sharp and can be searched; what was drawn in `plots.INK` becomes
-    `currentColor`, so that one picture serves dark and light pages.
+    Text stays text, sharp and searchable; `plots.INK` becomes `currentColor`, so that one picture serves dark
+    and light pages.
 
     Args:
         figure: of `plots.new_figure`, in the default ink.
-        name: unique in the page: a prefix of the identifiers inside.
-        description: what a person who does not see the picture is told.
+        name: prefix of the identifiers inside, unique in the page.
+        description: the `aria-label`, for screen readers.
 
     Returns:
         the element as a string.
@@ -64,7 +65,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
-    text = _PNG.sub(_fewer_colours, text)
+    text = _PNG.sub(_quantize, text)
     text = text.replace(INK, "currentColor").replace("xlink:href", "href")
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'href="#', f'href="#{name}-', text)

@@ -17,11 +17,22 @@ if TYPE_CHECKING:
 
     from torchprim.primitives.pitch.track_pitch import PitchTrack
 
-_PITCH = "#56d4f5"  # light blue stands out from all of `magma`
-DYNAMIC_RANGE = 70.0  # dB below the loudest that a spectrogram shows
+_PITCH_COLOUR = "#56d4f5"  # light blue stands out from all of `magma`
+DYNAMIC_RANGE = 70.0  # dB below the maximum that a spectrogram shows
 
 
-def _draw(axes: Axes, values: np.ndarray, duration: float, start: float, highest: float, **style: Any) -> Any:
+def _draw(
+    axes: Axes,
+    values: np.ndarray,
+    geometry: Geometry,
+    frames: int,
+    start: float,
+    highest: float | None,
+    **style: Any,
+) -> Any:
+    """Draw the values `(rows, columns)` of `on_log_frequency` with their axes in s and Hz."""
+    duration = frames * geometry.hop_length / geometry.sample_rate
+    highest = geometry.sample_rate / 2 if highest is None else highest
     octaves = math.log2(LOWEST), math.log2(highest)
     image = axes.imshow(
         values,
@@ -31,8 +42,8 @@ def _draw(axes: Axes, values: np.ndarray, duration: float, start: float, highest
         extent=(start, start + duration, *octaves),
         **style,
     )
-    marks = [f for f in (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if LOWEST <= f <= highest]
-    axes.set_yticks([math.log2(f) for f in marks], [f"{f // 1000}k" if f >= 1000 else str(f) for f in marks])
+    ticks = [f for f in (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if LOWEST <= f <= highest]
+    axes.set_yticks([math.log2(f) for f in ticks], [f"{f // 1000}k" if f >= 1000 else str(f) for f in ticks])
     axes.set_xlabel("Time (s)")
     axes.set_ylabel("Frequency (Hz)")
     return image
@@ -41,12 +52,12 @@ def _draw(axes: Axes, values: np.ndarray, duration: float, start: float, highest
 def draw_spectrogram(
     axes: Axes, magnitude: Tensor, geometry: Geometry, *, start: float = 0.0, highest: float | None = None
 ) -> Any:
-    """A power spectrogram in dB below its loudest band, over time and log frequency.
+    """Draw a power spectrogram in dB below its maximum, over time and log frequency.
 
     Args:
-        axes: where to draw.
+        axes: to draw on.
         magnitude: `(F, N)`.
-        geometry: its grid.
+        geometry: its STFT grid.
         start: time of the first frame, in s.
         highest: upper end of the frequency axis in Hz; by default half the sample rate.
 
@@ -67,19 +78,18 @@ def draw_spectrogram(
     """
     checks.magnitude(magnitude)
     power = on_log_frequency(magnitude.double().square(), geometry, highest=highest)
-    loudest = power.max()
+    peak = power.max()
     floor = 10 ** (-DYNAMIC_RANGE / 10)
-    level = 10 * np.log10(np.maximum(power / loudest if loudest > 0 else power, floor))
-    duration = magnitude.shape[1] * geometry.hop_length / geometry.sample_rate
-    highest = geometry.sample_rate / 2 if highest is None else highest
-    return _draw(axes, level, duration, start, highest, cmap="magma", vmin=-DYNAMIC_RANGE, vmax=0)
+    level = 10 * np.log10(np.maximum(power / peak if peak > 0 else power, floor))
+    style = {"cmap": "magma", "vmin": -DYNAMIC_RANGE, "vmax": 0}
+    return _draw(axes, level, geometry, magnitude.shape[1], start, highest, **style)
 
 
 def draw_pitch(axes: Axes, track: PitchTrack, *, start: float = 0.0) -> None:
-    """The pitch of a voice as a line over a spectrogram, where it is voiced.
+    """Draw the pitch of a voice as a line over a spectrogram, in voiced frames.
 
     Args:
-        axes: with a picture of `draw_spectrogram` or `draw_mask`, whose extent is kept.
+        axes: with a picture of `draw_spectrogram` or `draw_mask`, whose limits do not change.
         track: of one recording, `(N,)`.
         start: time of the track's first frame, in s.
 
@@ -94,21 +104,21 @@ def draw_pitch(axes: Axes, track: PitchTrack, *, start: float = 0.0) -> None:
         >>> len(axes.lines)
         1
     """
-    extent = axes.axis()
-    height = np.where(track.voiced.cpu().numpy(), track.f0.log2().cpu().numpy(), np.nan)
-    axes.plot(track.times.cpu().numpy() + start, height, color=_PITCH, linewidth=1.2)
-    axes.axis(extent)
+    limits = axes.axis()
+    octave = np.where(track.voiced.cpu().numpy(), track.f0.log2().cpu().numpy(), np.nan)
+    axes.plot(track.times.cpu().numpy() + start, octave, color=_PITCH_COLOUR, linewidth=1.2)
+    axes.axis(limits)
 
 
 def draw_mask(
     axes: Axes, mask: Tensor, geometry: Geometry, *, start: float = 0.0, highest: float | None = None
 ) -> Any:
-    """A mask in [0, 1] over time and log frequency: dark = accompaniment, light = vocals.
+    """Draw a mask in [0, 1] over time and log frequency: dark = accompaniment, light = vocals.
 
     Args:
-        axes: where to draw.
+        axes: to draw on.
         mask: `(F, N)`.
-        geometry: its grid.
+        geometry: its STFT grid.
         start: time of the first frame, in s.
         highest: upper end of the frequency axis in Hz; by default half the sample rate.
 
@@ -128,6 +138,5 @@ def draw_mask(
         (0.0, 1.0)
     """
     values = on_log_frequency(mask, geometry, highest=highest)
-    duration = mask.shape[1] * geometry.hop_length / geometry.sample_rate
-    highest = geometry.sample_rate / 2 if highest is None else highest
-    return _draw(axes, values, duration, start, highest, cmap="cividis", vmin=0.0, vmax=1.0)
+    style = {"cmap": "cividis", "vmin": 0.0, "vmax": 1.0}
+    return _draw(axes, values, geometry, mask.shape[1], start, highest, **style)

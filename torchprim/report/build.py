@@ -1,4 +1,4 @@
-"""A page to look at and listen to: one song's mixture, masks, embedding, confidence and stems."""
+"""The report of one song: mixture, masks, embedding, confidence and stems on an HTML page."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from torchprim.separators.base import Separation
 from torchprim.separators.primitive import PrimitiveSeparator
 from torchprim.spectra.mixture import Mixture
 
-_PITCH_RATE = 2200  # Hz; twice the highest pitch that is looked for
+_PITCH_RATE = 2200  # Hz; twice the highest pitch of the search range
 EXCERPT = 30.0  # seconds that pictures show of a longer song
 
 
 def loudest_start(audio: Tensor, sample_rate: float, seconds: float = EXCERPT) -> float:
-    """Where the `seconds` with the most energy begin, in whole seconds.
+    """Find the start of the excerpt with the most energy, in whole seconds.
 
     Args:
-        audio: `(..., T)`; energies of all leading dimensions are added.
+        audio: `(..., T)`; energies are summed over the leading dimensions.
         sample_rate: in Hz.
         seconds: length of the excerpt.
 
@@ -73,7 +73,7 @@ def _meters(separation: Separation) -> list[Meter]:
 
 def _players(audio: Tensor, separation: Separation, sample_rate: float) -> list[Player]:
     stems = {"Mixture": audio, "Vocals": separation.vocals, "Accompaniment": separation.accompaniment}
-    # One gain for all, so that levels compare and nothing clips.
+    # One gain for all: comparable levels without clipping.
     gain = 1 / max(1.0, *(stem.abs().max().item() for stem in stems.values()))
     rate = bit_rate(audio.shape[-1] / sample_rate, len(stems))
     return [Player(name, audio_source(gain * stem, sample_rate, rate)) for name, stem in stems.items()]
@@ -91,23 +91,23 @@ def make_report(
     table: Table | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> str:
-    """Separate a song and write up what was found, as one self-contained HTML page.
+    """Separate a song and make a self-contained HTML page of the result.
 
-    A song of more than 30 s is separated whole for the players; pictures show 30 s of it.
+    A song of more than 30 s is separated whole for the players; pictures show an excerpt of 30 s.
 
     Args:
         title: of the page.
         audio: `(C, T)`, in [-1, 1].
         sample_rate: in Hz.
         separator: with the preset's settings, on the device of `audio`.
-        separation: of the whole song by this separator, where it is known already.
+        separation: of the whole song by this separator; by default it is computed.
         cues: two primitives for the embedding; repetition and melody by default.
         start: of the pictures' excerpt in s; by default where the vocals estimate is loudest.
-        table: numbers to show, where true stems are known.
-        progress: called with the pieces done and their number.
+        table: scores to show, where true stems are known.
+        progress: called with the number of pieces done and in total.
 
     Returns:
-        the page.
+        the page, HTML.
 
     Raises:
         ValueError: for audio that is not `(C, T)`, unknown cues, or a start outside the song.
@@ -139,7 +139,7 @@ def make_report(
             shown = separator(excerpt, sample_rate, channels=True, keep_masks=True)
         magnitude = Mixture(excerpt.mean(0), sample_rate, preset.geometry).magnitude()
         highest = min(sample_rate, preset.geometry.sample_rate) / 2
-        # A rate too low for the voice's range has no pitch to show.
+        # No pitch at a rate too low for the range of the voice.
         pitch = track_pitch(excerpt.mean(0), sample_rate) if sample_rate > _PITCH_RATE else None
         pictures = draw_pictures(magnitude, shown, preset, cues, start=first, highest=highest, pitch=pitch)
         players = _players(audio, separation, sample_rate)

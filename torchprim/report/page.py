@@ -1,4 +1,4 @@
-"""The HTML of a report: one page with everything inside, no scripts, for light and dark screens."""
+"""The HTML of a report: a self-contained page without scripts, in light and dark mode."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ class Picture(NamedTuple):
 
 
 class Player(NamedTuple):
-    """A title, and the `data:` address of its sound."""
+    """A title, and the `data:` URL of its audio."""
 
     title: str
     source: str
 
 
 class Meter(NamedTuple):
-    """A number on a scale from 0 to 1 (below 0 the bar is empty), and what it means."""
+    """A number on a scale from 0 to 1 (below 0 the bar is empty), and its meaning."""
 
     title: str
     value: float
@@ -86,13 +86,13 @@ class Table(NamedTuple):
     best: str = ""
 
 
-def _text(value: str) -> str:
+def _escape(value: str) -> str:
     # An undecodable file name holds lone surrogates, which UTF-8 cannot write.
     return html.escape(value.encode("utf-8", "replace").decode("utf-8"), quote=True)
 
 
 def _player(item: Player) -> str:
-    title = _text(item.title)
+    title = _escape(item.title)
     return (
         f'<div class="player"><span>{title}</span>'
         f'<audio controls preload="metadata" aria-label="{title}" src="{item.source}"></audio></div>'
@@ -102,28 +102,28 @@ def _player(item: Player) -> str:
 def _meter(item: Meter) -> str:
     length = 100 * min(1.0, max(0.0, item.value))
     return (
-        f'<div class="meter"><span>{_text(item.title)}</span><strong>{item.value:.3f}</strong>'
+        f'<div class="meter"><span>{_escape(item.title)}</span><strong>{item.value:.3f}</strong>'
         '<svg class="bar" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">'
         f'<rect width="100" height="4"/><rect width="{length:.1f}" height="4"/></svg>'
-        f'<span class="note">{_text(item.meaning)}</span></div>'
+        f'<span class="note">{_escape(item.meaning)}</span></div>'
     )
 
 
 def _picture(item: Picture) -> str:
-    kind = ' class="wide"' if item.wide else ""
-    caption = f"<b>{_text(item.title)}.</b> {_text(item.caption)}"
-    return f"<figure{kind}>{item.svg}<figcaption>{caption}</figcaption></figure>"
+    width = ' class="wide"' if item.wide else ""
+    caption = f"<b>{_escape(item.title)}.</b> {_escape(item.caption)}"
+    return f"<figure{width}>{item.svg}<figcaption>{caption}</figcaption></figure>"
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{_text(column)}</th>' for column in table.columns)
+    head = "".join(f'<th scope="col">{_escape(column)}</th>' for column in table.columns)
     rows = []
     for name, values in table.rows:
-        kind = ' class="best"' if name == table.best else ""
+        weight = ' class="best"' if name == table.best else ""
         cells = "".join(f"<td>{'' if value is None else f'{value:.2f}'}</td>" for value in values)
-        rows.append(f'<tr{kind}><th scope="row">{_text(name)}</th>{cells}</tr>')
+        rows.append(f'<tr{weight}><th scope="row">{_escape(name)}</th>{cells}</tr>')
     return (
-        f"<section><h2>{_text(table.title)}</h2><p>{_text(table.caption)}</p>"
+        f"<section><h2>{_escape(table.title)}</h2><p>{_escape(table.caption)}</p>"
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>\n{chr(10).join(rows)}\n</tbody></table></div></section>"
     )
@@ -139,19 +139,19 @@ def render_page(
     note: str = "",
     table: Table | None = None,
 ) -> str:
-    """The whole page as a string.
+    """Render the page.
 
     Args:
         title: of the song.
         facts: one line below the title.
-        players: what to listen to.
+        players: of mixture and stems.
         meters: confidence and its parts.
-        pictures: in the order in which they are read.
+        pictures: in reading order.
         note: a sentence above the pictures.
-        table: numbers, where the true stems are known.
+        table: scores, where true stems are known.
 
     Returns:
-        HTML, UTF-8, with nothing outside.
+        HTML, UTF-8, without external resources.
 
     Example:
         >>> from torchprim.report.page import Meter, render_page
@@ -167,12 +167,12 @@ def render_page(
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_text(title)} – torchprim</title>
+<title>{_escape(title)} – torchprim</title>
 <style>{_STYLE}</style>
 </head>
 <body>
 <main>
-<header><h1>{_text(title)}</h1><p class="facts">{_text(facts)}</p></header>
+<header><h1>{_escape(title)}</h1><p class="facts">{_escape(facts)}</p></header>
 <section><h2>Listen</h2><div class="players">
 {listen}
 </div></section>
@@ -180,7 +180,7 @@ def render_page(
 {trust}
 </div></section>
 {_table(table) if table else ""}
-<section><h2>Look</h2>{f"<p>{_text(note)}</p>" if note else ""}<div class="pictures">
+<section><h2>Look</h2>{f"<p>{_escape(note)}</p>" if note else ""}<div class="pictures">
 {look}
 </div></section>
 <footer>Made by torchprim {__version__}, with no isolated recordings. This page holds everything it shows.

@@ -1,4 +1,4 @@
-"""The pictures of a report: mixture, masks, and the plane of two cues."""
+"""The pictures of a report: mixture, masks, and two dimensions of the embedding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torchprim.separators.base import Separation
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LOUDEST = 0.01  # share of bins in the embedding's picture: those that confidence looks at
+_LOUDEST = 0.01  # share of bins in the picture of the embedding, as for the confidence
 TITLES = {
     "hpss": "HPSS",
     "long-hpss": "Long-window HPSS",
@@ -40,7 +40,7 @@ _ABOUT = {
 
 
 def chosen_cues(available: Sequence[str], wanted: Sequence[str] | None = None) -> tuple[str, str]:
-    """The two cues whose plane is drawn: the wanted ones, else repetition and melody, else the first two.
+    """Choose the two cues of the embedding's picture: by default repetition and melody, else the first two.
 
     Args:
         available: names of the ensemble's primitives.
@@ -76,7 +76,7 @@ def draw_pictures(
     highest: float | None = None,
     pitch: PitchTrack | None = None,
 ) -> list[Picture]:
-    """The pictures of a report: mixture, ensemble's mask, embedding, and each primitive's mask.
+    """Draw the pictures of a report: mixture, ensemble's mask, embedding, and each primitive's mask.
 
     Args:
         magnitude: of the mixture, `(F, N)`, on the preset's grid.
@@ -106,10 +106,10 @@ def draw_pictures(
     if separation.mask is None or not separation.masks:
         raise ValueError("separation must hold its masks (keep_masks=True), got None")
     first, second = chosen_cues(list(separation.masks), cues)
-    place = {"geometry": preset.geometry, "start": start, "highest": highest}
+    grid = {"geometry": preset.geometry, "start": start, "highest": highest}
 
     figure, (axes,) = new_figure(9.6, 2.6)
-    _align(axes, colour_bar(axes, draw_spectrogram(axes, magnitude, **place), "dB below the loudest"))
+    _align(axes, colour_bar(axes, draw_spectrogram(axes, magnitude, **grid), "dB below the loudest"))
     caption = "Power over time and frequency."
     if pitch is not None:
         draw_pitch(axes, pitch, start=start)
@@ -118,7 +118,7 @@ def draw_pictures(
 
     def mask_picture(title: str, name: str, mask: Tensor, caption: str, wide: bool) -> Picture:
         figure, (axes,) = new_figure(9.6 if wide else 4.7, 2.6 if wide else 2.2)
-        _align(axes, colour_bar(axes, draw_mask(axes, mask, **place), "mask"))
+        _align(axes, colour_bar(axes, draw_mask(axes, mask, **grid), "mask"))
         return Picture(title, caption, inline_svg(figure, name, f"{title}. {caption}"), wide)
 
     used = ", ".join(f"{TITLES[name]} {preset.weights[name]:g}" for name in separation.masks)
@@ -132,15 +132,15 @@ def draw_pictures(
 
 def _embedding(magnitude: Tensor, separation: Separation, first: str, second: str) -> Picture:
     loudest = magnitude.flatten().topk(max(1, math.ceil(_LOUDEST * magnitude.numel()))).indices
-    # In the order of frequency and time, so that points left out of the scatter are spread evenly.
+    # In the order of frequency and time, so that the decimated scatter plot covers them evenly.
     loudest = loudest.sort().values
-    x, y, chosen = (
+    x, y, ensemble = (
         mask.flatten()[loudest]
         for mask in (separation.masks[first], separation.masks[second], separation.mask)
     )
-    figure, both = new_figure(8.2, 3.4, columns=2)
+    figure, (scatter, histogram) = new_figure(8.2, 3.4, columns=2)
     names = TITLES[first], TITLES[second]
-    draw_embedding(*both, (x, y), names, chosen)
+    draw_embedding(scatter, histogram, (x, y), names, ensemble)
     caption = (
         "Each point is one of the loudest 1 % of time-frequency bins, placed by what two primitives, "
         f"{names[0]} and {names[1]}, say of it. Left: coloured by the ensemble, blue = accompaniment, "
@@ -150,12 +150,12 @@ def _embedding(magnitude: Tensor, separation: Separation, first: str, second: st
 
 
 def _align(axes: Axes, bar: Any) -> None:
-    """Fixed margins, so that time axes of pictures above one another line up."""
+    """Set fixed margins, so that the time axes of stacked pictures align."""
     figure = axes.figure
     width, height = figure.get_size_inches()
     left, right, bottom, top = 0.55, 0.72, 0.42, 0.08  # inches
     figure.set_layout_engine("none")
-    tall = 1 - (bottom + top) / height
-    axes.set_position((left / width, bottom / height, 1 - (left + right) / width, tall))
+    inner = 1 - (bottom + top) / height
+    axes.set_position((left / width, bottom / height, 1 - (left + right) / width, inner))
     bar.ax.set_box_aspect(None)
-    bar.ax.set_position((1 - (right - 0.08) / width, bottom / height, 0.1 / width, tall))
+    bar.ax.set_position((1 - (right - 0.08) / width, bottom / height, 0.1 / width, inner))

@@ -1,4 +1,4 @@
-"""Audio as MP3 inside an HTML page: what every browser plays, small enough to send."""
+"""Audio players of an HTML page: MP3, which all browsers play, small enough to send."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.audio.resampling import resample
 
-BUDGET = 10.5e6  # bytes of all players together before base64, which adds a third
-_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # those that MP3 knows
+BUDGET = 10.5e6  # bytes of all players before base64, which adds a third
+_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # sample rates of MP3
 
 
 def bit_rate(seconds: float, players: int) -> int:
-    """Bits per second of each player, 48 to 192 thousand, so that all of them fit the budget.
+    """Choose the bit rate of each player, 48 to 192 kbit/s, so that all of them fit the budget.
 
     Args:
         seconds: duration of each.
-        players: how many there are.
+        players: number of players.
 
     Returns:
-        a multiple of 16,000.
+        bits per second, a multiple of 16,000.
 
     Raises:
         ValueError: for a duration that is not positive, or no players.
@@ -40,7 +40,7 @@ def bit_rate(seconds: float, players: int) -> int:
 
 def _mp3_rate(sample_rate: float) -> int:
     higher = [rate for rate in _RATES if rate >= sample_rate]
-    # 96 and 192 kHz become 48, 88.2 becomes 44.1: ratios of whole numbers resample best.
+    # 96 and 192 kHz become 48, 88.2 becomes 44.1: integer ratios resample best.
     return higher[0] if higher else (44100 if sample_rate % 44100 == 0 else 48000)
 
 
@@ -49,7 +49,7 @@ def mp3(audio: Tensor, sample_rate: float, bits_per_second: int = 192_000) -> by
 
     Args:
         audio: `(C, T)`, in [-1, 1]; more than two channels become their mean.
-        sample_rate: in Hz; resampled to the next rate that MP3 knows.
+        sample_rate: in Hz; resampled to the next higher rate of MP3.
         bits_per_second: 32,000 to 320,000.
 
     Returns:
@@ -96,7 +96,7 @@ def mp3(audio: Tensor, sample_rate: float, bits_per_second: int = 192_000) -> by
 
 
 def audio_source(audio: Tensor, sample_rate: float, bits_per_second: int = 192_000) -> str:
-    """The audio as a `data:` address for `<audio src=...>`: MP3 in base64.
+    """Encode the audio as a `data:` URL for `<audio src=...>`: MP3 in base64.
 
     Args:
         audio: `(C, T)`.
@@ -104,7 +104,7 @@ def audio_source(audio: Tensor, sample_rate: float, bits_per_second: int = 192_0
         bits_per_second: as for `mp3`.
 
     Returns:
-        the address.
+        the URL.
 
     Raises:
         ValueError: as `mp3`.

@@ -55,8 +55,55 @@ class Ranks(NamedTuple):
                 raise RankError(told[0])
 
 
+def find_device(name: str, argument: str = "device") -> str:
+    """Resolve the name of a device: `auto` is `cuda` where torch finds a CUDA device, else `cpu`.
+
+    Args:
+        name: `auto`, `cpu` or `cuda`.
+        argument: name of the argument in the error.
+
+    Raises:
+        ValueError: for `cuda` without a CUDA device.
+
+    Example:
+        >>> from torchprim.training.ranks import find_device
+        >>> find_device("cpu")
+        'cpu'
+    """
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if available else "cpu"
+    if name.startswith("cuda") and not available:
+        raise ValueError(f"{argument} {name} was asked for, but torch finds no CUDA device here")
+    return name
+
+
+def find_ranks(device: str) -> Ranks:
+    """Read rank, world size and local rank from torchrun's variables, without a process group.
+
+    Args:
+        device: `cpu` or `cuda`, from `find_device`; on `cuda` each rank gets the GPU of its local rank.
+
+    Raises:
+        ValueError: for a variable that is not a whole number.
+
+    Example:
+        >>> from torchprim.training.ranks import find_ranks
+        >>> find_ranks("cpu")
+        Ranks(rank=0, world=1, device=device(type='cpu'))
+    """
+    if "RANK" not in os.environ:
+        return Ranks(0, 1, torch.device(device))
+    variables = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+    try:
+        rank, world, local = (int(os.environ.get(name, default)) for name, default in variables.items())
+    except ValueError as error:
+        raise ValueError(f"RANK, WORLD_SIZE and LOCAL_RANK must be whole numbers: {error}") from error
+    return Ranks(rank, world, torch.device(f"cuda:{local}" if device.startswith("cuda") else device))
+
+
 def start_ranks(name: str) -> Ranks:
-    """Rank, world and device: alone, or what torchrun's variables say.
+    """Resolve the device, and join the process group where torchrun's variables are set.
 
     Args:
         name: of the device: `auto`, `cpu`, `cuda`.
@@ -64,16 +111,12 @@ def start_ranks(name: str) -> Ranks:
     Raises:
         ValueError: where the device is not there.
     """
-    there = torch.cuda.is_available()
-    if name == "auto":
-        name = "cuda" if there else "cpu"
-    if name.startswith("cuda") and not there:
-        raise ValueError(f"device {name} was asked for, but torch finds no CUDA device here")
+    ranks = find_ranks(find_device(name))
     if "RANK" not in os.environ:
-        return Ranks(0, 1, torch.device(name))
-    device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if name.startswith("cuda") else name)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+        return ranks
+    on_cuda = ranks.device.type == "cuda"
+    if on_cuda:
+        torch.cuda.set_device(ranks.device)
     # One rank may decode, or write examples, while the others wait; a rank that died is torchrun's to see.
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=6))
-    return Ranks(dist.get_rank(), dist.get_world_size(), device)
+    dist.init_process_group("nccl" if on_cuda else "gloo", timeout=timedelta(hours=6))
+    return ranks

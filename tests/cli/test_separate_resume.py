@@ -1,0 +1,110 @@
+"""`torchprim separate` a second time: what is skipped, and how a killed run is resumed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.separating import both, lines, separate, tree
+from tests.support.sound_files import noise, write
+from torchprim.audio.load import load_audio
+from torchprim.cli.main import main
+from torchprim.cli.records import Records
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_what_is_done_is_skipped_until_something_changes(tmp_path, halves, capsys):
+    music, out = tmp_path / "music", tmp_path / "out"
+    music.mkdir()
+    path = write(music / "a.wav", noise(100))
+    write(music / "b.wav", noise(100))
+
+    def songs(*options):
+        halves.songs = 0
+        assert separate(music, "--out", out, *options) == 0
+        assert len(lines(out)) == 2 == len({record["path"] for record in lines(out)})
+        return halves.songs
+
+    assert songs() == 2
+    assert songs() == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "0 separated, 2 done before, 0 failed"
+    assert songs("--overwrite") == 2
+    os.utime(path, ns=(0, 12345))
+    assert songs() == 1
+    os.utime(write(path, noise(200)), ns=(0, 12345))
+    assert songs() == 1
+    (out / "a" / "accompaniment.wav").unlink()
+    assert songs() == 1
+    assert songs("--preset", "paper") == 2
+    assert songs("--preset", "paper") == 0
+    assert songs("--method", "hpss") == 2
+    assert songs("--method", "hpss", "--format", "flac") == 2
+
+
+KILLED = """
+import os, signal, sys
+from torchprim.audio import write as audio_write
+from torchprim.cli.main import main
+
+room = int(sys.argv[1])
+write = audio_write._Sink.write
+
+def dying_write(self, data):
+    global room
+    room -= len(data)
+    if room < 0:
+        self.file.write(data[: len(data) // 2])
+        self.file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write(self, data)
+
+audio_write._Sink.write = dying_write
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("room", [0, 60_000, 150_000, 190_000])
+def test_a_killed_run_leaves_nothing_half_written_and_is_resumed(tmp_path, room):
+    music, out = tmp_path / "music", tmp_path / "out"
+    music.mkdir()
+    for name in ("a.wav", "b.wav", "c.wav"):  # stems of 40 kB
+        write(music / name, noise(5000))
+    arguments = ["separate", str(music), "--out", str(out), "--method", "hpss"]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(room), *arguments], cwd=ROOT, capture_output=True
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert any(name.endswith(".part") for name in tree(out))
+    for name in tree(out):
+        if name.endswith(".wav"):
+            assert load_audio(out / name)[0].shape == (2, 5000)
+    before = [record["output"] for record in lines(out)]
+    assert len(before) == room // 80_000
+    with open(out / "separations.jsonl", "a") as file:
+        file.write('{"path": "half a li')  # where the last line was being written
+    assert main(arguments) == 0
+    assert tree(out) == both("a", "b", "c")  # and nothing that was left over
+    assert [record["output"] for record in lines(out)] == ["a", "b", "c"]
+
+
+def test_records_survive_what_a_crash_does_to_them(tmp_path):
+    good = {"path": "/a", "output": "a"}
+    path = tmp_path / "separations.jsonl"
+    path.write_bytes(
+        b'{"path": "/b", "output": "b"}\n\xff\xfe\n[1]\n{"path": 3, "output": "x"}\n{"path": "/b", "o'
+    )
+    records = Records(tmp_path)
+    assert list(records.by_path) == ["/b"]
+    records.append(good)
+    assert list(Records(tmp_path).by_path) == ["/b", "/a"]  # the torn line did not swallow the new one
+    records.append({"path": "/b", "output": "c"})
+    records.tidy()
+    assert lines(tmp_path) == [{"path": "/b", "output": "c"}, good]
+    assert os.listdir(tmp_path) == ["separations.jsonl"]
+    with pytest.raises(ValueError):
+        records.append({"path": "/c", "output": "c", "confidence": float("nan")})
+    assert lines(tmp_path) == [{"path": "/b", "output": "c"}, good]

@@ -1,0 +1,32 @@
+"""Device and rank of a process, from the option and torchrun's variables."""
+
+import pytest
+import torch
+
+from torchprim.training.ranks import find_device, find_ranks
+
+
+@pytest.mark.parametrize("available", [False, True])
+def test_auto_is_cuda_where_it_is_available(monkeypatch, available):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert find_device("cpu") == "cpu"
+    assert find_device("auto") == ("cuda" if available else "cpu")
+    if available:
+        assert find_device("cuda") == "cuda"
+    else:
+        with pytest.raises(ValueError, match=r"^device cuda was asked for, but torch finds no CUDA device"):
+            find_device("cuda")
+
+
+def test_ranks_are_those_of_torchrun(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert find_ranks("cuda") == (0, 1, torch.device("cuda"))
+    monkeypatch.setenv("RANK", "5")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert find_ranks("cuda") == (5, 8, torch.device("cuda:1"))
+    assert find_ranks("cpu") == (5, 8, torch.device("cpu"))
+    monkeypatch.setenv("WORLD_SIZE", "many")
+    with pytest.raises(ValueError, match=r"must be whole numbers: .*many"):
+        find_ranks("cpu")
