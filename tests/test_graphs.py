@@ -46,7 +46,7 @@ def separation(preset):
         def __init__(self):
             super().__init__()
             self.separator = tp.PrimitiveSeparator(preset, n_points=None)
-            self.separator.cues["hpss"].primitive.power = torch.nn.Parameter(scalar(2.0))
+            self.separator.cues["hpss"].primitive.power = torch.nn.Parameter(torch.tensor(2.0))
 
         def forward(self, audio, weights, beta):
             estimate = self.separator.estimate(tp.Mixture(audio, RATE), weights=weights, beta=beta)
