@@ -46,6 +46,7 @@ setup(
             "librosa",
             "scikit-learn",
             "mir_eval",
+            "pyright[nodejs]",
             "ruff",
         ]
     },

@@ -1,10 +1,29 @@
 """torchprim: vocals and accompaniment of music, learnt with no isolated recordings.
 
+From an audio file to a training batch, and to what is made of it, each folder imports those above it alone:
+
+    audio/       audio files <-> tensors; sample rate, loudness
+    spectra/     the STFT grid: Geometry, stft, istft, Mixture (the cached spectra of a batch)
+    primitives/  one cue a file, function and module: hpss, long_hpss, ft2d, repet_sim, melody; pitch/
+    bootstrap/   a folder of music -> Bank -> Labels -> RemixStream -> RemixBatch
+    metrics/     SD-SDR, SI-SIR, BSSEval v4, baselines
+    ensemble/    the masks of cues -> one mask (equation 1) and its confidence; presets
+    plots/       tensors on matplotlib axes
+    networks/    what learns: BLSTM, U-Net, checkpoints
+    separators/  audio in, stems out: by primitives, by a network
+    losses/      clustering, masking, SD-SDR, and their sum
+    training/    trainer, recipes, data, validation; ranks
+    evaluation/  the paper's tables and figures
+    report/      the HTML page of one song
+    cli/         one command a file
+    kernels/     operators: a torch reference beside its Triton kernel (the clone's `kernels/`)
+
 Conventions: audio `(..., T)`, float32 in [-1, 1]; spectrograms and masks `(..., F, N)`, frequency then
 frames; masks in [0, 1], 1 = vocals; embeddings `(..., F, N, D)`; any leading dimensions; every random
 choice takes a `torch.Generator`.
 
-Importing the package loads torch and little else: each name below is imported where it is first used.
+Importing the package loads torch and little else: each name below is imported on first use. Editors and
+type checkers read the same names from `__init__.pyi`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -66,6 +66,10 @@ class Primitive(nn.Module):
                 self.register_buffer(name, value)
                 return
         super().__setattr__(name, value)
+
+    if TYPE_CHECKING:  # settings are not declared one by one
+
+        def __getattr__(self, name: str) -> Any: ...
 
     @property
     def settings(self) -> dict[str, Any]:

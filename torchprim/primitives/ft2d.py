@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -105,3 +105,7 @@ class FT2D(Primitive, function=ft2d):
 
     def forward(self, magnitude: Tensor) -> FT2DMasks:
         return ft2d(magnitude, **self.settings)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, magnitude: Tensor) -> FT2DMasks: ...

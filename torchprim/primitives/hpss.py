@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from torchprim import checks
@@ -86,3 +88,7 @@ class HPSS(Primitive, function=hpss):
 
     def forward(self, magnitude: Tensor) -> Tensor:
         return hpss(magnitude, **self.settings)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, magnitude: Tensor) -> Tensor: ...

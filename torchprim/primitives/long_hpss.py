@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -93,3 +95,7 @@ class LongHPSS(Primitive, function=long_hpss):
 
     def forward(self, audio: Tensor, spectrum: Tensor | None = None) -> Tensor:
         return long_hpss(audio, **self.settings, spectrum=spectrum)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, audio: Tensor, spectrum: Tensor | None = None) -> Tensor: ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -113,3 +115,7 @@ class Melody(Primitive, function=melody):
 
     def forward(self, magnitude: Tensor, weight: Tensor | None = None) -> Tensor:
         return melody(magnitude, weight=weight, **self.settings)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, magnitude: Tensor, weight: Tensor | None = None) -> Tensor: ...

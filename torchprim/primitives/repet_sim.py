@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -128,3 +130,7 @@ class RepetSim(Primitive, function=repet_sim):
 
     def forward(self, magnitude: Tensor) -> Tensor:
         return repet_sim(magnitude, **self.settings)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, magnitude: Tensor) -> Tensor: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +72,7 @@ class Separator(nn.Module, ABC):
         generator: torch.Generator | None = None,
         keep_masks: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
-        **settings,
+        **settings: Any,
     ) -> Separation:
         """Separate a batch of recordings of one length.
 
@@ -123,6 +123,20 @@ class Separator(nn.Module, ABC):
         )
         mask, masks = self._joined(estimates, pieces, sample_rate) if keep_masks else (None, {})
         return Separation(vocals, audio - vocals, mask, *overall, masks)
+
+    if TYPE_CHECKING:
+
+        def __call__(
+            self,
+            audio: Tensor,
+            sample_rate: float,
+            channels: bool = False,
+            *,
+            generator: torch.Generator | None = None,
+            keep_masks: bool | None = None,
+            progress: Callable[[int, int], None] | None = None,
+            **settings: Any,
+        ) -> Separation: ...
 
     def _pieces(self, length: int, sample_rate: float) -> list[Piece]:
         geometry = self.geometry
