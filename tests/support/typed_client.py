@@ -90,7 +90,7 @@ def metrics(true: Tensor, estimate: Tensor) -> None:
     assert_type(tp.si_sir(true, estimate), Tensor)
     assert_type(tp.si_sar(true, estimate), Tensor)
     assert_type(tp.ideal_ratio_mask(true, estimate), Tensor)
-    assert_type(tp.null_mask(1025, 10, 44100), Tensor)
+    assert_type(tp.null_mask(tp.Geometry(), like=true), Tensor)
     assert_type(tp.metrics.bss_eval(true, estimate).sdr, Tensor)
 
 
