@@ -112,3 +112,16 @@ def test_private_names_stay_at_home(path):
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
             assert not node.attr.startswith("_"), f"{node.value.id}.{node.attr}"
+
+
+def test_the_house():
+    """Few files at the root, none too long, no folder too full."""
+    root = {path.name for path in (ROOT / "torchprim").iterdir() if path.is_file()}
+    modules = {"__init__.py", "__main__.py", "checks.py", "errors.py", "files.py", "version.py"}
+    assert root == modules | {"__init__.pyi", "py.typed"}
+    for path in [*FILES, *CLIENTS]:
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= 300, f"{path.relative_to(ROOT)} has {lines} lines"
+    for folder in {path.parent for path in FILES}:
+        names = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(names) <= 14, f"{folder.relative_to(ROOT)} has {len(names)} modules"
