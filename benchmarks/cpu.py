@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 import torchprim as tp
-from benchmarks.markdown import device_line, table, versions
 from benchmarks.sound import synthetic_music
 from benchmarks.timing import Quantiles, Usage, run_child, timed
 from torchprim.audio.write import save
 from torchprim.ensemble.cues import Cues
+from torchprim.evaluation.markdown import table
+from torchprim.evaluation.provenance import processor_line, versions_line
 
 SECONDS = 30
 RATE = 44100
@@ -172,6 +173,6 @@ def run(options: argparse.Namespace) -> str:
             f"`torchprim separate` on {options.minutes:g} minutes of stereo: peak memory "
             f"**{song.peak_bytes / 1e9:.2f} GB**, {song.seconds:.0f} s from start to end "
             f"({usual} threads).",
-            f"{versions('numpy', 'scipy', 'librosa')}. {device_line()}.",
+            f"{versions_line('numpy', 'scipy', 'librosa')}. {processor_line()}.",
         ]
     )

@@ -18,8 +18,9 @@ import torch
 
 import torchprim as tp
 from benchmarks.data import Song, data_root, preview_paths, read_song
-from benchmarks.markdown import device_line, table, versions
 from benchmarks.quality import Scores, scores
+from torchprim.evaluation.markdown import table
+from torchprim.evaluation.provenance import processor_line, versions_line
 
 ROOT = Path(__file__).resolve().parent.parent
 # lever -> options of train.py that differ from the recipe's
@@ -112,6 +113,6 @@ def run(options: argparse.Namespace) -> str:
             "20 odd-numbered ones: mean SD-SDR of both sources in dB, and the mean of the paired differences "
             f"from the ensemble `best` ({mean:.2f}), ± its standard error. Two seeds differ by chance alone.",
             table(head, rows),
-            f"{versions()}. {device_line()}, {options.threads} thread(s).",
+            f"{versions_line()}. {processor_line()}, {options.threads} thread(s).",
         ]
     )

@@ -19,10 +19,11 @@ from torch import Tensor
 
 import torchprim as tp
 from benchmarks.data import SPLITS, MissingData, data_root, preview_paths, read_song
-from benchmarks.markdown import device_line, table, versions
 from benchmarks.sound import synthetic_music
 from benchmarks.trackers import HOP, RATE, Curve, on_grid, pyin, trackers
 from torchprim.audio.load import load_audio
+from torchprim.evaluation.markdown import table
+from torchprim.evaluation.provenance import processor_line, versions_line
 from torchprim.kernels.voicing.harmonic_comb import harmonic_comb
 from torchprim.spectra.high_pass import high_pass
 
@@ -214,6 +215,6 @@ def _page(options, clips: int, previews: int, measured, separated, seconds) -> s
             f"CPU seconds per second of audio, one thread, {options.repeats} repetitions after one that is "
             f"not counted; ours in batches of 8 x 30 s, the others on 10 s. Hop {HOP} at {RATE} Hz.",
             table(["", "s / s"], [[name, f"{value:.4f}"] for name, value in seconds.items()]),
-            f"{versions('mir_eval', 'librosa', 'torchcrepe', 'essentia')}. {device_line()}.",
+            f"{versions_line('mir_eval', 'librosa', 'torchcrepe', 'essentia')}. {processor_line()}.",
         ]
     )

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 import torchprim as tp
-from benchmarks.markdown import device_line, table, versions
 from benchmarks.sound import synthetic_music
+from torchprim.evaluation.markdown import table
 from torchprim.evaluation.museval_peer import museval_bss_eval
+from torchprim.evaluation.provenance import processor_line, versions_line
 
 RATE = 44100
 CLOSED = {"SD-SDR": tp.sd_sdr, "SI-SDR": tp.si_sdr, "SNR": tp.snr, "SI-SIR": tp.si_sir, "SI-SAR": tp.si_sar}
@@ -117,7 +118,7 @@ def run(options: argparse.Namespace) -> str:
     ratios = " and ".join(
         f"{times[MUSEVAL] / times[OURS]:.1f} times at {seconds:g} s" for seconds, times in results.items()
     )
-    device = torch.cuda.get_device_name(options.device) if options.device != "cpu" else device_line()
+    device = torch.cuda.get_device_name(options.device) if options.device != "cpu" else processor_line()
     return "\n\n".join(
         [
             "# Metrics: seconds a track",
@@ -128,7 +129,7 @@ def run(options: argparse.Namespace) -> str:
             f"differ by at most {worst:.1e} dB. Short tracks are dominated by the solution of 2048 "
             "equations, which both leave to LAPACK (museval four times, torchprim three); long ones by the "
             "transforms of whole tracks that museval makes.",
-            f"{versions('numpy', 'scipy', 'museval', 'mir_eval')}. Device of torch: {device}, "
+            f"{versions_line('numpy', 'scipy', 'museval', 'mir_eval')}. Device of torch: {device}, "
             f"{options.threads} thread(s); load of the machine when done: {os.getloadavg()[0]:.1f}.",
         ]
     )

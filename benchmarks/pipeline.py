@@ -22,9 +22,10 @@ from torch.utils.data import DataLoader, Dataset
 
 import torchprim as tp
 from benchmarks.data import data_root
-from benchmarks.markdown import device_line, table, versions
 from benchmarks.sound import synthetic_music
 from torchprim.bootstrap.batch import RemixBatch, make_batch
+from torchprim.evaluation.markdown import table
+from torchprim.evaluation.provenance import processor_line, versions_line
 from torchprim.spectra.stft import Geometry
 from torchprim.training.recipes import find_recipe
 from torchprim.training.trainer import Trainer
@@ -182,7 +183,7 @@ def measure(options: argparse.Namespace, folder: Path) -> str:
         rows.append([name, *(f"{x:.4g}" for x in (*times, 1e3 * rate.core_seconds)), f"{share:.0%}"])
     length = recipe.frames * geometry.hop_length / geometry.sample_rate
     head = ["training with", "steps/s", "sequences/s", "ms a step", "core-ms a step", "share for data"]
-    processor = torch.cuda.get_device_name(device) if device.startswith("cuda") else device_line()
+    processor = torch.cuda.get_device_name(device) if device.startswith("cuda") else processor_line()
     sequences, disk, spent = (
         recipe.batch_size / alone.seconds,
         20_000 * bytes_each / 1e9,
@@ -204,6 +205,6 @@ def measure(options: argparse.Namespace, folder: Path) -> str:
             "written, so they are read from memory, not from a disk.",
             f"Music: {about}; teacher `best`; at least {seconds:g} s a row; bf16 autocast: "
             f"{trainer.bfloat16}; torch threads {options.threads}.",
-            f"{versions()}. {processor}.",
+            f"{versions_line()}. {processor}.",
         ]
     )

@@ -16,8 +16,9 @@ from torch import Tensor
 
 import torchprim as tp
 from benchmarks.data import SPLITS, Song, preview_paths, read_song
-from benchmarks.markdown import device_line, table, versions
 from torchprim.ensemble.presets import PRESETS, PRIMITIVES
+from torchprim.evaluation.markdown import table
+from torchprim.evaluation.provenance import processor_line, versions_line
 from torchprim.metrics.baselines import baseline_estimates
 from torchprim.plots.boxes import draw_boxes
 from torchprim.plots.figure import new_figure
@@ -141,6 +142,6 @@ def run(options: argparse.Namespace) -> str:
             table(head, [_row(name, values, best) for name, values in results.items()]),
             f"![Box plots of SD-SDR, one box a method]({picture.name})",
             "Boxes: quartiles over songs; orange: median; blue: mean; whiskers: up to 1.5 times the box.",
-            f"{versions('torchaudio')}. Device: {options.device}; {device_line()}.",
+            f"{versions_line('torchaudio')}. Device: {options.device}; {processor_line()}.",
         ]
     )

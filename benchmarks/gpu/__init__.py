@@ -111,16 +111,16 @@ def _where(device: str) -> tuple[str, str]:
     """The device's name, and a line about it and the versions."""
     import torch
 
-    from benchmarks.markdown import device_line, versions
+    from torchprim.evaluation.provenance import processor_line, versions_line
 
     today = datetime.date.today().isoformat()
     if device == "cpu":
-        return "rehearsal", f"{today}. {versions('triton', 'numpy')}. {device_line()}."
+        return "rehearsal", f"{today}. {versions_line('triton', 'numpy')}. {processor_line()}."
     properties = torch.cuda.get_device_properties(0)
     line = (
         f"{today}. {properties.name}, {properties.total_memory / 2**30:.0f} GiB, "
         f"{properties.multi_processor_count} multiprocessors, L2 {properties.L2_cache_size / 2**20:.0f} MiB, "
-        f"CUDA {torch.version.cuda}. {versions('triton', 'numpy')}."
+        f"CUDA {torch.version.cuda}. {versions_line('triton', 'numpy')}."
     )
     return properties.name, line
 

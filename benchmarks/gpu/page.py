@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.gpu.ceilings import Ceilings, Phase
 from benchmarks.gpu.settings import Settings
-from benchmarks.markdown import table
+from torchprim.evaluation.markdown import table
 
 Record = dict[str, Any]
 NONE = "-"

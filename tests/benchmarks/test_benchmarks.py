@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import torchprim as tp
-from benchmarks import cpu, data, markdown, quality, timing
+from benchmarks import cpu, data, quality, timing
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.sound import synthetic_music
 from torchprim import audio
@@ -64,12 +64,6 @@ def test_quality_on_one_song(tmp_path, monkeypatch):
     pairs = [(v, short.accompaniment + v) for v in (short.vocals, 0.5 * short.vocals)]
     want = sum(tp.sd_sdr(vocals, mixture).item() for vocals, mixture in pairs) / 2
     assert float(rows[1][1]) == pytest.approx(want, abs=0.006)
-
-
-def test_table():
-    assert markdown.table(["a", "b"], [["x", "1"]]) == "| a | b |\n|---|---:|\n| x | 1 |"
-    assert f"torch {torch.__version__}" in markdown.versions("numpy", "no-such-package")
-    assert "no-such-package absent" in markdown.versions("no-such-package")
 
 
 def test_quantiles():

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 
 import numpy as np
 import pytest
@@ -14,10 +13,9 @@ from benchmarks import evaluation, excerpts
 from torchprim.audio.find import demo_song
 from torchprim.audio.write import save
 from torchprim.errors import AudioError
-from torchprim.evaluation import quartiles, runner, statistics
+from torchprim.evaluation import quartiles, runner
 from torchprim.evaluation.methods import find_method, find_methods
 from torchprim.evaluation.songs import find_songs, read_song
-from torchprim.evaluation.trust import agreement
 from torchprim.networks.checkpoint import save_checkpoint
 from torchprim.separators.base import Separator
 
@@ -248,39 +246,6 @@ def test_failures_are_one_line(root, tmp_path, capsys):
         assert run(*words) == 1
         (line,) = (s for s in capsys.readouterr().err.splitlines() if s.startswith("error: "))
         assert text in line
-
-
-def test_statistics():
-    g = np.random.default_rng(0)
-    x = g.normal(size=200)
-    found = statistics.bootstrap_mean(x)
-    error = x.std() / math.sqrt(200)
-    assert found.low == pytest.approx(x.mean() - 1.96 * error, abs=0.2 * error)
-    assert found.high == pytest.approx(x.mean() + 1.96 * error, abs=0.2 * error)
-    assert statistics.bootstrap_mean(x) == found != statistics.bootstrap_mean(x, seed=1)
-    assert math.isnan(statistics.bootstrap_mean([]).value) and math.isnan(statistics.bootstrap_mean([1]).low)
-
-    from scipy.stats import pearsonr
-
-    z = g.normal(size=200)
-    a, b = x + z, 0.3 * x + z
-    peer = pearsonr(a, b)
-    ours = statistics.correlation(a, b)
-    assert ours.value == pytest.approx(peer.statistic)
-    assert ours[1:] == pytest.approx(tuple(peer.confidence_interval(0.95)))
-    r_ab, r_az, r_bz = (np.corrcoef(p, q)[0, 1] for p, q in ((a, b), (a, z), (b, z)))
-    partial = (r_ab - r_az * r_bz) / math.sqrt((1 - r_az**2) * (1 - r_bz**2))
-    assert statistics.correlation(a, b, z).value == pytest.approx(partial)
-    assert math.isnan(statistics.correlation([1, 1, 1, 1], [1, 2, 3, 4]).value)
-
-
-def test_agreement():
-    magnitude = torch.rand(20, 30)
-    same = torch.rand(20, 30)
-    assert agreement([same, same, same], magnitude, [1, 2, 3]).item() == pytest.approx(1, abs=1e-5)
-    assert agreement([0 * same, 0 * same + 1], magnitude, [3, 1]).item() == pytest.approx(
-        1 - 2 * 0.75**0.5 / 2
-    )
 
 
 def test_excerpts_are_laid_out(tmp_path):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torchprim.evaluation.provenance import device_name, versions
+from torchprim.evaluation.provenance import device_name, package_versions
 from torchprim.files import replaced
 
 
@@ -22,7 +22,7 @@ def facts(args: Any, device: str, songs: Mapping[str, float], problems: Mapping[
     """
     return {
         "command": args.command,
-        "versions": versions("numpy", "torchaudio", "museval"),
+        "versions": package_versions("numpy", "torchaudio", "museval"),
         "device": device_name(device),
         "preset": args.preset,
         "seed": args.seed,
