@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import torchprim as tp
-from benchmarks.gpu import music
+from benchmarks.sound import synthetic_bank, synthetic_batch
 from torchprim.training.recipes import find_recipe
 from torchprim.training.trainer import Trainer
 
@@ -27,14 +27,14 @@ def no_waiting():
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory):
-    return music.bank(tmp_path_factory.mktemp("cache"), 6, 1.5, "cuda")
+    return synthetic_bank(tmp_path_factory.mktemp("cache"), 6, 1.5, "cuda")
 
 
 @pytest.mark.parametrize("preset", sorted(tp.PRESETS))
 def test_separation(preset):
     separator = tp.PrimitiveSeparator(preset).cuda()
     rate = separator.geometry.sample_rate
-    audio = music.music(2, 3.0, rate, device="cuda")
+    audio = synthetic_batch(2, 3.0, rate, device="cuda")
     for _ in range(3):
         separator(audio, rate)
     with no_waiting():
@@ -46,7 +46,7 @@ def test_separation(preset):
 def test_gradients(preset):
     """Masks and confidence of a mixture, stems of pieces of a longer one, and back to the audio."""
     separator = tp.PrimitiveSeparator(preset).cuda()
-    short, long = (music.music(1, seconds, device="cuda") for seconds in (3.0, 40.0))
+    short, long = (synthetic_batch(1, seconds, device="cuda") for seconds in (3.0, 40.0))
 
     def run():
         audio = short.clone().requires_grad_()
@@ -68,7 +68,7 @@ def test_separation_as_a_graph(preset):
     """Replayed on other music, a captured separation gives what it would give launched by itself."""
     separator = tp.PrimitiveSeparator(preset).cuda()
     generator = torch.Generator("cuda")
-    first, second = (music.music(2, 3.0, seed=seed, device="cuda") for seed in (0, 1))
+    first, second = (synthetic_batch(2, 3.0, seed=seed, device="cuda") for seed in (0, 1))
     with torch.no_grad():
         expected = separator(second, 44100, generator=generator.manual_seed(0))
         audio = first.clone()

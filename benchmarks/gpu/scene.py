@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import torchprim as tp
-from benchmarks.gpu.music import music
+from benchmarks.sound import synthetic_batch
 from torchprim.kernels.dispatch import plain_torch
 from torchprim.kernels.salience.banded_product import Banded, banded_product
 from torchprim.kernels.salience.salience_inputs import salience_inputs
@@ -61,7 +61,7 @@ class Scene:
 
     @cached_property
     def audio(self) -> Tensor:
-        return music(self.batch, self.seconds, self.rate, device=self.device)
+        return synthetic_batch(self.batch, self.seconds, self.rate, device=self.device)
 
     @cached_property
     def mixture(self) -> tp.Mixture:

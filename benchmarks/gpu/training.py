@@ -14,8 +14,8 @@ import torch
 import torchprim as tp
 from benchmarks.gpu.clock import Clock
 from benchmarks.gpu.floors import training_step
-from benchmarks.gpu.music import bank, music
 from benchmarks.gpu.settings import Settings
+from benchmarks.sound import synthetic_bank, synthetic_batch
 from torchprim.bootstrap.batch import RemixBatch, make_batch
 from torchprim.kernels.dispatch import plain_torch
 from torchprim.training.recipes import find_recipe
@@ -40,7 +40,7 @@ def _trainer(settings: Settings) -> Trainer:
 def _batch(settings: Settings, geometry: tp.Geometry) -> RemixBatch:
     seconds = (settings.frames - 1) * geometry.hop_length / geometry.sample_rate
     rate = round(geometry.sample_rate)
-    sources = (music(settings.sequences, seconds, rate, seed, settings.device) for seed in (0, 1))
+    sources = (synthetic_batch(settings.sequences, seconds, rate, seed, settings.device) for seed in (0, 1))
     return make_batch(*sources, geometry)
 
 
@@ -72,7 +72,7 @@ def time_stream(settings: Settings) -> Record:
     recipe = _recipe(settings)
     clock = Clock(settings.device)
     with tempfile.TemporaryDirectory() as folder:
-        songs = bank(
+        songs = synthetic_bank(
             Path(folder),
             settings.songs,
             settings.song_seconds,

@@ -14,11 +14,11 @@ from torch import Tensor
 import torchprim as tp
 from benchmarks.gpu import ceilings as ceiling
 from benchmarks.gpu.clock import Clock, counted_launches, tensors_in
-from benchmarks.gpu.music import music
 from benchmarks.gpu.scene import Scene, scene
 from benchmarks.gpu.settings import Settings
 from benchmarks.gpu.stage import Stage
 from benchmarks.gpu.stages import STAGES, find_stage
+from benchmarks.sound import synthetic_batch
 from torchprim.ensemble.presets import find_preset
 from torchprim.kernels.dispatch import plain_torch
 
@@ -197,7 +197,7 @@ def time_pipeline(
     ensemble = dataclasses.replace(ensemble, weights=weights)
     separator = tp.PrimitiveSeparator(ensemble).to(settings.device)
     rate = round(separator.geometry.sample_rate)
-    audio = music(batch, seconds, rate, device=settings.device)
+    audio = synthetic_batch(batch, seconds, rate, device=settings.device)
     generator = torch.Generator(settings.device)
     clock = _clock(settings, 1.0 if mode == "kernels" else 0.5)
 

@@ -13,12 +13,12 @@ from benchmarks.__main__ import main
 from benchmarks.gpu import plan, units
 from benchmarks.gpu.ceilings import Ceilings, Phase, floor
 from benchmarks.gpu.floors import extrema_of_median
-from benchmarks.gpu.music import bank, music
 from benchmarks.gpu.scene import Scene
 from benchmarks.gpu.settings import Settings, rehearsal
 from benchmarks.gpu.stage import Stage
 from benchmarks.gpu.stages import STAGES, find_stage
 from benchmarks.gpu.supervisor import Unit, supervised
+from benchmarks.sound import synthetic_bank, synthetic_batch
 from torchprim.kernels import dispatch
 
 ROOT = Path(__file__).parents[2]
@@ -165,9 +165,11 @@ def test_plan_covers_what_is_asked_for():
 
 
 def test_music_is_made_for_each_item(tmp_path):
-    made = music(2, 1.0)
+    made = synthetic_batch(2, 1.0)
     assert made.shape == (2, 44100) and made.abs().amax(-1).tolist() == [1, 1]
-    assert not torch.equal(made[0], made[1]) and torch.equal(made, music(2, 1.0))
-    songs = bank(tmp_path, 2, 2.0, "cpu", segment_seconds=1.0, hop_seconds=0.5)
+    assert not torch.equal(made[0], made[1]) and torch.equal(made, synthetic_batch(2, 1.0))
+    songs = synthetic_bank(tmp_path, 2, 2.0, "cpu", segment_seconds=1.0, hop_seconds=0.5)
     assert [(s.song, s.start) for s in songs.segments] == [(n, 22050 * i) for n in (0, 1) for i in range(3)]
-    torch.testing.assert_close(songs.audio([0])[0], music(1, 2.0, seed=0)[0, :44100], atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        songs.audio([0])[0], synthetic_batch(1, 2.0, seed=0)[0, :44100], atol=1e-4, rtol=0
+    )
