@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
-import torchprim as tp
-from benchmarks.data import Song, data_root, preview_paths, read_song
-from benchmarks.quality import Scores, scores
+from benchmarks.data import data_root, preview_paths, read_preview
 from torchprim.evaluation.markdown import table
+from torchprim.evaluation.methods import Score, find_method, score_methods
 from torchprim.evaluation.provenance import processor_line, versions_line
+from torchprim.evaluation.songs import Song
 
 ROOT = Path(__file__).resolve().parent.parent
 # lever -> options of train.py that differ from the recipe's
@@ -81,30 +81,30 @@ def train(name: str, options: argparse.Namespace) -> Path:
     return run / "last.pt"
 
 
-def _score(separator: torch.nn.Module, songs: list[Song]) -> list[Scores]:
-    with torch.no_grad():
-        return [scores(song, *separator(song.mixture, song.sample_rate)[:2]) for song in songs]
+def _scores(method: str, songs: list[Song]) -> list[Score]:
+    methods = [find_method(method)]
+    return [score for song in songs for score in score_methods(methods, song)]
 
 
-def _cells(values: list[Scores], ensemble: list[Scores]) -> list[str]:
-    both = [statistics.fmean(pair) for pair in values]
-    apart = [mine - statistics.fmean(pair) for mine, pair in zip(both, ensemble, strict=True)]
-    error = statistics.stdev(apart) / len(apart) ** 0.5
-    return [f"{statistics.fmean(both):.2f}", f"{statistics.fmean(apart):+.2f} ± {error:.2f}"]
+def _cells(scores: list[Score], ensemble: list[Score]) -> list[str]:
+    mean = statistics.fmean(score.mean for score in scores)
+    differences = [score.mean - other.mean for score, other in zip(scores, ensemble, strict=True)]
+    error = statistics.stdev(differences) / len(differences) ** 0.5
+    return [f"{mean:.2f}", f"{statistics.fmean(differences):+.2f} ± {error:.2f}"]
 
 
 def run(options: argparse.Namespace) -> str:
     from tqdm import tqdm
 
     torch.set_num_threads(options.threads)
-    songs = [read_song(path) for path in preview_paths("odd")]
-    ensemble = _score(tp.PrimitiveSeparator(), songs)
+    songs = [read_preview(path) for path in preview_paths("odd")]
+    ensemble = _scores("pcl", songs)
     rows = []
     for name in tqdm(options.only or list(LEVERS), desc="levers", unit="training"):
-        network = tp.load(train(name, options))
-        alone, cue = _score(network, songs), _score(network.with_primitives(), songs)
+        checkpoint = train(name, options)
+        alone, cue = _scores(str(checkpoint), songs), _scores(f"pcl+{checkpoint}", songs)
         rows.append([name, *_cells(alone, ensemble), *_cells(cue, ensemble)])
-    mean = statistics.fmean(statistics.fmean(pair) for pair in ensemble)
+    mean = statistics.fmean(score.mean for score in ensemble)
     head = ["changed", "alone", "minus ensemble", "as a cue", "minus ensemble"]
     return "\n\n".join(
         [

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import torchprim as tp
-from benchmarks.data import SPLITS, MissingData, data_root, preview_paths, read_song
+from benchmarks.data import SPLITS, MissingData, data_root, preview_paths, read_preview
 from benchmarks.sound import synthetic_music
 from benchmarks.trackers import HOP, RATE, Curve, on_grid, pyin, trackers
 from torchprim.audio.load import load_audio
@@ -102,16 +102,16 @@ def _masks_of(name: str, curve: Curve, separator: tp.PrimitiveSeparator, mixture
 
 def separation_scores(path: Path, curves: dict[str, Curve]) -> dict[str, tuple[float, float]]:
     """SD-SDR (mean of both sources) of each tracker's comb alone and of the ensemble with it."""
-    song = read_song(path)
+    song = read_preview(path)
+    (vocals, accompaniment), (audio,) = song.sources.squeeze(1), song.mixture
     separator = tp.PrimitiveSeparator("best")
-    mixture = tp.Mixture(song.mixture, song.sample_rate)
+    mixture = tp.Mixture(audio, song.sample_rate)
     scores = {}
     for name, curve in curves.items():
         pair = []
         for mask in _masks_of(name, curve, separator, mixture):
-            vocals = tp.istft(mixture.spectrum() * mask, length=song.mixture.shape[-1])
-            rest = song.mixture - vocals
-            both = tp.sd_sdr(song.vocals, vocals) + tp.sd_sdr(song.accompaniment, rest)
+            estimate = tp.istft(mixture.spectrum() * mask, length=audio.shape[-1])
+            both = tp.sd_sdr(vocals, estimate) + tp.sd_sdr(accompaniment, audio - estimate)
             pair.append(both.item() / 2)
         scores[name] = tuple(pair)
     return scores
@@ -168,12 +168,13 @@ def run(options: argparse.Namespace) -> str:
                 measured[name]["mir"].append(accuracy(clip.reference, found))
             bar.update()
         for path in paths:
-            song = read_song(path)
-            reference = pyin(song.vocals)
-            curves = {name: follow(song.mixture, song.sample_rate) for name, follow in every.items()}
+            song = read_preview(path)
+            (vocals,), (mixture,) = song.vocals, song.mixture
+            reference = pyin(vocals)
+            curves = {name: follow(mixture, song.sample_rate) for name, follow in every.items()}
             for name, found in curves.items():
                 measured[name]["previews"].append(accuracy(reference, found))
-            oracle = every["`salience` (default)"](song.vocals, song.sample_rate)
+            oracle = every["`salience` (default)"](vocals, song.sample_rate)
             curves["our tracker on the clean vocals (oracle), comb of height 1"] = oracle._replace(
                 voiced=np.ones_like(oracle.voiced)
             )

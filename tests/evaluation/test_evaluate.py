@@ -14,10 +14,9 @@ from torchprim.audio.find import demo_song
 from torchprim.audio.write import save
 from torchprim.errors import AudioError
 from torchprim.evaluation import quartiles, runner
-from torchprim.evaluation.methods import find_method, find_methods
+from torchprim.evaluation.methods import find_method
 from torchprim.evaluation.songs import find_songs, read_song
 from torchprim.networks.checkpoint import save_checkpoint
-from torchprim.separators.base import Separator
 
 RATE = 8000
 
@@ -221,17 +220,6 @@ def test_train_takes_the_options_of_quartiles():
     args = train.arguments(command[2:])
     args = args[0] if isinstance(args, tuple) else args
     assert (args.low, args.high, args.seed, args.resume) == (0.5, 0.75, 3, True)
-
-
-def test_methods(tmp_path):
-    save_checkpoint(tmp_path / "net.pt", tp.build_network("unet"))
-    names = ["pcl", "pcl:paper", f"{tmp_path}/net.pt", f"pcl+{tmp_path}/net.pt", "pcl"]
-    methods = find_methods(names)
-    assert len(methods) == 4 == len({method.identity for method in methods})
-    assert all(isinstance(method.separator, Separator) for method in methods)
-    for bad in ("pcll", "pcl:worst", "null:best", "net.pth"):
-        with pytest.raises(ValueError, match="unknown method"):
-            find_method(bad)
 
 
 def test_failures_are_one_line(root, tmp_path, capsys):

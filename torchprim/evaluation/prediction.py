@@ -15,7 +15,7 @@ from torchprim.evaluation.markdown import interval, table
 from torchprim.evaluation.methods import Method
 from torchprim.evaluation.runner import Record, Settings, each_song, record_key
 from torchprim.evaluation.scores import closed_form, from_json
-from torchprim.evaluation.songs import SOURCES, Found, fingerprint
+from torchprim.evaluation.songs import SOURCES, SongIndex, fingerprint
 from torchprim.evaluation.statistics import correlation
 from torchprim.evaluation.trust import MEASURES, measures
 from torchprim.files import append_json_lines, read_json_lines
@@ -35,7 +35,9 @@ LABELS = {
 }
 
 
-def run_confidence(found: Found, method: Method, settings: Settings, out: Path) -> tuple[list[Record], dict]:
+def run_confidence(
+    found: SongIndex, method: Method, settings: Settings, out: Path
+) -> tuple[list[Record], dict]:
     """Measures and scores of every song, kept in `confidence.jsonl`; and why others have none."""
     path = out / "confidence.jsonl"
     done = {record_key(record) for record in read_json_lines(path)}

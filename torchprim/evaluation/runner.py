@@ -17,7 +17,7 @@ from torchprim.errors import AudioError, one_line
 from torchprim.evaluation.methods import Method
 from torchprim.evaluation.museval_peer import museval_bss_eval
 from torchprim.evaluation.scores import closed_form, framewise
-from torchprim.evaluation.songs import Found, Song, fingerprint, read_song
+from torchprim.evaluation.songs import Song, SongIndex, fingerprint, read_song
 from torchprim.files import append_json_lines, read_json_lines
 from torchprim.metrics.bss_eval_v4 import BSSEval, bss_eval
 
@@ -48,7 +48,7 @@ class Results(NamedTuple):
 
 
 def each_song(
-    found: Found, settings: Settings, wanted: Callable[[str], bool], what: str
+    found: SongIndex, settings: Settings, wanted: Callable[[str], bool], what: str
 ) -> Iterator[tuple[Song | None, str, str]]:
     """Songs that are wanted, read one after the other: (song, name, ""), or (None, name, problem)."""
     from tqdm import tqdm
@@ -62,7 +62,7 @@ def each_song(
             yield None, name, one_line(path, error, settings.device).partition(": ")[2]
 
 
-def run_methods(found: Found, methods: Sequence[Method], settings: Settings, out: Path) -> Results:
+def run_methods(found: SongIndex, methods: Sequence[Method], settings: Settings, out: Path) -> Results:
     """Score every method on every song; what `out` holds already is not computed again.
 
     Writes `scores.jsonl` (closed-form metrics: song, method, channels) and, unless `bss` is none,
@@ -148,7 +148,7 @@ def _score(
 
 
 def _matching(
-    path: Path, found: Found, methods: Sequence[Method], settings: Settings, kind: str
+    path: Path, found: SongIndex, methods: Sequence[Method], settings: Settings, kind: str
 ) -> list[Record]:
     """The records of this run among all that a file holds, the last of equal ones, named as now."""
     latest = {record_key(record): record for record in read_json_lines(path)}
