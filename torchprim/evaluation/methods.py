@@ -43,11 +43,11 @@ class Method(NamedTuple):
     separator: nn.Module | None
 
     @torch.no_grad()
-    def separate(self, song: Song) -> Separation | None:
-        """Separate a song's mixture, channels `(C, T)`; None for a baseline."""
+    def separate(self, song: Song, keep_masks: bool | None = None) -> Separation | None:
+        """Separate a song's mixture `(C, T)`, with one mask for all channels; None for a baseline."""
         if self.separator is None:
             return None
-        return self.separator(song.mixture, song.sample_rate, channels=True)
+        return self.separator(song.mixture, song.sample_rate, channels=True, keep_masks=keep_masks)
 
     @torch.no_grad()
     def estimate(self, song: Song) -> Tensor:
