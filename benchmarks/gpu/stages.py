@@ -1,4 +1,4 @@
-"""What is compared and timed: one entry a stage or operator, in the order of the pipeline."""
+"""The stages and operators that are compared and timed, in the order of the pipeline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torch import Tensor
 
 import torchprim as tp
 from benchmarks.gpu import floors, peers
-from benchmarks.gpu.scene import F_MAX, F_MIN, Scene
+from benchmarks.gpu.melody_stages import MELODY
+from benchmarks.gpu.scene import Scene
 from benchmarks.gpu.stage import Call, Stage
 from torchprim.ensemble.clustering import checked_weights
 from torchprim.kernels.clustering.embedding_grams import embedding_grams
@@ -19,17 +20,6 @@ from torchprim.kernels.clustering.soft_assignment import assign_and_apply
 from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 from torchprim.kernels.ft2d.local_peaks import kept_peaks
 from torchprim.kernels.hpss.sliding_median import sliding_median
-from torchprim.kernels.paths.forward_backward import forward_backward
-from torchprim.kernels.paths.transition import transition
-from torchprim.kernels.paths.viterbi import viterbi
-from torchprim.kernels.salience.banded_product import banded_product
-from torchprim.kernels.salience.row_median import row_median
-from torchprim.kernels.salience.salience_inputs import salience_inputs
-from torchprim.kernels.salience.salience_mix import salience_mix
-from torchprim.kernels.voicing import harmonic_comb as comb_op
-from torchprim.primitives.pitch.salience import log_salience
-from torchprim.primitives.pitch.tracking import COMB_WIDTH, SHARPNESS
-from torchprim.primitives.pitch.voicing import voicing_score
 
 _CUES = range(5)  # at most; the masks that a scene has
 
@@ -73,12 +63,6 @@ def _all_points(s: Scene, magnitude: Tensor, *masks: Tensor):
     return _confidence(s, magnitude, *masks, points=None)
 
 
-def _torbi(s: Scene, emission: Tensor) -> Tensor:
-    settings = torch.tensor([0.01, 12.0, 4.0], device=emission.device)  # slope, jump, switch
-    weight, _ = transition(emission.shape[-2], False, 16, *settings)
-    return peers.torbi_viterbi(emission, weight.log())
-
-
 def _assign(s: Scene, spectrum: Tensor, *masks: Tensor) -> tuple[Tensor, Tensor]:
     weights = checked_weights(s.separator.cue_weights(), len(masks), masks[0])
     return assign_and_apply(masks, weights, s.preset.beta, spectrum)
@@ -97,14 +81,6 @@ def _raw_output(s: Scene) -> tuple[Tensor, Tensor, Tensor]:
     labels = torch.rand(shape, **drawn) > 0.5
     return logits.transpose(1, 2), labels, torch.rand(shape, **drawn)  # frames first, as the head makes it
 
-
-def _compiled_comb(s: Scene, *tensors: Tensor) -> Tensor:
-    if "comb" not in _COMPILED:
-        _COMPILED["comb"] = torch.compile(comb_op.reference, fullgraph=True)
-    return _COMPILED["comb"](*tensors, s.bins, s.geometry.bin_width, 40)
-
-
-_COMPILED: dict[str, Call] = {}
 
 _TRANSFORMS = (
     Stage("STFT and magnitude", lambda s: (s.audio,), _stft, floors.stft, whole=True),
@@ -156,97 +132,6 @@ _TRANSFORMS = (
         (0,),
         tolerance=1e-3,
         slack=1e-2,
-        whole=True,
-    ),
-)
-
-_MELODY = (
-    Stage(
-        "salience: peaks and levels",
-        lambda s: (s.relative, s.moving[..., : s.heard, :]),
-        lambda s, x, weight: salience_inputs(x, s.loudness, weight, *s.axis),
-        floors.salience_inputs,
-        ("salience",),
-        (0, 1),
-    ),
-    Stage(
-        "salience: product with the combs",
-        lambda s: (s.axis_and_level[1],),
-        lambda s, x: banded_product(s.inhibition, x),
-        floors.product,
-        ("banded_product",),
-        (0,),
-    ),
-    Stage(
-        "salience: median over time",
-        lambda s: (s.total,),
-        lambda s, x: row_median(x),
-        floors.row_median,
-        ("row_median",),
-        (0,),
-        tolerance=0,
-    ),
-    Stage(
-        "salience: mixture of both",
-        lambda s: (s.total, s.total.median(-1).values, s.combs),
-        lambda s, *x: salience_mix(*x),
-        floors.salience_mix,
-        ("salience_mix",),
-        (0, 1, 2),
-    ),
-    Stage(
-        "salience, whole",
-        lambda s: (s.relative, s.moving),
-        lambda s, x, weight: log_salience(x, s.geometry.bin_width, F_MIN, F_MAX, weight, SHARPNESS),
-        floors.salience,
-        ("salience", "banded_product", "row_median", "salience_mix"),
-        (0, 1),
-        tolerance=1e-3,
-        slack=1e-2,
-    ),
-    Stage(
-        "Viterbi",
-        lambda s: (s.emission,),
-        lambda s, x: viterbi(x),
-        floors.viterbi,
-        ("viterbi",),
-        tolerance=1e-3,
-        truth_on_cpu=True,
-        peers={"torbi": _torbi},
-    ),
-    Stage(
-        "forward-backward",
-        lambda s: (s.emission,),
-        lambda s, x: forward_backward(x),
-        floors.forward_backward,
-        ("forward_backward",),
-        (0,),
-        tolerance=1e-3,
-    ),
-    Stage(
-        "voicing",
-        lambda s: (s.relative, s.comb, s.path, s.moving),
-        lambda s, x, comb, path, weight: voicing_score(
-            x, s.geometry.bin_width, s.bins, comb, s.teeth, path, weight
-        ),
-        floors.voicing,
-        ("voicing_sums",),
-        (0, 1, 3),
-    ),
-    Stage(
-        "harmonic comb",
-        lambda s: (s.f0, s.height, torch.tensor(COMB_WIDTH, device=s.device)),
-        lambda s, f0, height, width: comb_op.harmonic_comb(f0, height, s.bins, s.geometry.bin_width, width),
-        floors.comb,
-        ("harmonic_comb",),
-        (0, 1, 2),
-        peers={"torch.compile": _compiled_comb},
-    ),
-    Stage(
-        "melody: salience to mask",
-        lambda s: (s.magnitude, s.moving),
-        lambda s, x, weight: s.separator.cues.melody(x, weight),
-        floors.melody,
         whole=True,
     ),
 )
@@ -320,7 +205,7 @@ _CLUSTERING = (
     ),
 )
 
-STAGES: tuple[Stage, ...] = _TRANSFORMS + _MELODY + _CLUSTERING
+STAGES: tuple[Stage, ...] = _TRANSFORMS + MELODY + _CLUSTERING
 
 
 def find_stage(name: str) -> Stage:
