@@ -1,8 +1,8 @@
-"""What each lever of a training brings: one at a time from the recipe of `small`, on a CPU.
+"""Ablation of the recipe `small`: the gain of each setting of a training, one changed at a time, on a CPU.
 
 Trains on `unlabelled` and on the mixtures of the even-numbered previews; scores are SD-SDR on the odd ones:
-the network alone, and as one more cue of the ensemble. What is in the work folder already is kept, so that
-a run that was stopped goes on.
+the network alone, and as one more cue of the ensemble. Finished trainings of the work folder are not
+repeated, and a stopped run resumes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torchprim.evaluation.provenance import processor_line, versions_line
 from torchprim.evaluation.songs import Song
 
 ROOT = Path(__file__).resolve().parent.parent
-# lever -> options of train.py that differ from the recipe's
+# lever -> options of train.py that depart from the recipe
 LEVERS: dict[str, list[str]] = {
     "recipe": [],
     "coherent share 0": ["--coherent", "0"],
@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, default=None, help="of decoded songs (the user's)")
 
 
-def _links(folder: Path) -> Path:
-    """A folder with the even-numbered previews."""
+def _link_even_previews(folder: Path) -> Path:
+    """Fill a folder with symbolic links to the even-numbered previews."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in preview_paths("even"):
         if not (folder / path.name).exists():
@@ -62,7 +62,7 @@ def _links(folder: Path) -> Path:
 
 
 def train(name: str, options: argparse.Namespace) -> Path:
-    """Run train.py for a lever, unless that was done; its last checkpoint."""
+    """Run train.py for a lever, unless it has finished before; return its last checkpoint."""
     run = options.work / "".join(c if c.isalnum() else "-" for c in name)
     done = run / f"done-{options.steps}"
     if done.exists():
@@ -70,7 +70,7 @@ def train(name: str, options: argparse.Namespace) -> Path:
     changes, labels = list(LEVERS[name]), options.labels
     if "--teacher" in changes:
         changes[-1], labels = str(train(changes[-1], options)), None
-    audio = [str(data_root() / "unlabelled"), str(_links(options.work / "even"))]
+    audio = [str(data_root() / "unlabelled"), str(_link_even_previews(options.work / "even"))]
     command = [sys.executable, str(ROOT / "train.py"), "--audio", *audio, "--out", str(run), "--resume"]
     command += ["--preset", "small", "--steps", str(options.steps), "--threads", str(options.threads)]
     for option, value in (("--labels", labels), ("--cache", options.cache)):

@@ -80,7 +80,7 @@ MELODY = (
         ("salience", "banded_product", "row_median", "salience_mix"),
         (0, 1),
         tolerance=1e-3,
-        slack=1e-2,
+        gradient_tolerance=1e-2,
     ),
     Stage(
         "Viterbi",
@@ -89,7 +89,7 @@ MELODY = (
         floors.viterbi,
         ("viterbi",),
         tolerance=1e-3,
-        truth_on_cpu=True,
+        reference_on_cpu=True,
         peers={"torbi": _torbi},
     ),
     Stage(
@@ -125,6 +125,6 @@ MELODY = (
         lambda s: (s.magnitude, s.moving),
         lambda s, x, weight: s.separator.cues.melody(x, weight),
         floors.melody,
-        whole=True,
+        in_pipeline=True,
     ),
 )

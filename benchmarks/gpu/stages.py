@@ -21,7 +21,7 @@ from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 from torchprim.kernels.ft2d.local_peaks import kept_peaks
 from torchprim.kernels.hpss.sliding_median import sliding_median
 
-_CUES = range(5)  # at most; the masks that a scene has
+_CUES = range(5)  # masks of a scene, at most
 
 
 def _stft(s: Scene, audio: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,7 +48,7 @@ def _median(name: str, dim: int) -> Stage:
 def _hpss_peers() -> Mapping[str, Call]:
     medians = {"unfold + torch.median": peers.unfolded_median, "cupyx median_filter": peers.cupy_median}
     return {
-        name: lambda s, x, median=median: peers.hpss_of(median)(x, s.preset.kernel_size)
+        name: lambda s, x, median=median: peers.hpss_with(median)(x, s.preset.kernel_size)
         for name, median in medians.items()
     }
 
@@ -59,7 +59,7 @@ def _confidence(s: Scene, magnitude: Tensor, *masks: Tensor, points: int | None 
 
 
 def _all_points(s: Scene, magnitude: Tensor, *masks: Tensor):
-    """Which points are drawn depends on the order of the loudest bins, which is another on a GPU."""
+    """Take all points: a draw depends on the order of the loudest bins, which differs on a GPU."""
     return _confidence(s, magnitude, *masks, points=None)
 
 
@@ -74,16 +74,16 @@ def _split(s: Scene, spectrum: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _raw_output(s: Scene) -> tuple[Tensor, Tensor, Tensor]:
-    """What the clustering loss of a training step reads, in batches of the scene's."""
+    """Draw the inputs of a training step's clustering loss, with the scene's batch size."""
     shape = (s.batch, s.bins, min(400, s.frames))
     drawn = {"generator": torch.Generator(s.device).manual_seed(0), "device": s.device}
     logits = torch.randn(shape[0], shape[2], shape[1], 20, dtype=torch.bfloat16, **drawn)
     labels = torch.rand(shape, **drawn) > 0.5
-    return logits.transpose(1, 2), labels, torch.rand(shape, **drawn)  # frames first, as the head makes it
+    return logits.transpose(1, 2), labels, torch.rand(shape, **drawn)  # frames first, as from the head
 
 
 _TRANSFORMS = (
-    Stage("STFT and magnitude", lambda s: (s.audio,), _stft, floors.stft, whole=True),
+    Stage("STFT and magnitude", lambda s: (s.audio,), _stft, floors.stft, in_pipeline=True),
     _median("median over frames", -1),
     _median("median over bins", -2),
     Stage(
@@ -94,12 +94,12 @@ _TRANSFORMS = (
         ("hpss_mask",),
         (0,),
         peers=_hpss_peers(),
-        whole=True,
+        in_pipeline=True,
     ),
     Stage(
         "2DFT peaks",
         lambda s: (s.plane_spectrum,),
-        lambda s, x: kept_peaks(x, s.frames, s.fitting),
+        lambda s, x: kept_peaks(x, s.frames, s.neighbourhood),
         floors.peaks,
         ("local_peaks",),
         (0,),
@@ -120,8 +120,8 @@ _TRANSFORMS = (
         ("local_peaks", "ft2d_masks"),
         (0,),
         tolerance=1e-3,
-        slack=1e-2,
-        whole=True,
+        gradient_tolerance=1e-2,
+        in_pipeline=True,
     ),
     Stage(
         "long-window HPSS, three transforms",
@@ -131,8 +131,8 @@ _TRANSFORMS = (
         ("hpss_mask",),
         (0,),
         tolerance=1e-3,
-        slack=1e-2,
-        whole=True,
+        gradient_tolerance=1e-2,
+        in_pipeline=True,
     ),
 )
 
@@ -152,7 +152,7 @@ _CLUSTERING = (
         floors.assign_and_apply,
         ("soft_assignment",),
         tuple(1 + cue for cue in _CUES),
-        whole=True,
+        in_pipeline=True,
     ),
     Stage(
         "the loudest 1 %",
@@ -160,7 +160,7 @@ _CLUSTERING = (
         lambda s, x: loudest_bins(x, s.loudest),
         floors.loudest,
         ("loudest",),
-        tolerance=1e-3,  # of equally loud bins any may be taken
+        tolerance=1e-3,  # ties of magnitude
         compared=lambda s, x: loudest_bins(x, s.loudest).sort(-1).values,
     ),
     Stage(
@@ -179,8 +179,8 @@ _CLUSTERING = (
         ("loudest", "silhouette"),
         tuple(1 + cue for cue in _CUES),
         tolerance=1e-3,
-        slack=1e-2,
-        whole=True,
+        gradient_tolerance=1e-2,
+        in_pipeline=True,
         compared=_all_points,
     ),
     Stage(
@@ -192,7 +192,7 @@ _CLUSTERING = (
         (0,),
         peers={"torch.cdist": lambda s, points, labels: peers.cdist_silhouette(points, labels)},
     ),
-    Stage("iSTFT and both stems", lambda s: (s.spectrum, s.audio), _split, floors.istft, whole=True),
+    Stage("iSTFT and both stems", lambda s: (s.spectrum, s.audio), _split, floors.istft, in_pipeline=True),
     Stage(
         "Gram matrices of a network's raw output",
         _raw_output,
@@ -201,7 +201,7 @@ _CLUSTERING = (
         ("embedding_grams",),
         (0,),
         tolerance=1e-3,
-        slack=1e-2,  # the gradient is bf16
+        gradient_tolerance=1e-2,  # the gradient is bf16
     ),
 )
 
@@ -209,5 +209,5 @@ STAGES: tuple[Stage, ...] = _TRANSFORMS + MELODY + _CLUSTERING
 
 
 def find_stage(name: str) -> Stage:
-    """A stage by name."""
+    """Return a stage by name."""
     return next(stage for stage in STAGES if stage.name == name)

@@ -1,4 +1,4 @@
-"""Times of what comes after the primitives: a training step, and the stream of remixes."""
+"""Timings of a training step and of the remix stream."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def _batch(settings: Settings, geometry: tp.Geometry) -> RemixBatch:
 
 
 def time_step(settings: Settings, mode: str = "kernels") -> Record:
-    """Steps of deep clustering on one constant batch, by kernels or by references."""
+    """Time steps of deep clustering on a constant batch, by kernels or by references."""
     torch.manual_seed(0)
     trainer = _trainer(settings)
     batch = _batch(settings, trainer.network.config.geometry)
-    clock = Clock(settings.device, seconds=1e9, most=settings.steps)
+    clock = Clock(settings.device, seconds=1e9, max_repeats=settings.steps)
     number = iter(range(10**9))
     losses = []
 
@@ -68,7 +68,7 @@ def time_step(settings: Settings, mode: str = "kernels") -> Record:
 
 
 def time_stream(settings: Settings) -> Record:
-    """Sequences a second of the remix stream alone, whole groups of renewals counted."""
+    """Measure sequences a second of the remix stream alone, over whole refreshes of its store."""
     recipe = _recipe(settings)
     clock = Clock(settings.device)
     with tempfile.TemporaryDirectory() as folder:
@@ -82,22 +82,22 @@ def time_stream(settings: Settings) -> Record:
         )
     teacher = tp.PrimitiveSeparator(settings.presets[0]).to(settings.device)
     group = recipe.teacher_batch
-    fewer = (len(songs.segments) - 1) // group * group  # a store of all segments would never be renewed
-    made = recipe.stream_settings() | {"slots": min(recipe.slots, fewer)}
-    stream = tp.RemixStream(songs, teacher, recipe.batch_size, recipe.frames, **made)
+    most_slots = (len(songs.segments) - 1) // group * group  # a store of all segments is never refreshed
+    options = recipe.stream_settings() | {"slots": min(recipe.slots, most_slots)}
+    stream = tp.RemixStream(songs, teacher, recipe.batch_size, recipe.frames, **options)
     start = time.perf_counter()
     stream.batch(0)
-    clock.wait()
+    clock.synchronize()
     filling = time.perf_counter() - start
-    group *= recipe.every  # steps from one renewal to the next
-    for step in range(1, group + 1):  # one renewal is the warm-up
+    group *= recipe.every  # refresh interval in steps
+    for step in range(1, group + 1):  # one refresh as the warm-up
         stream.batch(step)
-    clock.wait()
+    clock.synchronize()
     start = time.perf_counter()
     last = 2 * group if settings.device == "cuda" else group + 1
     for step in range(group + 1, last + 1):
         stream.batch(step)
-    clock.wait()
+    clock.synchronize()
     seconds = (time.perf_counter() - start) / (last - group)
     length = recipe.frames * stream.geometry.hop_length / stream.geometry.sample_rate
     return {

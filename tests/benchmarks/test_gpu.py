@@ -35,7 +35,7 @@ def test_rehearsal(tmp_path, capfd):
     assert page.read_text().strip() in said
     assert said.splitlines()[0] == "# A rehearsal: the numbers mean nothing"
     for stage in STAGES:
-        assert said.count(f"\n| {stage.name} |") == bool(stage.operators) + 1 + stage.whole
+        assert said.count(f"\n| {stage.name} |") == bool(stage.operators) + 1 + stage.in_pipeline
     assert said.count("times real time** (2 x 0.25 s") == 2
     last = said[said.rindex("\n## ") :]
     assert last.startswith("\n## Times real time, whole pipeline") and "preset `paper`" in last
@@ -144,7 +144,7 @@ def test_floors_of_the_pipeline():
     """Counted by hand for 16 x 30 s: bytes of two planes; operations of two medians a bin."""
     s = Scene("paper", 16, 30.0, "cpu")
     plane = 4 * 16 * 1025 * 2584
-    assert s.plane == plane and s.frames == 2584
+    assert s.mask_bytes == plane and s.frames == 2584
     (stft,) = find_stage("STFT and magnitude").floor(s)
     assert stft == Phase(bytes=4 * 16 * 1_323_000 + 3 * plane)
     (hpss,) = find_stage("HPSS mask").floor(s)
@@ -153,7 +153,7 @@ def test_floors_of_the_pipeline():
     assert hpss.seconds(H200) == pytest.approx(2 * 41.75 * plane / 4 / 1.6e13)
     whole = units.floor_of(s, H200)
     assert 2e-3 < whole < 6e-3
-    assert whole == pytest.approx(sum(floor(x.floor(s), H200) for x in STAGES if x.whole))
+    assert whole == pytest.approx(sum(floor(x.floor(s), H200) for x in STAGES if x.in_pipeline))
 
 
 def test_plan_covers_what_is_asked_for():
