@@ -1,4 +1,4 @@
-"""`python -m benchmarks gpu`: rehearsed whole on the CPU; parity that can fail; pieces that die."""
+"""`python -m benchmarks gpu`: rehearsed on the CPU; parity that can fail; units that die."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ from benchmarks.sound import synthetic_bank, synthetic_batch
 from torchprim.kernels import dispatch
 
 ROOT = Path(__file__).parents[2]
-# What a machine with a GPU may lack.
+# Packages that a machine with a GPU may lack.
 ABSENT = "av hypothesis librosa matplotlib mir_eval museval sklearn soundfile torchaudio torchcrepe"
 H200 = Ceilings(copy=4.3e12, extrema=1.6e13, float32=5e13, bfloat16=7.8e14, step=2e-7)
 
@@ -102,7 +102,7 @@ def test_nothing_is_begun_after_the_deadline():
 
 
 def wrong_stage(results, gradients):
-    """A stage whose kernel, so to speak, errs by these shares."""
+    """Make a stage whose pretended kernel has these relative errors."""
 
     def call(scene, x):
         kernel = not dispatch._refused

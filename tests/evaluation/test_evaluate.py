@@ -1,4 +1,4 @@
-"""evaluate.py on small folders of songs: layouts, what is left out, resuming, tables, figures, statistics."""
+"""evaluate.py on small folders of songs: layouts, songs left out, cached results, tables, figures."""
 
 import argparse
 import json
@@ -27,7 +27,7 @@ def noise(seconds, seed, channels=2):
 
 
 def write_song(folder, seed, seconds=2.0, rest=("accompaniment",), **stems):
-    """A folder with vocals and other stems, of noise but for those given (None: no such file)."""
+    """Write a folder of vocals and other stems: noise, or the given audio (None: no such file)."""
     parts = {name: noise(seconds, seed + i) for i, name in enumerate(("vocals", *rest))} | stems
     for name, audio in parts.items():
         if audio is not None:
@@ -106,7 +106,7 @@ def test_compare_names_what_it_leaves_out_and_resumes(root, tmp_path, monkeypatc
     assert whole["summary"]["hpss"]["SD-SDR"]["vocals"] == [pytest.approx(np.mean(values)), np.median(values)]
     assert f"| `hpss` | {np.mean(values):.2f} | {np.median(values):.2f} |" in page
 
-    # A torn line and a new method: what is there is not computed again, and comes out the same.
+    # A torn line and a new method: cached results are not computed again, and the page stays the same.
     text = (tmp_path / "scores.jsonl").read_text()
     (tmp_path / "scores.jsonl").write_text(text[: text.rindex('"scores"')])
     asked = []
@@ -182,8 +182,8 @@ def test_confidence(tmp_path):
     assert (tmp_path / "confidence.md").read_text() == before
 
 
-def test_quartiles_train_each_once_and_go_on(root, tmp_path, monkeypatch):
-    """With a training that writes an untrained network, and is killed once."""
+def test_quartiles_train_each_once_and_resume(root, tmp_path, monkeypatch):
+    """With a stand-in for train.py that saves an untrained network, and is killed once."""
     calls = []
 
     def training(command, env):
