@@ -6,9 +6,9 @@
     python evaluate.py quartiles --audio MUSIC --stems MUSDB18/test --out RESULTS --preset small --steps 3000
 
 Songs with stems are found in folders of MUSDB18 (`*.stem.mp4`), of MUSDB18-HQ (a folder of wavs a song),
-and in folders with `vocals.*` and `accompaniment.*` or `mixture.*`. Results are cached as lines of JSON, song by
-song: the same command resumes after a stop. From them come a page in Markdown, a JSON file with all numbers,
-and the figures.
+and in folders with `vocals.*` and `accompaniment.*` or `mixture.*`. Results are cached as lines of JSON, song
+by song: the same command resumes after a stop. From them come a page in Markdown, a JSON file with all
+numbers, and the figures.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def _masks_of(name: str, curve: Curve, separator: tp.PrimitiveSeparator, mixture
 def separation_scores(path: Path, curves: dict[str, Curve]) -> dict[str, tuple[float, float]]:
     """Score each tracker's comb alone and the ensemble with it: SD-SDR, mean of both sources."""
     song = read_preview(path)
-    (vocals, accompaniment), (audio,) = song.sources.squeeze(1), song.mixture
+    vocals, accompaniment, audio = song.vocals[0], song.accompaniment[0], song.mixture[0]
     separator = tp.PrimitiveSeparator("best")
     mixture = tp.Mixture(audio, song.sample_rate)
     scores = {}
@@ -169,7 +169,7 @@ def run(options: argparse.Namespace) -> str:
             bar.update()
         for path in paths:
             song = read_preview(path)
-            (vocals,), (mixture,) = song.vocals, song.mixture
+            vocals, mixture = song.vocals[0], song.mixture[0]
             reference = pyin(vocals)
             curves = {name: tracker(mixture, song.sample_rate) for name, tracker in installed.items()}
             for name, curve in curves.items():

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def track(seconds: float) -> tuple[Tensor, Tensor]:
-    """Draw sources and estimates `(2, 2, T)`; the estimates have interference, a filter and noise."""
+    """Draw sources and estimates `(2, 2, T)`; the estimates have interference, an echo and noise."""
     g = torch.Generator().manual_seed(0)
     mono = torch.stack([synthetic_music(min(seconds, 60), RATE, seed) for seed in range(4)])
     mono = mono.repeat(1, round(seconds / min(seconds, 60)))
