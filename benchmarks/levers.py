@@ -83,7 +83,7 @@ def train(name: str, options: argparse.Namespace) -> Path:
 
 def _scores(method: str, songs: list[Song]) -> list[Score]:
     methods = [find_method(method)]
-    return [score for song in songs for score in score_methods(methods, song)]
+    return [score for song in songs for score, _ in score_methods(methods, song)]
 
 
 def _cells(scores: list[Score], ensemble: list[Score]) -> list[str]:

@@ -38,8 +38,8 @@ def measure(songs: Iterable[Song], device: str = "cpu") -> dict[str, list[Score]
     methods = find_methods(BUILT_IN, device=device)
     results: dict[str, list[Score]] = {method.name: [] for method in methods}
     for song in songs:
-        for score in score_methods(methods, song._replace(sources=song.sources.to(device))):
-            results[score.name].append(score._replace(separation=None))  # a song's tensors are freed
+        for score, _ in score_methods(methods, song._replace(sources=song.sources.to(device))):
+            results[score.name].append(score)
     return results
 
 

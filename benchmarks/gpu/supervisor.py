@@ -115,6 +115,6 @@ def supervised(
         process.join()
         receiving.close()
         if deaths >= _MAX_DEATHS:
-            failure = {"failure": "not run: processes die one after the other"}
-            yield from ((unit, dict(failure)) for unit in remaining)
+            failure = "not run: processes die one after the other"
+            yield from ((unit, {"failure": failure}) for unit in remaining)
             return

@@ -27,7 +27,9 @@ def test_methods(tmp_path):
 def test_scores_of_a_song_in_memory(generator):
     """A separator hears the channels; what is scored is their mean. Baselines are made from the mean."""
     song = Song("stereo", 0.1 * torch.randn(2, 2, RATE, generator=generator), RATE)
-    mixture, hpss, ideal = score_methods(find_methods(["mixture", "hpss", "irm"]), song)
+    scores, separations = zip(*score_methods(find_methods(["mixture", "hpss", "irm"]), song), strict=True)
+    mixture, hpss, ideal = scores
+    assert separations[0] is None and separations[1].vocals.shape == (2, RATE)
     vocals, accompaniment = song.sources.mean(1)
     both = vocals + accompaniment
     assert mixture.vocals == pytest.approx(tp.sd_sdr(vocals, both).item())

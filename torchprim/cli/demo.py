@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     print(f"{title}: {song.seconds:.1f} s with known stems, from the stempeg package")
     separator = PrimitiveSeparator().to(device)
-    separation: Separation | None = None
+    best: Separation | None = None
     scores: list[Score] = []
     with tqdm(total=len(BUILT_IN) + 3 + STEPS, unit="step", leave=False, disable=None) as bar:
 
@@ -89,11 +89,11 @@ def run(args: argparse.Namespace) -> int:
             yield from (Method(name, module.identity, module) for name, module in trained.items())
             yield find_method(ideal)
 
-        for score in score_methods(methods(), song):
+        for score, separation in score_methods(methods(), song):
             name = row_title(score.name, "ensemble, {}")
             if name == BEST:
-                separation = score.separation
-            scores.append(score._replace(name=name, separation=None))
+                best = separation
+            scores.append(score._replace(name=name))
             bar.set_description(name)
             bar.update()
         bar.set_description("report")
@@ -103,13 +103,12 @@ def run(args: argparse.Namespace) -> int:
             song.mixture,
             sample_rate,
             separator,
-            separation=separation,
+            separation=best,
             table=Table("How good it is", f"{METRIC}.", COLUMNS, rows, best=BEST),
         )
         bar.update()
 
-    outputs = {"mixture": song.mixture, "vocals": separation.vocals}
-    outputs["accompaniment"] = separation.accompaniment
+    outputs = {"mixture": song.mixture, "vocals": best.vocals, "accompaniment": best.accompaniment}
     for name, audio in outputs.items():
         save(args.out / f"{name}.wav", audio, sample_rate)
     write_output(page_path, page)

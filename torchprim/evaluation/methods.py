@@ -63,13 +63,12 @@ def _stems(separation: Separation) -> Tensor:
 
 
 class Score(NamedTuple):
-    """SD-SDR of a method on one song, in dB; a baseline has neither confidence nor separation."""
+    """SD-SDR of a method on one song, in dB; a baseline has no confidence."""
 
     name: str
     vocals: float
     accompaniment: float
     confidence: float | None = None
-    separation: Separation | None = None
 
     @property
     def mean(self) -> float:
@@ -77,7 +76,7 @@ class Score(NamedTuple):
         return (self.vocals + self.accompaniment) / 2
 
 
-def score_methods(methods: Iterable[Method], song: Song) -> Iterator[Score]:
+def score_methods(methods: Iterable[Method], song: Song) -> Iterator[tuple[Score, Separation | None]]:
     """Score methods on a song in memory: SD-SDR of the mean of the channels, over the whole song.
 
     A separator gets the channels, and the mean of its estimates is scored; a baseline is made from the mean
@@ -87,13 +86,18 @@ def score_methods(methods: Iterable[Method], song: Song) -> Iterator[Score]:
         methods: on the song's device; may be made lazily.
         song: with any number of channels.
 
+    Yields:
+        score and separation of each method; a baseline has no separation.
+
     Example:
         >>> import torch
         >>> from torchprim.evaluation.methods import find_methods, score_methods
         >>> from torchprim.evaluation.songs import Song
         >>> song = Song("noise", torch.randn(2, 1, 44100), 44100)
-        >>> [(s.name, s.confidence is None) for s in score_methods(find_methods(["null", "pcl"]), song)]
-        [('null', True), ('pcl', False)]
+        >>> for score, separation in score_methods(find_methods(["null", "pcl"]), song):
+        ...     print(score.name, separation is None)
+        null True
+        pcl False
     """
     mono = song.to_mono()
     for method in methods:
@@ -103,7 +107,7 @@ def score_methods(methods: Iterable[Method], song: Song) -> Iterator[Score]:
         pairs = zip(mono.sources.squeeze(1), estimates.mean(1), strict=True)
         values = (sd_sdr(source, estimate).item() for source, estimate in pairs)
         confidence = None if separation is None else separation.confidence.item()
-        yield Score(method.name, *values, confidence, separation)
+        yield Score(method.name, *values, confidence), separation
 
 
 def find_method(name: str, preset: str = "best", device: str | torch.device = "cpu") -> Method:
