@@ -6,8 +6,8 @@
     python evaluate.py quartiles --audio MUSIC --stems MUSDB18/test --out RESULTS --preset small --steps 3000
 
 Songs with stems are found in folders of MUSDB18 (`*.stem.mp4`), of MUSDB18-HQ (a folder of wavs a song),
-and in folders with `vocals.*` and `accompaniment.*` or `mixture.*`. Results are lines of JSON, song by song:
-the same command after a stop goes on where it was. From them come a page in Markdown, a JSON file with all
+and in folders with `vocals.*` and `accompaniment.*` or `mixture.*`. Results are cached as lines of JSON, song
+by song: the same command resumes after a stop. From them come a page in Markdown, a JSON file with all
 numbers, and the figures.
 """
 
@@ -38,6 +38,7 @@ TRAIN = Path(__file__).resolve().parent / "train.py"
 
 
 def arguments(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
+    """Parse the command line; unknown options of `quartiles` are returned, for train.py."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -70,16 +71,15 @@ def arguments(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[s
         add("--seed", type=int, default=0, help="of the bootstrap, and of the trainings (0)")
         add("--device", choices=DEVICES, default="auto", help="(auto)")
         add("--threads", type=int, default=None, help="CPU threads of torch")
-    args, rest = parser.parse_known_args(argv)
-    if rest and args.command != "quartiles":
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    return args, rest
+    args, unknown = parser.parse_known_args(argv)
+    if unknown and args.command != "quartiles":
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return args, unknown
 
 
 def run_compare(args: argparse.Namespace, device: str) -> str:
-    names = args.methods.split(",")
-    results, run = score(args, names, args.preset, device)
-    return write_comparison(args, results, run, "compare", "figure4", "# Comparison of methods")
+    results, facts = score(args, args.methods.split(","), args.preset, device)
+    return write_comparison(args, results, facts, "figure4", "# Comparison of methods")
 
 
 def run_confidence(args: argparse.Namespace, device: str) -> str:
@@ -90,10 +90,11 @@ def run_confidence(args: argparse.Namespace, device: str) -> str:
     records, problems = prediction.run_confidence(find_songs(args.stems), method, settings, args.out)
     if not records:
         raise AudioError(", ".join(args.stems), "no song could be used")
-    found = prediction.correlations(records)
-    run = report.facts(args, device, {r["song"]: r["seconds"] for r in records}, problems)
-    run["method"] = {method.name: method.identity}
-    plain, partial = prediction.correlation_tables(found)
+    correlations = prediction.correlations(records)
+    run = report.Run(args.command, args.stems, args.preset, args.seed, settings)
+    facts = run.facts({record["song"]: record["seconds"] for record in records}, problems)
+    facts["method"] = {method.name: method.identity}
+    plain, partial = prediction.correlation_tables(correlations)
     sections = [
         f"# Confidence and performance: `{method.name}` on {len(records)} songs",
         "Pearson's r of each measure with SD-SDR, and its 95 % interval (Fisher). `improvement` is SD-SDR "
@@ -103,56 +104,60 @@ def run_confidence(args: argparse.Namespace, device: str) -> str:
         "well and accompaniment badly, whatever the method (last row). So here is the partial r given the "
         "input level ratio, vocals to accompaniment in dB:",
         partial,
-        report.pictures(
-            prediction.save_figure2(records, found, args.out),
+        report.figure_links(
+            prediction.save_figure2(records, correlations, args.out),
             "Figure 2: a dot a song; orange: line of best fit.",
         ),
-        "Measures:\n\n" + "\n".join(f"- {name}: {text}" for name, text in MEASURES.items() if name in found),
-        report.closing(run),
+        "Measures:\n\n"
+        + "\n".join(f"- {name}: {text}" for name, text in MEASURES.items() if name in correlations),
+        report.footer(facts),
     ]
-    report.write(args.out, "confidence", run, found, sections)
+    report.write_page(args.out, args.command, facts, correlations, sections)
     return plain
 
 
-def run_quartiles(args: argparse.Namespace, device: str, rest: list[str]) -> str:
-    same = ["--audio", *args.audio, "--preset", args.preset, "--teacher-preset", args.teacher_preset]
-    same += ["--seed", str(args.seed), "--device", device]
-    same += ["--threads", str(args.threads)] if args.threads else []
-    # No song is held out: few are left in a quartile, and all four stop after equally many steps.
-    same += [] if "--validation" in rest else ["--validation", "0"]
-    checkpoints = quartiles.train_quartiles(TRAIN, args.out, [*same, *rest])
+def run_quartiles(args: argparse.Namespace, device: str, training_options: list[str]) -> str:
+    options = ["--audio", *args.audio, "--preset", args.preset, "--teacher-preset", args.teacher_preset]
+    options += ["--seed", str(args.seed), "--device", device]
+    options += ["--threads", str(args.threads)] if args.threads else []
+    # No validation songs: a quartile has few, and all four trainings stop after equally many steps.
+    options += [] if "--validation" in training_options else ["--validation", "0"]
+    options += training_options
+    checkpoints = quartiles.train_quartiles(TRAIN, args.out, options)
     names = [*map(str, checkpoints), *args.methods.split(",")]
-    results, run = score(args, names, args.teacher_preset, device)
-    run |= {"preset": args.teacher_preset, "training": {"options": [*same, *rest]}}
+    results, facts = score(args, names, args.teacher_preset, device)
+    facts["training"] = {"options": options}
     title = "# Networks trained on quartiles of confidence (q1: the least)"
-    return write_comparison(args, results, run, "quartiles", "figure3", title)
+    return write_comparison(args, results, facts, "figure3", title)
 
 
 def score(args: argparse.Namespace, names: list[str], preset: str, device: str) -> tuple[Results, dict]:
-    """All methods on all songs, and the facts of the run."""
+    """Score methods on all songs; return their records and the facts of the run."""
     methods = find_methods(names, preset, device)
     settings = Settings(args.stereo, args.bss, args.workers, device)
     results = run_methods(find_songs(args.stems), methods, settings, args.out)
     if not results.scores:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(results.problems.items())[:3])
         raise AudioError(", ".join(args.stems), f"no song could be used ({reasons})")
+    run = report.Run(args.command, args.stems, preset, args.seed, settings)
     seconds = {record["song"]: record["seconds"] for record in results.scores}
-    run = report.facts(args, device, seconds, results.problems)
-    run |= {"methods": {method.name: method.identity for method in methods}, "bss": args.bss}
-    return results, run
+    facts = run.facts(seconds, results.problems)
+    facts |= {"methods": {method.name: method.identity for method in methods}, "bss": args.bss}
+    return results, facts
 
 
-def write_comparison(args, results: Results, run: dict, command: str, figure: str, title: str) -> str:
+def write_comparison(args: argparse.Namespace, results: Results, facts: dict, figure: str, title: str) -> str:
+    """Write the page, the JSON file and the figures of a comparison; return its main table."""
     summary = compare.summarise(results, args.against, args.seed)
     main_table = compare.main_table(summary, args.against)
     sections = [
-        f"{title}: SD-SDR (dB), {run['data']['songs']} songs",
+        f"{title}: SD-SDR (dB), {facts['data']['songs']} songs",
         "SD-SDR (Le Roux et al. 2019) of whole songs; `both` is the mean of a song's two sources. null: "
         "0.7 x the mixture above 250 Hz, called vocals. irm: ideal ratio mask of magnitudes, from the true "
         f"stems. Last column: mean of the paired differences from `{args.against}`, and its 95 % bootstrap "
         "interval.",
         main_table,
-        report.pictures(
+        report.figure_links(
             compare.save_figure4(results, args.out, figure),
             "Boxes: quartiles over songs; whiskers: up to 1.5 times the box; orange: median; blue: mean.",
         ),
@@ -167,17 +172,19 @@ def write_comparison(args, results: Results, run: dict, command: str, figure: st
             "what the fitted filters do there at the edges of frames.",
             compare.bss_table(summary),
         ]
-    odd = [
+    not_finite = [
         f"`{method}`: {', '.join(row['not finite'])}" for method, row in summary.items() if row["not finite"]
     ]
-    if odd:
-        sections.append("No finite SD-SDR, and not in the means (a silent estimate): " + "; ".join(odd) + ".")
-    report.write(args.out, command, run, summary, [*sections, report.closing(run)])
+    if not_finite:
+        sections.append(
+            f"No finite SD-SDR, and not in the means (a silent estimate): {'; '.join(not_finite)}."
+        )
+    report.write_page(args.out, args.command, facts, summary, [*sections, report.footer(facts)])
     return main_table
 
 
 def main(argv: list[str] | None = None) -> int:
-    args, rest = arguments(argv)
+    args, training_options = arguments(argv)
     try:
         device = choose_device(args.device)
         if args.threads:
@@ -188,7 +195,7 @@ def main(argv: list[str] | None = None) -> int:
         elif args.command == "confidence":
             text = run_confidence(args, device)
         else:
-            text = run_quartiles(args, device, rest)
+            text = run_quartiles(args, device, training_options)
     except (AudioError, CheckpointError, UsageError, quartiles.TrainingFailed, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

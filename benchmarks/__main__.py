@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.data import MissingData
 
-# name -> (module, what it measures); a module has `add_arguments(parser)` and `run(options) -> str`
+# name -> (module, one line of help); a module has `add_arguments(parser)` and `run(options) -> str`
 BENCHMARKS = {
     "compile": ("benchmarks.compile", "registers, spills and shared memory of every kernel, with no GPU"),
     "cpu": ("benchmarks.cpu", "seconds per second of audio on the CPU, and peak memory of a long song"),
@@ -26,10 +26,11 @@ RESULTS = Path(__file__).parent / "results"
 
 def _listing() -> str:
     width = max(map(len, BENCHMARKS))
-    return "\n".join(f"  {name:{width}}  {about}" for name, (_, about) in BENCHMARKS.items())
+    return "\n".join(f"  {name:{width}}  {text}" for name, (_, text) in BENCHMARKS.items())
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run a benchmark; return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     usage = f"usage: python -m benchmarks NAME [--out FILE] [options]\n\nbenchmarks:\n{_listing()}"
     if arguments and arguments[0] in ("-h", "--help"):
@@ -52,12 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     print(text)
-    if options.out is None:  # nothing worth keeping
+    if options.out is None:  # a rehearsal
         return getattr(options, "status", 0)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text + "\n", encoding="utf-8")
     print(f"written to {options.out}", file=sys.stderr)
-    return getattr(options, "status", 0)  # a benchmark that is a check, too, says here that it failed
+    return getattr(options, "status", 0)  # set by a benchmark that also checks something
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import markdown
+from torchprim.evaluation import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = (80, 90)

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 import torchprim as tp
-from benchmarks.markdown import device_line, table, versions
 from benchmarks.sound import synthetic_music
 from benchmarks.timing import Quantiles, Usage, run_child, timed
 from torchprim.audio.write import save
 from torchprim.ensemble.preset_cues import preset_cues
+from torchprim.evaluation.markdown import table
+from torchprim.evaluation.provenance import processor_line, versions_line
 
 SECONDS = 30
 RATE = 44100
@@ -35,14 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def librosa_hpss(magnitude: np.ndarray) -> np.ndarray:
-    """The peer as it is shipped: SciPy's two-dimensional median filter."""
+    """Compute the mask by librosa as shipped, with SciPy's two-dimensional median filter."""
     import librosa
 
     return librosa.decompose.hpss(magnitude, kernel_size=KERNEL, mask=True)[0]
 
 
 def rows_hpss(magnitude: np.ndarray) -> np.ndarray:
-    """The same numbers by SciPy's faster one-dimensional filter, row by row and column by column."""
+    """Compute the same mask by SciPy's faster one-dimensional filter, row by row and column by column."""
     import librosa
     from scipy.ndimage import median_filter
 
@@ -54,32 +55,35 @@ def rows_hpss(magnitude: np.ndarray) -> np.ndarray:
 
 
 def check_equal(magnitude: torch.Tensor) -> None:
-    """No speed is reported of something that computes another thing.
+    """Check that HPSS and its peers compute the same mask; otherwise their speeds are not comparable.
 
     Raises:
         RuntimeError: where the masks differ by more than 1e-6.
     """
     ours = tp.hpss(magnitude, KERNEL).numpy()
-    heard = magnitude.numpy() > 0
+    nonzero = magnitude.numpy() > 0
     for peer in (librosa_hpss, rows_hpss):
-        difference = np.abs(ours - peer(magnitude.numpy()))[heard].max()
+        difference = np.abs(ours - peer(magnitude.numpy()))[nonzero].max()
         if not difference <= 1e-6:
             raise RuntimeError(f"HPSS and {peer.__name__} differ by {difference:.2e}: nothing to compare")
 
 
 def calls(audio: torch.Tensor) -> dict[str, tuple[Callable[[], object], float]]:
-    """What is timed: a call and the seconds of audio that it works on. Spectra are ready beforehand."""
+    """Build the timed calls by row, each with the seconds of audio it processes.
+
+    Primitives get spectra that are computed beforehand.
+    """
     preset = tp.PRESETS["best"]
     mixture = tp.Mixture(audio, RATE, preset.geometry)
     magnitude = mixture.magnitude()
-    one = magnitude[0].numpy()
+    first = magnitude[0].numpy()
     all_seconds = audio.shape[0] * SECONDS
 
     def cue(*names: str) -> Callable[[], object]:
         module = preset_cues(preset, names)
 
         def call() -> object:
-            fresh = tp.Mixture(audio, RATE, preset.geometry)  # keeps no results of an earlier call
+            fresh = tp.Mixture(audio, RATE, preset.geometry)  # an empty cache
             fresh.once("spectrum", mixture.spectrum)
             fresh.once("magnitude", mixture.magnitude)
             return module(fresh)
@@ -90,13 +94,13 @@ def calls(audio: torch.Tensor) -> dict[str, tuple[Callable[[], object], float]]:
     _, masks = ensemble.masks(mixture)
     weights, beta = list(preset.weights.values()), preset.beta
 
-    def whole(name: str) -> Callable[[], object]:
+    def separation(name: str) -> Callable[[], object]:
         separator = tp.PrimitiveSeparator(name)
         return lambda: separator(audio, RATE)
 
     rows: dict[str, tuple[Callable[[], object], float]] = {
-        _SHIPPED: (lambda: librosa_hpss(one), SECONDS),
-        _ROWS: (lambda: rows_hpss(one), SECONDS),
+        _SHIPPED: (lambda: librosa_hpss(first), SECONDS),
+        _ROWS: (lambda: rows_hpss(first), SECONDS),
         _OURS: (lambda: tp.hpss(magnitude, KERNEL), all_seconds),
     }
     ours = {
@@ -110,9 +114,9 @@ def calls(audio: torch.Tensor) -> dict[str, tuple[Callable[[], object], float]]:
         "confidence, 1000 points": lambda: tp.confidence_measure(
             list(masks.values()), magnitude, weights, beta
         ),
-        "ensemble `paper`, audio to stems": whole("paper"),
-        "ensemble `companion`, audio to stems": whole("companion"),
-        "ensemble `best`, audio to stems": whole("best"),
+        "ensemble `paper`, audio to stems": separation("paper"),
+        "ensemble `companion`, audio to stems": separation("companion"),
+        "ensemble `best`, audio to stems": separation("best"),
     }
     return rows | {name: (call, all_seconds) for name, call in ours.items()}
 
@@ -123,7 +127,7 @@ def _cell(seconds: Quantiles, audio_seconds: float) -> str:
 
 
 def memory_of_a_song(minutes: float) -> Usage:
-    """Time and peak memory of `torchprim separate` on a stereo WAV, decoding and writing included."""
+    """Measure time and peak memory of `torchprim separate` on a stereo WAV, with decoding and writing."""
     with tempfile.TemporaryDirectory() as folder:
         song = Path(folder, "song.wav")
         left, right = synthetic_music(60, seed=1), synthetic_music(60, seed=2)
@@ -140,22 +144,19 @@ def run(options: argparse.Namespace) -> str:
 
     audio = torch.stack([synthetic_music(SECONDS, RATE, seed) for seed in range(options.batch)])
     check_equal(tp.stft(audio[0, : 5 * RATE]).abs())
-    usual = torch.get_num_threads()
+    default_threads = torch.get_num_threads()
     results: dict[str, list[Quantiles]] = {}
     with torch.inference_mode(), tqdm(desc="cpu", unit="row") as bar:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            for name, (call, _) in (table_calls := calls(audio)).items():
+            for name, (call, _) in (rows := calls(audio)).items():
                 bar.set_description(f"{threads} thread(s), {name}")
                 results.setdefault(name, []).append(timed(call, options.repeats))
                 bar.update()
-    torch.set_num_threads(usual)
+    torch.set_num_threads(default_threads)
     song = memory_of_a_song(options.minutes)
-    rows = [
-        [name, *(_cell(quantity, table_calls[name][1]) for quantity in both)]
-        for name, both in results.items()
-    ]
-    per_second = {name: both[0].p50 / table_calls[name][1] for name, both in results.items()}
+    cells = [[name, *(_cell(time, rows[name][1]) for time in times)] for name, times in results.items()]
+    per_second = {name: times[0].p50 / rows[name][1] for name, times in results.items()}
     ratios = [per_second[name] / per_second[_OURS] for name in (_SHIPPED, _ROWS)]
     best = per_second["ensemble `best`, audio to stems"]
     return "\n\n".join(
@@ -165,13 +166,13 @@ def run(options: argparse.Namespace) -> str:
             f"music, {options.repeats} repetitions after one that is not counted: median (20th to 80th "
             "percentile). Primitives start from a spectrogram that is there already, ensembles from audio, "
             "and give stems and confidence. librosa and SciPy use one thread in both columns.",
-            table(["", "1 thread", "2 threads"], rows),
+            table(["", "1 thread", "2 threads"], cells),
             f"On one thread HPSS is **{ratios[0]:.1f} times** as fast as librosa's as shipped and "
             f"{ratios[1]:.1f} times as fast as SciPy's row by row; all three give the same mask to 1e-6. "
             f"The ensemble `best` runs at {1 / best:.0f} times real time.",
             f"`torchprim separate` on {options.minutes:g} minutes of stereo: peak memory "
             f"**{song.peak_bytes / 1e9:.2f} GB**, {song.seconds:.0f} s from start to end "
-            f"({usual} threads).",
-            f"{versions('numpy', 'scipy', 'librosa')}. {device_line()}.",
+            f"({default_threads} threads).",
+            f"{versions_line('numpy', 'scipy', 'librosa')}. {processor_line()}.",
         ]
     )

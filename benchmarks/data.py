@@ -1,43 +1,30 @@
-"""Where real audio for measurements is found, and how songs are split for tuning and reporting."""
+"""Folders of real audio for benchmarks, and the split of songs for tuning and reporting."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
-from torch import Tensor
+import torch
 
 from torchprim.audio.load import load_stems
+from torchprim.evaluation.songs import Song
 
 SPLITS = ("even", "odd", "all")  # even: to tune on; odd: to report on
 
 
 class MissingData(Exception):
-    """Real audio that a benchmark needs is not there; the text says what, and where it was looked for."""
-
-
-class Song(NamedTuple):
-    """Mono sources of one song, `(T,)`; the mixture is their sum."""
-
-    name: str
-    vocals: Tensor
-    accompaniment: Tensor
-    sample_rate: float
-
-    @property
-    def mixture(self) -> Tensor:
-        return self.vocals + self.accompaniment
+    """Real audio that a benchmark needs is not there; the text names it and the folder that was searched."""
 
 
 def data_root() -> Path:
-    """The folder that the variable TORCHPRIM_DATA names; by default `../shared/data` beside the checkout."""
+    """Return the folder of the variable TORCHPRIM_DATA; by default `../shared/data` beside the checkout."""
     default = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
     return Path(os.environ.get("TORCHPRIM_DATA") or default)
 
 
 def preview_paths(split: str = "odd") -> list[Path]:
-    """The MUSDB18 previews in alphabetical order, every second one: counted from 0, even or odd.
+    """List the MUSDB18 previews in alphabetical order, every second one: counted from 0, even or odd.
 
     Raises:
         MissingData: where there are none.
@@ -55,9 +42,13 @@ def preview_paths(split: str = "odd") -> list[Path]:
     return {"even": paths[0::2], "odd": paths[1::2], "all": paths}[split]
 
 
-def read_song(path: Path) -> Song:
-    """The mean of the channels of each source; drums, bass and other add up to the accompaniment."""
+def read_preview(path: Path) -> Song:
+    """Read a preview in mono, C = 1; drums, bass and other add up to the accompaniment.
+
+    Unlike `read_song` of the evaluation it takes silent stems, and averages channels before it adds stems,
+    which the published numbers were computed with.
+    """
     stems, sample_rate = load_stems(path)
-    mono = {name: stem.mean(0) for name, stem in stems.items()}
+    mono = {name: stem.mean(0, keepdim=True) for name, stem in stems.items()}
     vocals = mono.pop("vocals")
-    return Song(path.name.removesuffix(".stem.mp4"), vocals, sum(mono.values()), sample_rate)
+    return Song(path.name.removesuffix(".stem.mp4"), torch.stack([vocals, sum(mono.values())]), sample_rate)

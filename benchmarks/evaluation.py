@@ -1,7 +1,7 @@
 """`evaluate.py compare` and `confidence` on the MUSDB18 previews and on the long excerpts.
 
-Pages, numbers and figures go to a folder for each beside the table; lines of results stay in `--work`, so
-that a stopped run goes on, and a second run computes what has changed.
+Pages, numbers and figures go to a folder for each data set beside the table; results are cached in `--work`,
+so that a stopped run resumes.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def roots(work: Path) -> dict[str, Path]:
-    """Folders of songs by the name of their results.
+    """Return the folders of songs by the name of their results; excerpts are laid out below `work`.
 
     Raises:
-        MissingData: where one is not there.
+        MissingData: where one does not exist.
     """
     previews = data_root() / "musdb18_7s"
     if not previews.is_dir():
@@ -49,20 +49,20 @@ def run(options: argparse.Namespace) -> str:
         common = ["--stems", str(root), "--out", str(out)]
         common += ["--device", options.device, "--threads", str(options.threads)]
         # The paper's preset, for its figure 2, beside the best.
-        runs = [
+        commands = [
             ["compare", *common, "--bss", "torch"],
             ["confidence", *common],
             ["confidence", *common[:3], f"{out}_paper", *common[4:], "--preset", "paper"],
         ]
-        for words in runs:
-            if evaluate.main(words):
-                raise RuntimeError(f"evaluate.py {' '.join(words)} failed")
+        for command in commands:
+            if evaluate.main(command):
+                raise RuntimeError(f"evaluate.py {' '.join(command)} failed")
         for folder in (out, Path(f"{out}_paper")):
-            place = options.out.parent / folder.name
-            place.mkdir(parents=True, exist_ok=True)
+            target = options.out.parent / folder.name
+            target.mkdir(parents=True, exist_ok=True)
             for file in sorted(folder.iterdir()):
                 if file.suffix in (".md", ".json", ".png"):
-                    shutil.copyfile(file, place / file.name)
+                    shutil.copyfile(file, target / file.name)
         links = [(name, "compare"), (name, "confidence"), (f"{name}_paper", "confidence")]
         sections += [
             f"## {name}",

@@ -1,8 +1,8 @@
 """`python -m benchmarks.excerpts FOLDER`: the long excerpts, laid out for `evaluate.py --stems FOLDER`.
 
 The data have all songs in one folder, `NAME.vocals.*` beside `NAME.accompaniment.*` or `NAME.mixture.*`.
-Here each gets a folder of its own, of links; where vocals lie more than 4 dB below the accompaniment they
-are written anew, scaled up to -4 dB.
+Each song gets a folder of symbolic links; vocals that lie more than 4 dB below the accompaniment are written
+anew, scaled to -4 dB.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ LEVEL = -4.0  # dB, vocals to accompaniment
 
 
 def lay_out(folder: Path, source: Path | None = None) -> list[Path]:
-    """A folder with `vocals.*` and `accompaniment.*` or `mixture.*` for each excerpt.
+    """Make a folder with `vocals.*` and `accompaniment.*` or `mixture.*` for each excerpt.
 
     Args:
-        folder: is made; what is there already stays.
+        folder: parent of the songs' folders; existing files are not replaced.
         source: of the excerpts; by default `long_excerpts` of the data.
 
     Returns:
@@ -31,37 +31,37 @@ def lay_out(folder: Path, source: Path | None = None) -> list[Path]:
         MissingData: where there are no excerpts.
     """
     source = source or data_root() / "long_excerpts"
-    found = sorted(source.glob("*.vocals.*"))
-    if not found:
+    paths = sorted(source.glob("*.vocals.*"))
+    if not paths:
         raise MissingData(f"no *.vocals.* in {source}: set TORCHPRIM_DATA to a folder with long_excerpts")
     songs = []
-    for vocals in found:
-        name, _, kind = vocals.name.rpartition(".vocals.")
+    for vocals in paths:
+        name, _, suffix = vocals.name.rpartition(".vocals.")
         song = folder / name
         song.mkdir(parents=True, exist_ok=True)
         for other in ("accompaniment", "mixture"):
-            if (path := source / f"{name}.{other}.{kind}").exists():
-                _link(song / f"{other}.{kind}", path)
-        if not _scaled(vocals, source / f"{name}.accompaniment.{kind}", song / "vocals.wav"):
-            _link(song / f"vocals.{kind}", vocals)
+            if (path := source / f"{name}.{other}.{suffix}").exists():
+                _link(song / f"{other}.{suffix}", path)
+        if not _write_scaled(vocals, source / f"{name}.accompaniment.{suffix}", song / "vocals.wav"):
+            _link(song / f"vocals.{suffix}", vocals)
         songs.append(song)
     return songs
 
 
-def _link(place: Path, target: Path) -> None:
-    if not place.exists():
-        place.symlink_to(target.resolve())
+def _link(link: Path, target: Path) -> None:
+    if not link.exists():
+        link.symlink_to(target.resolve())
 
 
-def _scaled(vocals: Path, accompaniment: Path, place: Path) -> bool:
-    """Write louder vocals, where they lie too low below an accompaniment of its own file."""
-    if place.exists() or not accompaniment.exists():
-        return place.exists()
-    (low, rate), (rest, _) = load_audio(vocals), load_audio(accompaniment)
-    ratio = 10 * (low.double().square().mean() / rest.double().square().mean()).log10().item()
+def _write_scaled(vocals: Path, accompaniment: Path, path: Path) -> bool:
+    """Write louder vocals to `path` where they lie below LEVEL; return whether the file exists."""
+    if path.exists() or not accompaniment.exists():
+        return path.exists()
+    (quiet, rate), (rest, _) = load_audio(vocals), load_audio(accompaniment)
+    ratio = 10 * (quiet.double().square().mean() / rest.double().square().mean()).log10().item()
     if ratio >= LEVEL:
         return False
-    save(place, low * 10 ** ((LEVEL - ratio) / 20), rate)
+    save(path, quiet * 10 ** ((LEVEL - ratio) / 20), rate)
     return True
 
 

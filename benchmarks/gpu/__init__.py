@@ -1,7 +1,7 @@
 """Kernels on a GPU: parity with their references, times of every stage against its floor, growth.
 
-Needs torch, triton, numpy and tqdm alone: music is made on the device. Each piece runs in a process that
-may die; what is known so far is in the files at any time.
+Needs torch, triton, numpy and tqdm alone: music is synthesised on the device. Units of work run in a process
+of their own, which may die; the files are rewritten after each unit.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.gpu.settings import Settings, rehearsal
 from benchmarks.gpu.supervisor import Unit, supervised
+
+if TYPE_CHECKING:
+    from benchmarks.gpu.page import Page
 
 SECTIONS = ("parity", "times", "growth", "training")
 _RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -25,7 +29,7 @@ _UNITS, _TRAINING = "benchmarks.gpu.units", "benchmarks.gpu.training"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     defaults = Settings()
-    parser.set_defaults(out=_RESULTS)  # a folder: the file bears the device's name and the date
+    parser.set_defaults(out=_RESULTS)  # a folder: the file is named by the device and the date
     parser.add_argument("--batch", type=int, default=defaults.batch, help="mixtures (%(default)s)")
     parser.add_argument(
         "--seconds", type=float, default=defaults.seconds, help="length of each (%(default)s)"
@@ -56,17 +60,17 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def plan(settings: Settings, sections: tuple[str, ...], quick: bool = False) -> list[tuple[Unit, str]]:
-    """All pieces of a run in order, and the role of each in the page."""
+    """List the units of a run in order, and the role of each in the page."""
     from benchmarks.gpu.stages import STAGES
     from benchmarks.gpu.units import peers_of
     from torchprim.ensemble.presets import find_preset
 
     first, *others = settings.presets
     size = {"batch": settings.batch, "seconds": settings.seconds}
-    made: list[tuple[Unit, str]] = [(Unit(f"{_UNITS}:measure_ceilings", {}), "")]
+    units: list[tuple[Unit, str]] = [(Unit(f"{_UNITS}:measure_ceilings", {}), "")]
 
     def add(function: str, role: str = "", module: str = _UNITS, **arguments) -> None:
-        made.append((Unit(f"{module}:{function}", arguments), role))
+        units.append((Unit(f"{module}:{function}", arguments), role))
 
     if "parity" in sections:
         for stage in STAGES:
@@ -100,33 +104,33 @@ def plan(settings: Settings, sections: tuple[str, ...], quick: bool = False) -> 
     if "times" in sections:
         for preset in others:
             for stage in STAGES:
-                if stage.whole:
+                if stage.in_pipeline:
                     add("time_stage", stage=stage.name, preset=preset)
                     if stage.operators and not quick:
                         add("time_reference", stage=stage.name, preset=preset)
-    return made
+    return units
 
 
-def _where(device: str) -> tuple[str, str]:
-    """The device's name, and a line about it and the versions."""
+def _provenance(device: str) -> tuple[str, str]:
+    """Return the device's name, and a line about it and the versions."""
     import torch
 
-    from benchmarks.markdown import device_line, versions
+    from torchprim.evaluation.provenance import processor_line, versions_line
 
     today = datetime.date.today().isoformat()
     if device == "cpu":
-        return "rehearsal", f"{today}. {versions('triton', 'numpy')}. {device_line()}."
+        return "rehearsal", f"{today}. {versions_line('triton', 'numpy')}. {processor_line()}."
     properties = torch.cuda.get_device_properties(0)
     line = (
         f"{today}. {properties.name}, {properties.total_memory / 2**30:.0f} GiB, "
         f"{properties.multi_processor_count} multiprocessors, L2 {properties.L2_cache_size / 2**20:.0f} MiB, "
-        f"CUDA {torch.version.cuda}. {versions('triton', 'numpy')}."
+        f"CUDA {torch.version.cuda}. {versions_line('triton', 'numpy')}."
     )
     return properties.name, line
 
 
-def _target(options: argparse.Namespace, name: str) -> Path | None:
-    """The Markdown file: as given, or in the folder that is given; none for a rehearsal by default."""
+def _output_path(options: argparse.Namespace, name: str) -> Path | None:
+    """Return the Markdown file `--out`, or one in the folder `--out`; by default none for a rehearsal."""
     if options.rehearse and options.out == _RESULTS:
         return None
     if options.out.suffix == ".md":
@@ -148,14 +152,14 @@ def run(options: argparse.Namespace) -> str:
     from benchmarks.gpu.units import floors
 
     settings = _settings(options)
-    name, where = _where(settings.device)
-    options.out = _target(options, name)
+    name, where = _provenance(settings.device)
+    options.out = _output_path(options, name)
     title = "# A rehearsal: the numbers mean nothing" if options.rehearse else f"# Kernels on {name}"
     page = Page(settings, f"{title}\n\n{where}")
-    made = plan(settings, tuple(options.sections), options.quick)
-    results = supervised([unit for unit, _ in made], settings, options.limit)
-    bar = tqdm(total=len(made), unit="piece", file=sys.stderr, mininterval=5.0)
-    for (_, role), (unit, record) in zip(made, results, strict=True):
+    units = plan(settings, tuple(options.sections), options.quick)
+    results = supervised([unit for unit, _ in units], settings, options.limit)
+    bar = tqdm(total=len(units), unit="piece", file=sys.stderr, mininterval=5.0)
+    for (_, role), (unit, record) in zip(units, results, strict=True):
         kind = unit.function.rpartition(":")[2]
         page.add({"kind": kind, "role": role, "name": unit.name, **unit.arguments, **record})
         if kind == "measure_ceilings" and not record.get("failure"):
@@ -165,22 +169,22 @@ def run(options: argparse.Namespace) -> str:
             bar.write(f"{unit.name}: {record['failure']}", file=sys.stderr)
         bar.set_postfix_str(unit.name[:60], refresh=False)
         bar.update()
-        _keep(page, options.out, settings, where)
+        _write(page, options.out, settings, where)
     bar.close()
     options.status = 1 if page.failures() else 0
     return page.text()
 
 
-def _keep(page, target: Path | None, settings: Settings, where: str) -> None:
-    """What is known so far, as Markdown and as JSON beside it."""
-    if target is None:
+def _write(page: Page, path: Path | None, settings: Settings, where: str) -> None:
+    """Write the results so far, as Markdown and as JSON beside it."""
+    if path is None:
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page.text() + "\n", encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page.text() + "\n", encoding="utf-8")
     data = {
         "where": where,
         "settings": dataclasses.asdict(settings),
         "floors": page.floors,
         "records": page.records,
     }
-    target.with_suffix(".json").write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the device can do at most, measured in the same run: the floors are counted against it."""
+"""Peak rates of the device, measured in the same run: floors are computed from them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torchprim.kernels.clustering.embedding_grams import full_float32
 
 
 class Ceilings(NamedTuple):
-    """Rates a second, and seconds of one serial step."""
+    """Rates a second, and the latency of one serial step."""
 
     copy: float  # bytes read plus bytes written
     extrema: float  # minima and maxima of float32
     float32: float  # operations of a float32 matrix product, TF32 off
     bfloat16: float  # operations of a bf16 matrix product
-    step: float  # seconds of a step that needs the maximum over a block of the one before
+    step: float  # seconds of a step that depends on the maximum over a block of the one before
 
 
 class Phase(NamedTuple):
-    """A part of a stage that must end before the next can begin, and what it costs at least."""
+    """Least cost of a part of a stage that must end before the next can begin."""
 
     bytes: float = 0.0
     extrema: float = 0.0
@@ -31,7 +31,7 @@ class Phase(NamedTuple):
     steps: float = 0.0
 
     def seconds(self, ceilings: Ceilings) -> float:
-        """The dearest of its costs: a perfect kernel overlaps the others with it."""
+        """Return the largest of its costs, with which a perfect kernel overlaps the others."""
         return max(
             self.bytes / ceilings.copy,
             self.extrema / ceilings.extrema,
@@ -42,7 +42,7 @@ class Phase(NamedTuple):
 
 
 def floor(phases: list[Phase], ceilings: Ceilings) -> float:
-    """Least seconds of a stage: its phases one after the other.
+    """Return the least seconds of a stage: the sum over its phases.
 
     Example:
         >>> from benchmarks.gpu.ceilings import Ceilings, Phase, floor
@@ -65,23 +65,23 @@ def _copy(clock: Clock, size: int) -> float:
 
 
 def _kernels(clock: Clock) -> tuple[float, float]:
-    """Minima and maxima a second, and the seconds of a serial step."""
+    """Measure minima and maxima a second, and the seconds of a serial step."""
     if not clock.cuda:  # a rehearsal
         a, b = (torch.rand(1 << 14) for _ in range(2))
-        one = a[:512]
-        return a.numel() / clock.eager(torch.maximum, [(a, b)]).p50, clock.eager(one.amax, [()]).p50
+        block = a[:512]
+        return a.numel() / clock.eager(torch.maximum, [(a, b)]).p50, clock.eager(block.amax, [()]).p50
     from benchmarks.gpu import ceilings_triton as kernels
 
     programs = 32 * torch.cuda.get_device_properties(clock.device).multi_processor_count
     out = torch.empty(programs * kernels.BLOCK, device=clock.device)
     rounds, steps = 2000, 10_000
-    whole = clock.eager(lambda: kernels.extrema(out, rounds), [()]).p50
+    parallel = clock.eager(lambda: kernels.extrema(out, rounds), [()]).p50
     serial = clock.eager(lambda: kernels.chain(out[: kernels.LANES], steps), [()]).p50
-    return kernels.OPERATIONS * rounds * out.numel() / whole, serial / steps
+    return kernels.OPERATIONS * rounds * out.numel() / parallel, serial / steps
 
 
 def measure(clock: Clock) -> Ceilings:
-    """All of them, on the clock's device."""
+    """Measure all ceilings on the clock's device."""
     copy = _copy(clock, 1 << 30 if clock.cuda else 1 << 16)
     float32 = _product(clock, 4096 if clock.cuda else 64, torch.float32)
     bfloat16 = _product(clock, 8192 if clock.cuda else 64, torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Two kernels that measure what no library call does: minima and maxima a second, and a serial step."""
+"""Two kernels for rates that no library call has: minima and maxima a second, and a serial step."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import triton.language as tl
 
 BLOCK = 1024
 WARPS = 4
-OPERATIONS = 16  # of a round, for each element of a block
+OPERATIONS = 16  # of a round, per element of a block
 LANES = 512  # of the serial chain: a little more than the pitches of a Viterbi step
 
 
 @triton.jit
 def _extrema(out_ptr, rounds, BLOCK: tl.constexpr):
-    """Eight values in registers through comparators, pairs and then shifted pairs, again and again."""
+    """Compare and swap eight values in registers, in pairs and then in shifted pairs, for some rounds."""
     x = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.float32)
     a, b, c, d, e, f, g, h = x, 7.0 - x, x * 0.5, 3.0 - x, x * 0.25, 1.0 - x, x * 0.125, 9.0 - x
     for _ in range(rounds):
@@ -31,7 +31,7 @@ def _extrema(out_ptr, rounds, BLOCK: tl.constexpr):
 
 @triton.jit
 def _chain(out_ptr, steps, LANES: tl.constexpr):
-    """Each step needs the maximum over all lanes of the one before, as a step of Viterbi does."""
+    """Chain steps that depend on the maximum over all lanes of the one before, as Viterbi's do."""
     x = tl.arange(0, LANES).to(tl.float32)
     for _ in range(steps):
         x = x * 0.25 + tl.max(x, 0) * 0.5
@@ -39,10 +39,10 @@ def _chain(out_ptr, steps, LANES: tl.constexpr):
 
 
 def extrema(out: torch.Tensor, rounds: int) -> None:
-    """`out` `(programs * BLOCK,)`: costs OPERATIONS * rounds minima and maxima an element."""
+    """Launch OPERATIONS * rounds minima and maxima per element of `out` `(programs * BLOCK,)`."""
     _extrema[(out.numel() // BLOCK,)](out, rounds, BLOCK=BLOCK, num_warps=WARPS)
 
 
 def chain(out: torch.Tensor, steps: int) -> None:
-    """`out` `(programs * LANES,)`: each program takes `steps` dependent steps."""
+    """Launch `steps` dependent steps in each program; `out` is `(programs * LANES,)`."""
     _chain[(out.numel() // LANES,)](out, steps, LANES=LANES, num_warps=WARPS)

@@ -1,6 +1,6 @@
-"""Timing of work on a device: by CUDA events, launched one by one or as one graph.
+"""Timing of calls on a device by CUDA events, launched eagerly or replayed as a CUDA graph.
 
-A machine without a GPU rehearses with the processor's clock: the same code, numbers of no meaning.
+A rehearsal on a machine without a GPU takes wall time instead: the same code, numbers of no meaning.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from torch import Tensor
 from benchmarks.timing import Quantiles, quantiles
 
 Call = Callable[..., Any]
-# Copies of the inputs are at most so many, whatever the cache holds.
-_MOST_SETS = 8
+_MAX_COPIES = 8  # of the inputs, whatever the size of the cache
 
 
 def tensors_in(value: Any) -> list[Tensor]:
-    """All tensors of a result: a tensor, or sequences and named tuples of them."""
+    """List the tensors of a result: a tensor, or nested tuples, lists and dicts of them."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, dict):
@@ -33,40 +32,40 @@ class Clock:
     """Times calls on one device.
 
     Args:
-        device: where the inputs are.
-        seconds: roughly how long one figure may take.
-        most: repetitions at most; at least 3 are made.
+        device: of the inputs.
+        seconds: approximate duration of one measurement.
+        max_repeats: most repetitions; the fewest are 3.
     """
 
-    def __init__(self, device: str | torch.device, seconds: float = 0.5, most: int = 50) -> None:
+    def __init__(self, device: str | torch.device, seconds: float = 0.5, max_repeats: int = 50) -> None:
         self.device = torch.device(device)
-        self.seconds, self.most = seconds, most
+        self.seconds, self.max_repeats = seconds, max_repeats
         self.cuda = self.device.type == "cuda"
 
-    def wait(self) -> None:
+    def synchronize(self) -> None:
         if self.cuda:
             torch.cuda.synchronize(self.device)
 
     def rotated(self, inputs: Sequence[Any]) -> list[tuple]:
-        """Copies of the inputs that together are four times the second-level cache: none is met there."""
+        """Copy the inputs until together they are four times the L2 cache: each call finds its own cold."""
         size = sum(x.numel() * x.element_size() for x in tensors_in(list(inputs)))
         cache = torch.cuda.get_device_properties(self.device).L2_cache_size if self.cuda else 0
-        count = min(_MOST_SETS, max(2, -(-4 * cache // max(1, size))))
+        count = min(_MAX_COPIES, max(2, -(-4 * cache // max(1, size))))
         copies = [tuple(x.clone() if isinstance(x, Tensor) else x for x in inputs) for _ in range(count - 1)]
         return [tuple(inputs), *copies]
 
     def _repeats(self, call: Call, sets: list[tuple]) -> int:
-        """Warms up, and says how often to repeat."""
+        """Warm up, and return the number of repetitions."""
         for _ in range(2 if self.cuda else 1):
             call(*sets[0])
-        self.wait()
+        self.synchronize()
         start = time.perf_counter()
         call(*sets[-1])
-        self.wait()
-        return max(3, min(self.most, int(self.seconds / max(1e-6, time.perf_counter() - start))))
+        self.synchronize()
+        return max(3, min(self.max_repeats, int(self.seconds / max(1e-6, time.perf_counter() - start))))
 
     def eager(self, call: Call, sets: list[tuple]) -> Quantiles:
-        """Seconds of a call, launched as it is written, each time with the next set of inputs."""
+        """Time a call in seconds, launched eagerly, each time with the next copy of the inputs."""
         repeats = self._repeats(call, sets)
         if not self.cuda:
             return quantiles([self._wall(call, sets[i % len(sets)]) for i in range(repeats)])
@@ -75,7 +74,7 @@ class Clock:
             start.record()
             call(*sets[i % len(sets)])
             stop.record()
-        self.wait()
+        self.synchronize()
         return quantiles([start.elapsed_time(stop) / 1e3 for start, stop in edges])
 
     @staticmethod
@@ -87,19 +86,20 @@ class Clock:
     def graph(
         self, call: Call, sets: list[tuple], generators: Sequence[torch.Generator] = ()
     ) -> Quantiles | None:
-        """Seconds of a call replayed as a CUDA graph, which holds one call for each set of inputs.
+        """Time a call in seconds, replayed as a CUDA graph of one call for each copy of the inputs.
 
-        None on a machine without a GPU.
+        Returns:
+            None on a machine without a GPU.
         """
         if not self.cuda:
             return None
-        usual, side = torch.cuda.current_stream(self.device), torch.cuda.Stream(self.device)
-        side.wait_stream(usual)
-        with torch.cuda.stream(side):  # a capture needs a warm-up on a stream that is not the default one
+        current, side = torch.cuda.current_stream(self.device), torch.cuda.Stream(self.device)
+        side.wait_stream(current)
+        with torch.cuda.stream(side):  # a capture needs a warm-up on a side stream
             for inputs in sets:
                 call(*inputs)
-        usual.wait_stream(side)
-        self.wait()
+        current.wait_stream(side)
+        self.synchronize()
         graph = torch.cuda.CUDAGraph()
         for generator in generators:
             graph.register_generator_state(generator)
@@ -108,30 +108,30 @@ class Clock:
                 for inputs in sets:
                     call(*inputs)
         except Exception:
-            torch.cuda.set_stream(usual)  # a capture that fails leaves its own behind
+            torch.cuda.set_stream(current)  # a failed capture leaves its own stream current
             raise
         try:
-            whole = Clock(self.device, self.seconds, self.most).eager(graph.replay, [()])
+            replay = Clock(self.device, self.seconds, self.max_repeats).eager(graph.replay, [()])
         finally:
             graph.reset()
-        return Quantiles(*(seconds / len(sets) for seconds in whole))
+        return Quantiles(*(seconds / len(sets) for seconds in replay))
 
     def peak(self, call: Call, inputs: tuple) -> int | None:
-        """Bytes that a call holds at most beyond its inputs; None on a machine without a GPU."""
-        call(*inputs)  # tables that are made once do not count
+        """Measure a call's peak memory in bytes beyond its inputs; None on a machine without a GPU."""
+        call(*inputs)  # constants that it caches do not count
         if not self.cuda:
             return None
-        self.wait()
+        self.synchronize()
         torch.cuda.reset_peak_memory_stats(self.device)
         before = torch.cuda.memory_allocated(self.device)
         call(*inputs)
-        self.wait()
+        self.synchronize()
         return torch.cuda.max_memory_allocated(self.device) - before
 
 
 @contextmanager
 def counted_launches() -> Iterator[list]:
-    """The launches of Triton kernels inside: one entry each. Empty where there is no Triton."""
+    """Record the launches of Triton kernels in the block, an entry each; none without Triton."""
     launches: list = []
     try:
         from triton import knobs

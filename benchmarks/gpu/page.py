@@ -1,4 +1,4 @@
-"""The page that people read: made from the records, as far as they go."""
+"""The Markdown page of a run, from the records so far."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.gpu.ceilings import Ceilings, Phase
 from benchmarks.gpu.settings import Settings
-from benchmarks.markdown import table
+from torchprim.evaluation.markdown import table
 
 Record = dict[str, Any]
 NONE = "-"
@@ -18,8 +18,13 @@ def _ms(seconds: float | None) -> str:
 
 
 def _quantiles(times: Any) -> str:
-    """`p50 (p20-p80)` in ms."""
+    """Format `p50 (p20-p80)` in ms."""
     return NONE if times is None else f"{_ms(times[1])} ({_ms(times[0])}-{_ms(times[2])})"
+
+
+def _best(record: Record) -> float:
+    """Return the median seconds as a graph, or eagerly where there is none."""
+    return (record["graph"] or record["eager"])[1]
 
 
 def _short(text: str) -> str:
@@ -27,11 +32,11 @@ def _short(text: str) -> str:
 
 
 class Page:
-    """Records of a run and the sections made of them.
+    """Records of a run, and the sections of its page.
 
     Args:
         settings: of the run.
-        head: title line and where the numbers come from.
+        head: title and provenance.
     """
 
     def __init__(self, settings: Settings, head: str) -> None:
@@ -43,17 +48,19 @@ class Page:
     def add(self, record: Record) -> None:
         self.records.append(record)
 
-    def of(self, kind: str, **wanted: Any) -> list[Record]:
-        """Records of one kind with these arguments."""
+    def select(self, function: str, **arguments: Any) -> list[Record]:
+        """Select the records of one function of the units with these arguments."""
         return [
-            r for r in self.records if r["kind"] == kind and all(r.get(k) == v for k, v in wanted.items())
+            r
+            for r in self.records
+            if r["kind"] == function and all(r.get(k) == v for k, v in arguments.items())
         ]
 
     def failures(self) -> list[Record]:
         return [r for r in self.records if r.get("failure")]
 
     def text(self) -> str:
-        """Markdown of all that is there."""
+        """Format all sections that have records."""
         sections = [self.head, self._ceilings(), self._parity()]
         sections += [self._stages(preset) for preset in self.settings.presets]
         sections += [self._growth(), self._training(), self._failures(), self._real_time()]
@@ -74,7 +81,7 @@ class Page:
 
     def _parity(self) -> str:
         rows = []
-        for r in self.of("compare"):
+        for r in self.select("compare"):
             if "error" not in r:
                 rows.append([r["stage"], *[NONE] * 5, _short(r["failure"])])
                 continue
@@ -94,10 +101,10 @@ class Page:
         )
 
     def _stages(self, preset: str) -> str:
-        rows = [self._row(r, preset) for r in self.of("time_stage", preset=preset)]
+        rows = [self._row(r, preset) for r in self.select("time_stage", preset=preset)]
         rows += [
             self._row(r | {"stage": "**whole pipeline**"}, preset)
-            for r in self.of("time_pipeline", preset=preset, role="whole")
+            for r in self.select("time_pipeline", preset=preset, role="whole")
         ]
         if not rows:
             return ""
@@ -113,13 +120,13 @@ class Page:
         )
 
     def _furthest(self, preset: str) -> str:
-        """Where the pipeline's time beyond its floor goes, most of it first."""
-        beyond = []
-        for r in self.of("time_stage", preset=preset, whole=True):
-            least = self.floors.get(preset, {}).get(r["stage"])
-            if "eager" in r and least is not None:
-                beyond.append(((r["graph"] or r["eager"])[1] - least, r["stage"]))
-        lines = [f"{name} {_ms(seconds)}" for seconds, name in sorted(beyond, reverse=True)]
+        """List the pipeline's stages by their time beyond the floor, the largest first."""
+        excess = []
+        for r in self.select("time_stage", preset=preset, whole=True):
+            floor = self.floors.get(preset, {}).get(r["stage"])
+            if "eager" in r and floor is not None:
+                excess.append((_best(r) - floor, r["stage"]))
+        lines = [f"{name} {_ms(seconds)}" for seconds, name in sorted(excess, reverse=True)]
         return (
             f"\n\nMilliseconds beyond the floor, of the pipeline's parts: {'; '.join(lines)}."
             if lines
@@ -128,22 +135,22 @@ class Page:
 
     def _row(self, r: Record, preset: str) -> list[str]:
         name, whole = r["stage"], r["kind"] == "time_pipeline"
-        least = self.floors.get(preset, {}).get("whole" if whole else name)
+        floor = self.floors.get(preset, {}).get("whole" if whole else name)
         if "eager" not in r:
-            return [name, _ms(least), *[NONE] * 7, _short(r["failure"])]
-        best = (r["graph"] or r["eager"])[1]
+            return [name, _ms(floor), *[NONE] * 7, _short(r["failure"])]
+        best = _best(r)
         if whole:
-            slow = self.of("time_pipeline", preset=preset, role="references")
+            references = self.select("time_pipeline", preset=preset, role="references")
         else:
-            slow = self.of("time_reference", preset=preset, stage=name)
-        slow = next(((x["graph"] or x["eager"])[1] for x in slow if "eager" in x), None)
-        peers = "; ".join(self._peers(self.of("time_peer", preset=preset, stage=name), best))
+            references = self.select("time_reference", preset=preset, stage=name)
+        reference = next((_best(x) for x in references if "eager" in x), None)
+        peers = "; ".join(self._peers(self.select("time_peer", preset=preset, stage=name), best))
         graph = _quantiles(r["graph"]) + (" (no capture)" if r.get("graph_failure") else "")
-        ratio = NONE if least is None else f"{best / least:.1f}"
-        faster = NONE if slow is None else f"{slow / best:.1f}"
+        ratio = NONE if floor is None else f"{best / floor:.1f}"
+        faster = NONE if reference is None else f"{reference / best:.1f}"
         peak = NONE if r["peak"] is None else f"{r['peak'] / 2**20:.0f}"
-        times = [_quantiles(r["eager"]), graph, ratio, _ms(slow), faster]
-        return [name, _ms(least), *times, peers or NONE, peak, str(r["launches"])]
+        times = [_quantiles(r["eager"]), graph, ratio, _ms(reference), faster]
+        return [name, _ms(floor), *times, peers or NONE, peak, str(r["launches"])]
 
     @staticmethod
     def _peers(records: Iterable[Record], best: float) -> Iterable[str]:
@@ -155,27 +162,27 @@ class Page:
 
     def _growth(self) -> str:
         parts = []
-        for role, what in (("batch", "Batch"), ("length", "Segment length"), ("cues", "Primitives")):
+        for role, title in (("batch", "Batch"), ("length", "Segment length"), ("cues", "Primitives")):
             rows = []
-            for r in self.of("time_pipeline", role=role):
+            for r in self.select("time_pipeline", role=role):
                 label = ", ".join(r["cues"]) if role == "cues" else f"{r['batch']} x {r['seconds']:g} s"
                 if "eager" not in r:
                     rows.append([label, *[NONE] * 4, _short(r["failure"])])
                     continue
-                best = (r["graph"] or r["eager"])[1]
+                best = _best(r)
                 peak = NONE if r["peak"] is None else f"{r['peak'] / 2**20:.0f}"
                 rate = f"{r['batch'] * r['seconds'] / best:,.0f}"
                 rows.append([label, _quantiles(r["eager"]), _quantiles(r["graph"]), rate, peak, ""])
             if rows:
                 head = ["input" if role != "cues" else "primitives", "eager, ms", "graph, ms"]
-                parts.append(f"### {what}\n\n{table([*head, 'times real time', 'peak MiB', ''], rows)}")
+                parts.append(f"### {title}\n\n{table([*head, 'times real time', 'peak MiB', ''], rows)}")
         if not parts:
             return ""
         about = (
             f"## How the whole grows, preset `{self.settings.presets[0]}`\n\nAudio to stems and confidence. "
             "Recordings over 30 s are separated in overlapping pieces of 30 s, one after the other."
         )
-        for r in self.of("time_pipeline", role="gradients"):
+        for r in self.select("time_pipeline", role="gradients"):
             if "eager" in r:
                 peak = "" if r["peak"] is None else f", peak {r['peak'] / 2**30:.1f} GiB"
                 times = _quantiles(r["eager"])
@@ -187,23 +194,24 @@ class Page:
 
     def _training(self) -> str:
         lines = []
-        for r in self.of("time_step", mode="kernels"):
+        for r in self.select("time_step", mode="kernels"):
             if "eager" not in r:
                 continue
             s, seconds = self.settings, r["eager"][1]
-            least = None
+            floor = None
             if self.ceilings:
-                least = sum(Phase(*phase).seconds(self.ceilings) for phase in r["phases"])
-            slow = [x["eager"][1] for x in self.of("time_step", mode="references") if "eager" in x]
+                floor = sum(Phase(*phase).seconds(self.ceilings) for phase in r["phases"])
+            references = self.select("time_step", mode="references")
+            reference = next((x["eager"][1] for x in references if "eager" in x), None)
             peak = "" if r["peak"] is None else f", peak {r['peak'] / 2**30:.1f} GiB"
             lines.append(
                 f"- Deep-clustering step, network `{s.network or 'tiny'}`, {s.sequences} x {s.frames} "
                 f"frames, bf16 autocast {r['bfloat16']}: {_quantiles(r['eager'])} ms, "
-                f"{s.sequences / seconds:,.0f} sequences/s; floor {_ms(least)} ms (matrix products and one "
-                f"pass over what the head writes); by references {_ms(slow[0]) if slow else NONE} ms{peak}. "
+                f"{s.sequences / seconds:,.0f} sequences/s; floor {_ms(floor)} ms (matrix products and one "
+                f"pass over what the head writes); by references {_ms(reference)} ms{peak}. "
                 f"Loss {r['first_loss']:.4f} to {r['last_loss']:.4f}."
             )
-        for r in self.of("time_stream"):
+        for r in self.select("time_stream"):
             if "batch_seconds" not in r:
                 continue
             rate = r["sequences"] / r["batch_seconds"]
@@ -215,7 +223,7 @@ class Page:
         return "## Training\n\n" + "\n".join(lines) if lines else ""
 
     def _failures(self) -> str:
-        """Everything that went wrong, in full: a short cell of a table is not enough to mend it."""
+        """List all failures in full, which cells of a table shorten."""
         lines = [f"- {r['name']}: {' '.join(r['failure'].split())}" for r in self.failures()]
         lines += [
             f"- {r['name']}: no graph, {' '.join(r['graph_failure'].split())}"
@@ -227,14 +235,14 @@ class Page:
     def _real_time(self) -> str:
         lines = []
         for preset in self.settings.presets:
-            for r in self.of("time_pipeline", preset=preset, role="whole"):
+            for r in self.select("time_pipeline", preset=preset, role="whole"):
                 if "eager" not in r:
                     continue
-                best = (r["graph"] or r["eager"])[1]
-                least = self.floors.get(preset, {}).get("whole")
-                floor = "" if least is None else f", {best / least:.1f} times the floor of {_ms(least)} ms"
+                best = _best(r)
+                floor = self.floors.get(preset, {}).get("whole")
+                ratio = "" if floor is None else f", {best / floor:.1f} times the floor of {_ms(floor)} ms"
                 lines.append(
                     f"- preset `{preset}`: **{r['batch'] * r['seconds'] / best:,.0f} times real time** "
-                    f"({r['batch']} x {r['seconds']:g} s in {_ms(best)} ms{floor})"
+                    f"({r['batch']} x {r['seconds']:g} s in {_ms(best)} ms{ratio})"
                 )
         return "## Times real time, whole pipeline\n\n" + "\n".join(lines) if lines else ""

@@ -1,4 +1,4 @@
-"""One batch of music and everything that the stages of the pipeline read, made on first use."""
+"""One batch of music and the inputs of all stages of the pipeline, computed on first use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import torchprim as tp
-from benchmarks.gpu.music import music
+from benchmarks.sound import synthetic_batch
 from torchprim.kernels.dispatch import plain_torch
 from torchprim.kernels.salience.banded_product import Banded, banded_product
 from torchprim.kernels.salience.salience_inputs import salience_inputs
@@ -18,13 +18,13 @@ from torchprim.primitives.pitch.tracking import SHARPNESS
 
 
 class Scene:
-    """Inputs of every stage for one preset and size, by references: a broken kernel spoils its own row.
+    """Inputs of all stages for one preset and size, by references: a broken kernel spoils its own row.
 
     Args:
         preset: name of an ensemble.
         batch: mixtures.
         seconds: length of each.
-        device: where they are.
+        device: of all tensors.
     """
 
     def __init__(self, preset: str, batch: int, seconds: float, device: str) -> None:
@@ -35,31 +35,31 @@ class Scene:
         self.samples = round(seconds * self.rate)
         self.frames, self.bins = self.geometry.frames(self.samples), self.geometry.bins
         self.grid = PitchGrid(self.bins, self.geometry.bin_width)
-        self.pitches, self.heard = self.grid.pitches, self.grid.comb_bins  # bins that the melody reads
+        self.pitches, self.heard = self.grid.pitches, self.grid.comb_bins  # bins below 8 kHz
         self.cues = len(self.separator.cues.names)
         self.seconds = seconds
-        # A neighbourhood of the 2-D transform, where the clip is too short for the preset's.
-        self.fitting = (1, min(self.preset.neighbourhood[1], self.frames - (self.frames + 1) % 2))
-        self.generator = torch.Generator(device)  # of the points that the silhouette draws
+        # Of peaks of the 2-D transform; smaller than the preset's where the clip is short.
+        self.neighbourhood = (1, min(self.preset.neighbourhood[1], self.frames - (self.frames + 1) % 2))
+        self.generator = torch.Generator(device)  # of the silhouette's points
 
     @property
-    def plane(self) -> int:
+    def mask_bytes(self) -> int:
         """Bytes of a float32 mask of the batch."""
         return 4 * self.batch * self.bins * self.frames
 
     @property
-    def sound(self) -> int:
+    def audio_bytes(self) -> int:
         """Bytes of the batch's audio."""
         return 4 * self.batch * self.samples
 
     @property
     def loudest(self) -> int:
-        """Bins of an item that the confidence looks at."""
+        """Number of bins of an item in the loudest 1 %."""
         return -(-self.bins * self.frames // 100)
 
     @cached_property
     def audio(self) -> Tensor:
-        return music(self.batch, self.seconds, self.rate, device=self.device)
+        return synthetic_batch(self.batch, self.seconds, self.rate, device=self.device)
 
     @cached_property
     def mixture(self) -> tp.Mixture:
@@ -80,12 +80,12 @@ class Scene:
 
     @cached_property
     def background(self) -> Tensor:
-        """What repeats, as far as costs go: half of the magnitude, shifted by some frames."""
+        """Stand-in for the repeating background: half of the magnitude, shifted by some frames."""
         return 0.5 * self.magnitude.roll(3, -1).contiguous()
 
     @cached_property
     def gain(self) -> Tensor:
-        """A high-pass, `(F,)`."""
+        """Gain of a high-pass, `(F,)`."""
         return torch.linspace(0, 1, self.bins, device=self.device)
 
     @cached_property
@@ -95,13 +95,13 @@ class Scene:
 
     @cached_property
     def moving(self) -> Tensor:
-        """The long window's mask without a cut: what weights the melody."""
+        """Mask of the long-window HPSS without a cut: the weight of the melody."""
         with torch.no_grad(), plain_torch():
             return self.separator.cues["melody"].weight.uncut(self.mixture)
 
     @cached_property
     def relative(self) -> Tensor:
-        """Magnitude below 8 kHz, the loudest bin of each item 1."""
+        """Magnitude below 8 kHz over the maximum of each item."""
         return self.magnitude[..., : self.heard, :] / self.magnitude.amax((-2, -1), keepdim=True)
 
     @property
@@ -118,7 +118,7 @@ class Scene:
 
     @property
     def axis(self) -> tuple[float, int, int]:
-        """Distance of bins over the lowest pitch, bins that have peaks, places of the axis."""
+        """Bin width over the lowest pitch, number of bins with peaks, length of the logarithmic axis."""
         return self.grid.bin_width / self.grid.f_min, self.grid.peak_bins, self.summation.depth
 
     @cached_property
@@ -147,7 +147,7 @@ class Scene:
 
     @cached_property
     def path(self) -> Tensor:
-        """A pitch in each frame; which one matters to no cost."""
+        """Index of a pitch in each frame; costs do not depend on it."""
         return self.emission.argmax(-2)
 
     @cached_property
@@ -160,7 +160,7 @@ class Scene:
 
     @cached_property
     def comb(self) -> Tensor:
-        """A mask, as voicing reads it."""
+        """Stand-in for the comb's mask that voicing reads."""
         return self.moving.clone()
 
     @cached_property
@@ -169,7 +169,7 @@ class Scene:
 
     @cached_property
     def index(self) -> Tensor:
-        """The loudest bins of each item, in a row of all bins."""
+        """Flat indices of the loudest bins of each item."""
         return self.magnitude.flatten(-2).topk(self.loudest).indices
 
     @cached_property
@@ -182,7 +182,7 @@ class Scene:
         return (self.points.mean(-1) > 0.5).long()
 
 
-@lru_cache(maxsize=1)  # memory holds one
+@lru_cache(maxsize=1)  # memory holds but one
 def scene(preset: str, batch: int, seconds: float, device: str) -> Scene:
-    """The scene of these settings; kept until others are asked for."""
+    """Return the scene of these settings; the last one is cached."""
     return Scene(preset, batch, seconds, device)

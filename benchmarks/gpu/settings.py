@@ -1,4 +1,4 @@
-"""What a run is asked for: plain values, which a process of its own can be given."""
+"""Settings of a run: plain values, which are pickled for its processes."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes and choices of a run.
+    """Sizes and options of a run.
 
     Args:
         device: `cuda`, or `cpu` for a rehearsal.
         batch: mixtures.
         seconds: length of each.
-        presets: ensembles; the first is compared and timed stage by stage in full.
-        seconds_each: roughly what one figure may take.
+        presets: ensembles; only the first is compared, and timed in all stages.
+        seconds_each: approximate duration of one measurement.
         parity: batch and seconds at which kernels are compared with references.
         batches: sizes at which the whole pipeline is timed.
         lengths: in seconds, likewise.
-        network: preset of the training step; empty for one of a few cells.
-        sequences: of the training step.
+        network: preset of the training step; empty for a tiny one.
+        sequences: batch size of the training step.
         frames: of each sequence.
         steps: training steps that are timed.
-        songs: of the bank that remixes are made from.
+        songs: in the bank of the remix stream.
         song_seconds: length of each.
         compiled: whether `torch.compile` is a peer.
-        deadline: when to stop, in seconds since 1970; 0 for never.
+        deadline: after which no unit starts, in seconds since 1970; 0 for none.
     """
 
     device: str = "cuda"
@@ -47,7 +47,7 @@ class Settings:
 
 
 def rehearsal(settings: Settings) -> Settings:
-    """The same run in seconds on a machine without a GPU; its numbers mean nothing."""
+    """Shrink a run to seconds on a machine without a GPU; its numbers mean nothing."""
     return Settings(
         device="cpu",
         batch=2,

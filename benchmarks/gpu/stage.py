@@ -1,4 +1,4 @@
-"""One thing that is compared and timed."""
+"""A stage of the pipeline, or an operator: the unit of comparisons and timings."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class Stage:
 
     Args:
         name: in the tables.
-        inputs: tensors that it reads, of a scene.
+        inputs: scene -> tensors that it reads.
         call: scene and those tensors -> result, by the public functions.
-        floor: what it must do at least.
+        floor: scene -> least cost of its phases.
         operators: operators whose kernels it must launch where they have one; it is compared with its
             references if there are any.
-        gradients: which inputs receive one.
-        tolerance: of ‖kernel - reference‖ / ‖reference‖; for whole numbers, the share that may differ.
-        slack: the same for gradients.
-        peers: name -> the same by other means.
-        whole: a part of the whole pipeline; those add up to it.
-        compared: what is compared instead of `call`, where that depends on an order that is free.
-        truth_on_cpu: the reference runs on the CPU, where of equal values the first is the largest.
+        gradients: indices of the inputs that receive a gradient.
+        tolerance: of ‖kernel - reference‖ / ‖reference‖; for integers, of the share that differs.
+        gradient_tolerance: the same for gradients.
+        peers: name -> another implementation of `call`.
+        in_pipeline: whether it is one of the parts that add up to the whole pipeline.
+        compared: compared instead of `call`, where the result of that depends on an unspecified order.
+        reference_on_cpu: run the reference on the CPU, where the first of equal maxima wins.
     """
 
     name: str
@@ -41,8 +41,8 @@ class Stage:
     operators: tuple[str, ...] = ()
     gradients: tuple[int, ...] = ()
     tolerance: float = 1e-4
-    slack: float = 1e-3
+    gradient_tolerance: float = 1e-3
     peers: Mapping[str, Call] = field(default_factory=dict)
-    whole: bool = False
+    in_pipeline: bool = False
     compared: Call | None = None
-    truth_on_cpu: bool = False
+    reference_on_cpu: bool = False

@@ -1,4 +1,4 @@
-"""What is compared and timed: one entry a stage or operator, in the order of the pipeline."""
+"""The stages and operators that are compared and timed, in the order of the pipeline."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 import torchprim as tp
 from benchmarks.gpu import floors, peers
+from benchmarks.gpu.melody_stages import MELODY
 from benchmarks.gpu.scene import Scene
 from benchmarks.gpu.stage import Call, Stage
 from torchprim.ensemble.clustering import checked_weights
@@ -19,19 +20,8 @@ from torchprim.kernels.clustering.soft_assignment import assign_and_apply
 from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 from torchprim.kernels.ft2d.local_peaks import kept_peaks
 from torchprim.kernels.hpss.sliding_median import sliding_median
-from torchprim.kernels.paths.forward_backward import forward_backward
-from torchprim.kernels.paths.transition import transition
-from torchprim.kernels.paths.viterbi import viterbi
-from torchprim.kernels.salience.banded_product import banded_product
-from torchprim.kernels.salience.row_median import row_median
-from torchprim.kernels.salience.salience_inputs import salience_inputs
-from torchprim.kernels.salience.salience_mix import salience_mix
-from torchprim.kernels.voicing import harmonic_comb as comb_op
-from torchprim.primitives.pitch.salience import log_salience
-from torchprim.primitives.pitch.tracking import COMB_WIDTH, SHARPNESS
-from torchprim.primitives.pitch.voicing import voicing_score
 
-_CUES = range(5)  # at most; the masks that a scene has
+_CUES = range(5)  # masks of a scene, at most
 
 
 def _stft(s: Scene, audio: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,7 +48,7 @@ def _median(name: str, dim: int) -> Stage:
 def _hpss_peers() -> Mapping[str, Call]:
     medians = {"unfold + torch.median": peers.unfolded_median, "cupyx median_filter": peers.cupy_median}
     return {
-        name: lambda s, x, median=median: peers.hpss_of(median)(x, s.preset.kernel_size)
+        name: lambda s, x, median=median: peers.hpss_with(median)(x, s.preset.kernel_size)
         for name, median in medians.items()
     }
 
@@ -69,14 +59,8 @@ def _confidence(s: Scene, magnitude: Tensor, *masks: Tensor, points: int | None 
 
 
 def _all_points(s: Scene, magnitude: Tensor, *masks: Tensor):
-    """Which points are drawn depends on the order of the loudest bins, which is another on a GPU."""
+    """Take all points: a draw depends on the order of the loudest bins, which differs on a GPU."""
     return _confidence(s, magnitude, *masks, points=None)
-
-
-def _torbi(s: Scene, emission: Tensor) -> Tensor:
-    settings = torch.tensor([0.01, 12.0, 4.0], device=emission.device)  # slope, jump, switch
-    weight, _ = transition(emission.shape[-2], False, 16, *settings)
-    return peers.torbi_viterbi(emission, weight.log())
 
 
 def _assign(s: Scene, spectrum: Tensor, *masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,24 +74,16 @@ def _split(s: Scene, spectrum: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _raw_output(s: Scene) -> tuple[Tensor, Tensor, Tensor]:
-    """What the clustering loss of a training step reads, in batches of the scene's."""
+    """Draw the inputs of a training step's clustering loss, with the scene's batch size."""
     shape = (s.batch, s.bins, min(400, s.frames))
     drawn = {"generator": torch.Generator(s.device).manual_seed(0), "device": s.device}
     logits = torch.randn(shape[0], shape[2], shape[1], 20, dtype=torch.bfloat16, **drawn)
     labels = torch.rand(shape, **drawn) > 0.5
-    return logits.transpose(1, 2), labels, torch.rand(shape, **drawn)  # frames first, as the head makes it
+    return logits.transpose(1, 2), labels, torch.rand(shape, **drawn)  # frames first, as from the head
 
-
-def _compiled_comb(s: Scene, *tensors: Tensor) -> Tensor:
-    if "comb" not in _COMPILED:
-        _COMPILED["comb"] = torch.compile(comb_op.reference, fullgraph=True)
-    return _COMPILED["comb"](*tensors, s.bins, s.geometry.bin_width, 40)
-
-
-_COMPILED: dict[str, Call] = {}
 
 _TRANSFORMS = (
-    Stage("STFT and magnitude", lambda s: (s.audio,), _stft, floors.stft, whole=True),
+    Stage("STFT and magnitude", lambda s: (s.audio,), _stft, floors.stft, in_pipeline=True),
     _median("median over frames", -1),
     _median("median over bins", -2),
     Stage(
@@ -118,12 +94,12 @@ _TRANSFORMS = (
         ("hpss_mask",),
         (0,),
         peers=_hpss_peers(),
-        whole=True,
+        in_pipeline=True,
     ),
     Stage(
         "2DFT peaks",
         lambda s: (s.plane_spectrum,),
-        lambda s, x: kept_peaks(x, s.frames, s.fitting),
+        lambda s, x: kept_peaks(x, s.frames, s.neighbourhood),
         floors.peaks,
         ("local_peaks",),
         (0,),
@@ -144,8 +120,8 @@ _TRANSFORMS = (
         ("local_peaks", "ft2d_masks"),
         (0,),
         tolerance=1e-3,
-        slack=1e-2,
-        whole=True,
+        gradient_tolerance=1e-2,
+        in_pipeline=True,
     ),
     Stage(
         "long-window HPSS, three transforms",
@@ -155,97 +131,8 @@ _TRANSFORMS = (
         ("hpss_mask",),
         (0,),
         tolerance=1e-3,
-        slack=1e-2,
-        whole=True,
-    ),
-)
-
-_MELODY = (
-    Stage(
-        "salience: peaks and levels",
-        lambda s: (s.relative, s.moving[..., : s.heard, :]),
-        lambda s, x, weight: salience_inputs(x, s.loudness, weight, *s.axis),
-        floors.salience_inputs,
-        ("salience",),
-        (0, 1),
-    ),
-    Stage(
-        "salience: product with the combs",
-        lambda s: (s.axis_and_level[1],),
-        lambda s, x: banded_product(s.inhibition, x),
-        floors.product,
-        ("banded_product",),
-        (0,),
-    ),
-    Stage(
-        "salience: median over time",
-        lambda s: (s.total,),
-        lambda s, x: row_median(x),
-        floors.row_median,
-        ("row_median",),
-        (0,),
-        tolerance=0,
-    ),
-    Stage(
-        "salience: mixture of both",
-        lambda s: (s.total, s.total.median(-1).values, s.combs),
-        lambda s, *x: salience_mix(*x),
-        floors.salience_mix,
-        ("salience_mix",),
-        (0, 1, 2),
-    ),
-    Stage(
-        "salience, whole",
-        lambda s: (s.relative, s.moving),
-        lambda s, x, weight: log_salience(x, s.grid, weight, SHARPNESS),
-        floors.salience,
-        ("salience", "banded_product", "row_median", "salience_mix"),
-        (0, 1),
-        tolerance=1e-3,
-        slack=1e-2,
-    ),
-    Stage(
-        "Viterbi",
-        lambda s: (s.emission,),
-        lambda s, x: viterbi(x),
-        floors.viterbi,
-        ("viterbi",),
-        tolerance=1e-3,
-        truth_on_cpu=True,
-        peers={"torbi": _torbi},
-    ),
-    Stage(
-        "forward-backward",
-        lambda s: (s.emission,),
-        lambda s, x: forward_backward(x),
-        floors.forward_backward,
-        ("forward_backward",),
-        (0,),
-        tolerance=1e-3,
-    ),
-    Stage(
-        "voicing",
-        lambda s: (s.relative, s.comb, s.path, s.moving),
-        lambda s, x, comb, path, weight: voicing_score(x, s.grid, comb, s.teeth, path, weight),
-        floors.voicing,
-        ("voicing_sums",),
-        (0, 1, 3),
-    ),
-    Stage(
-        "harmonic comb",
-        lambda s: (s.f0, s.height, torch.tensor(COMB_WIDTH, device=s.device)),
-        lambda s, f0, height, width: comb_op.harmonic_comb(f0, height, s.bins, s.geometry.bin_width, width),
-        floors.comb,
-        ("harmonic_comb",),
-        (0, 1, 2),
-        peers={"torch.compile": _compiled_comb},
-    ),
-    Stage(
-        "melody: salience to mask",
-        lambda s: (s.magnitude, s.moving),
-        lambda s, x, weight: s.separator.cues["melody"].primitive(x, weight),
-        floors.melody,
-        whole=True,
+        gradient_tolerance=1e-2,
+        in_pipeline=True,
     ),
 )
 
@@ -265,7 +152,7 @@ _CLUSTERING = (
         floors.assign_and_apply,
         ("soft_assignment",),
         tuple(1 + cue for cue in _CUES),
-        whole=True,
+        in_pipeline=True,
     ),
     Stage(
         "the loudest 1 %",
@@ -273,7 +160,7 @@ _CLUSTERING = (
         lambda s, x: loudest_bins(x, s.loudest),
         floors.loudest,
         ("loudest",),
-        tolerance=1e-3,  # of equally loud bins any may be taken
+        tolerance=1e-3,  # ties of magnitude
         compared=lambda s, x: loudest_bins(x, s.loudest).sort(-1).values,
     ),
     Stage(
@@ -292,8 +179,8 @@ _CLUSTERING = (
         ("loudest", "silhouette"),
         tuple(1 + cue for cue in _CUES),
         tolerance=1e-3,
-        slack=1e-2,
-        whole=True,
+        gradient_tolerance=1e-2,
+        in_pipeline=True,
         compared=_all_points,
     ),
     Stage(
@@ -305,7 +192,7 @@ _CLUSTERING = (
         (0,),
         peers={"torch.cdist": lambda s, points, labels: peers.cdist_silhouette(points, labels)},
     ),
-    Stage("iSTFT and both stems", lambda s: (s.spectrum, s.audio), _split, floors.istft, whole=True),
+    Stage("iSTFT and both stems", lambda s: (s.spectrum, s.audio), _split, floors.istft, in_pipeline=True),
     Stage(
         "Gram matrices of a network's raw output",
         _raw_output,
@@ -314,13 +201,13 @@ _CLUSTERING = (
         ("embedding_grams",),
         (0,),
         tolerance=1e-3,
-        slack=1e-2,  # the gradient is bf16
+        gradient_tolerance=1e-2,  # the gradient is bf16
     ),
 )
 
-STAGES: tuple[Stage, ...] = _TRANSFORMS + _MELODY + _CLUSTERING
+STAGES: tuple[Stage, ...] = _TRANSFORMS + MELODY + _CLUSTERING
 
 
 def find_stage(name: str) -> Stage:
-    """A stage by name."""
+    """Return a stage by name."""
     return next(stage for stage in STAGES if stage.name == name)

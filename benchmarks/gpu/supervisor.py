@@ -1,4 +1,4 @@
-"""A process of its own for the work: a kernel that hangs or breaks the device costs its own row only."""
+"""Units of work in a child process: a kernel that hangs or breaks the device costs its own row only."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 Record = dict[str, Any]
-# Processes that die one after the other, without a result between them, before the rest is given up.
-_MOST_DEATHS = 4
+# Consecutive deaths of a process, without a result between them, before the remaining units are given up.
+_MAX_DEATHS = 4
 
 
 class Unit(NamedTuple):
-    """A piece of work: `module:function` that takes the settings and these arguments."""
+    """A unit of work: `module:function`, called with the settings and these arguments."""
 
     function: str
     arguments: dict[str, Any]
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Function and arguments, for messages."""
         return " ".join([self.function.rpartition(":")[2], *map(str, self.arguments.values())])
 
 
 def perform(unit: Unit, settings: Any) -> Record:
-    """The record of a unit; what it raises is in it under `failure`."""
+    """Run a unit and return its record; an exception is recorded under `failure`."""
     import importlib
 
     if settings.deadline and time.time() > settings.deadline:
@@ -38,14 +38,14 @@ def perform(unit: Unit, settings: Any) -> Record:
     try:
         record = getattr(importlib.import_module(module), function)(settings, **unit.arguments)
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{os.path.basename(where.filename)}:{where.lineno}"
-        record = {"failure": f"{type(error).__name__} at {place}: {error}"[:500]}
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        line = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+        record = {"failure": f"{type(error).__name__} at {line}: {error}"[:500]}
     return record | {"took": time.perf_counter() - start}
 
 
 def _usable(settings: Any) -> bool:
-    """Whether the device still answers and captures; memory that the last unit held is given back."""
+    """Check that the device still computes and captures; free the memory of the last unit."""
     if settings.device != "cuda":
         return True
     import torch
@@ -69,36 +69,36 @@ def _work(connection: Any, units: Sequence[Unit], settings: Any) -> None:
         usable = _usable(settings)
         connection.send((record, usable))
         if not usable:
-            os._exit(1)  # whatever is tidied up on the way out would fail, too
+            os._exit(1)  # cleaning up at exit would fail, too
     connection.close()
 
 
 def supervised(
     units: Sequence[Unit], settings: Any, limit: float, isolated: bool = True
 ) -> Iterator[tuple[Unit, Record]]:
-    """Each unit with its record, in order.
+    """Run units in a child process; yield each with its record, in order.
 
-    Units run in one process after another: when a unit takes longer than `limit` seconds, when its process
-    dies, or when the device no longer answers, the rest goes on in a new one.
+    When a unit takes longer than `limit` seconds, when the process dies, or when the device no longer
+    answers, the remaining units run in a new process.
 
     Args:
-        units: what to do.
-        settings: given to each of them; with `device` and `deadline`.
-        limit: seconds for one unit.
+        units: to run.
+        settings: passed to each of them; with `device` and `deadline`.
+        limit: timeout of a unit in seconds.
         isolated: False runs them in this process.
     """
     if not isolated:
         yield from ((unit, perform(unit, settings)) for unit in units)
         return
-    rest, deaths = list(units), 0
-    while rest:
+    remaining, deaths = list(units), 0
+    while remaining:
         context = get_context("spawn")
         receiving, sending = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(sending, rest, settings), daemon=True)
+        process = context.Process(target=_work, args=(sending, remaining, settings), daemon=True)
         process.start()
         sending.close()
         usable = True
-        while rest and usable:
+        while remaining and usable:
             try:
                 if receiving.poll(limit):
                     record, usable = receiving.recv()
@@ -109,11 +109,12 @@ def supervised(
                 process.join()
                 record, usable = {"failure": f"its process died, exit status {process.exitcode}"}, False
                 deaths += 1
-            yield rest.pop(0), record
-        if rest or not usable:
+            yield remaining.pop(0), record
+        if remaining or not usable:
             process.kill()
         process.join()
         receiving.close()
-        if deaths >= _MOST_DEATHS:
-            yield from ((unit, {"failure": "not run: processes die one after the other"}) for unit in rest)
+        if deaths >= _MAX_DEATHS:
+            failure = "not run: processes die one after the other"
+            yield from ((unit, {"failure": failure}) for unit in remaining)
             return

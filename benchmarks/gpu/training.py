@@ -1,4 +1,4 @@
-"""Times of what comes after the primitives: a training step, and the stream of remixes."""
+"""Timings of a training step and of the remix stream."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 import torchprim as tp
 from benchmarks.gpu.clock import Clock
 from benchmarks.gpu.floors import training_step
-from benchmarks.gpu.music import bank, music
 from benchmarks.gpu.settings import Settings
+from benchmarks.sound import synthetic_bank, synthetic_batch
 from torchprim.bootstrap.batch import RemixBatch, make_batch
 from torchprim.kernels.dispatch import plain_torch
 from torchprim.training.recipes import find_recipe
@@ -40,16 +40,16 @@ def _trainer(settings: Settings) -> Trainer:
 def _batch(settings: Settings, geometry: tp.Geometry) -> RemixBatch:
     seconds = (settings.frames - 1) * geometry.hop_length / geometry.sample_rate
     rate = round(geometry.sample_rate)
-    sources = (music(settings.sequences, seconds, rate, seed, settings.device) for seed in (0, 1))
+    sources = (synthetic_batch(settings.sequences, seconds, rate, seed, settings.device) for seed in (0, 1))
     return make_batch(*sources, geometry)
 
 
 def time_step(settings: Settings, mode: str = "kernels") -> Record:
-    """Steps of deep clustering on one constant batch, by kernels or by references."""
+    """Time steps of deep clustering on a constant batch, by kernels or by references."""
     torch.manual_seed(0)
     trainer = _trainer(settings)
     batch = _batch(settings, trainer.network.config.geometry)
-    clock = Clock(settings.device, seconds=1e9, most=settings.steps)
+    clock = Clock(settings.device, seconds=1e9, max_repeats=settings.steps)
     number = iter(range(10**9))
     losses = []
 
@@ -68,11 +68,11 @@ def time_step(settings: Settings, mode: str = "kernels") -> Record:
 
 
 def time_stream(settings: Settings) -> Record:
-    """Sequences a second of the remix stream alone, whole groups of renewals counted."""
+    """Measure sequences a second of the remix stream alone, over whole refreshes of its store."""
     remix = _recipe(settings).remix
     clock = Clock(settings.device)
     with tempfile.TemporaryDirectory() as folder:
-        songs = bank(
+        songs = synthetic_bank(
             Path(folder),
             settings.songs,
             settings.song_seconds,
@@ -82,22 +82,21 @@ def time_stream(settings: Settings) -> Record:
         )
     teacher = tp.PrimitiveSeparator(settings.presets[0]).to(settings.device)
     group = remix.teacher_batch
-    fewer = (len(songs.segments) - 1) // group * group  # a store of all segments would never be renewed
-    remix = dataclasses.replace(remix, slots=min(remix.slots, fewer))
-    stream = tp.RemixStream(songs, teacher, remix)
+    most_slots = (len(songs.segments) - 1) // group * group  # a store of all segments is never refreshed
+    stream = tp.RemixStream(songs, teacher, dataclasses.replace(remix, slots=min(remix.slots, most_slots)))
     start = time.perf_counter()
     stream.batch(0)
-    clock.wait()
+    clock.synchronize()
     filling = time.perf_counter() - start
-    group *= remix.every  # steps from one renewal to the next
-    for step in range(1, group + 1):  # one renewal is the warm-up
+    group *= remix.every  # refresh interval in steps
+    for step in range(1, group + 1):  # one refresh as the warm-up
         stream.batch(step)
-    clock.wait()
+    clock.synchronize()
     start = time.perf_counter()
     last = 2 * group if settings.device == "cuda" else group + 1
     for step in range(group + 1, last + 1):
         stream.batch(step)
-    clock.wait()
+    clock.synchronize()
     seconds = (time.perf_counter() - start) / (last - group)
     length = remix.frames * stream.geometry.hop_length / stream.geometry.sample_rate
     return {

@@ -1,4 +1,4 @@
-"""`python -m benchmarks gpu`: rehearsed whole on the CPU; parity that can fail; pieces that die."""
+"""`python -m benchmarks gpu`: rehearsed on the CPU; parity that can fail; units that die."""
 
 import json
 import subprocess
@@ -13,16 +13,16 @@ from benchmarks.__main__ import main
 from benchmarks.gpu import plan, units
 from benchmarks.gpu.ceilings import Ceilings, Phase, floor
 from benchmarks.gpu.floors import extrema_of_median
-from benchmarks.gpu.music import bank, music
 from benchmarks.gpu.scene import Scene
 from benchmarks.gpu.settings import Settings, rehearsal
 from benchmarks.gpu.stage import Stage
 from benchmarks.gpu.stages import STAGES, find_stage
 from benchmarks.gpu.supervisor import Unit, supervised
+from benchmarks.sound import synthetic_bank, synthetic_batch
 from torchprim.kernels import dispatch
 
 ROOT = Path(__file__).parents[2]
-# What a machine with a GPU may lack.
+# Packages that a machine with a GPU may lack.
 ABSENT = "av hypothesis librosa matplotlib mir_eval museval sklearn soundfile torchaudio torchcrepe"
 H200 = Ceilings(copy=4.3e12, extrema=1.6e13, float32=5e13, bfloat16=7.8e14, step=2e-7)
 
@@ -35,7 +35,7 @@ def test_rehearsal(tmp_path, capfd):
     assert page.read_text().strip() in said
     assert said.splitlines()[0] == "# A rehearsal: the numbers mean nothing"
     for stage in STAGES:
-        assert said.count(f"\n| {stage.name} |") == bool(stage.operators) + 1 + stage.whole
+        assert said.count(f"\n| {stage.name} |") == bool(stage.operators) + 1 + stage.in_pipeline
     assert said.count("times real time** (2 x 0.25 s") == 2
     last = said[said.rindex("\n## ") :]
     assert last.startswith("\n## Times real time, whole pipeline") and "preset `paper`" in last
@@ -102,7 +102,7 @@ def test_nothing_is_begun_after_the_deadline():
 
 
 def wrong_stage(results, gradients):
-    """A stage whose kernel, so to speak, errs by these shares."""
+    """Make a stage whose pretended kernel has these relative errors."""
 
     def call(scene, x):
         kernel = not dispatch._refused
@@ -144,7 +144,7 @@ def test_floors_of_the_pipeline():
     """Counted by hand for 16 x 30 s: bytes of two planes; operations of two medians a bin."""
     s = Scene("paper", 16, 30.0, "cpu")
     plane = 4 * 16 * 1025 * 2584
-    assert s.plane == plane and s.frames == 2584
+    assert s.mask_bytes == plane and s.frames == 2584
     (stft,) = find_stage("STFT and magnitude").floor(s)
     assert stft == Phase(bytes=4 * 16 * 1_323_000 + 3 * plane)
     (hpss,) = find_stage("HPSS mask").floor(s)
@@ -153,7 +153,7 @@ def test_floors_of_the_pipeline():
     assert hpss.seconds(H200) == pytest.approx(2 * 41.75 * plane / 4 / 1.6e13)
     whole = units.floor_of(s, H200)
     assert 2e-3 < whole < 6e-3
-    assert whole == pytest.approx(sum(floor(x.floor(s), H200) for x in STAGES if x.whole))
+    assert whole == pytest.approx(sum(floor(x.floor(s), H200) for x in STAGES if x.in_pipeline))
 
 
 def test_plan_covers_what_is_asked_for():
@@ -165,9 +165,11 @@ def test_plan_covers_what_is_asked_for():
 
 
 def test_music_is_made_for_each_item(tmp_path):
-    made = music(2, 1.0)
+    made = synthetic_batch(2, 1.0)
     assert made.shape == (2, 44100) and made.abs().amax(-1).tolist() == [1, 1]
-    assert not torch.equal(made[0], made[1]) and torch.equal(made, music(2, 1.0))
-    songs = bank(tmp_path, 2, 2.0, "cpu", segment_seconds=1.0, hop_seconds=0.5)
+    assert not torch.equal(made[0], made[1]) and torch.equal(made, synthetic_batch(2, 1.0))
+    songs = synthetic_bank(tmp_path, 2, 2.0, "cpu", segment_seconds=1.0, hop_seconds=0.5)
     assert [(s.song, s.start) for s in songs.segments] == [(n, 22050 * i) for n in (0, 1) for i in range(3)]
-    torch.testing.assert_close(songs.audio([0])[0], music(1, 2.0, seed=0)[0, :44100], atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        songs.audio([0])[0], synthetic_batch(1, 2.0, seed=0)[0, :44100], atol=1e-4, rtol=0
+    )

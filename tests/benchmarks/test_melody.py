@@ -8,9 +8,10 @@ import torch
 
 import torchprim as tp
 from benchmarks import melody, trackers
-from benchmarks.data import MissingData, Song
+from benchmarks.data import MissingData
 from tests.support.oracles import voice
 from torchprim.audio.write import save
+from torchprim.evaluation.songs import Song
 
 RATE = 44100
 
@@ -58,7 +59,8 @@ def test_whole_run_on_one_song(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(melody, "mir1k", lambda singer: [clip])
     monkeypatch.setattr(melody, "preview_paths", lambda split: [tmp_path])
-    monkeypatch.setattr(melody, "read_song", lambda path: Song("one", sung, noise, RATE))
+    song = Song("one", torch.stack([sung, noise])[:, None], RATE)
+    monkeypatch.setattr(melody, "read_preview", lambda path: song)
     monkeypatch.setattr(melody, "pyin", lambda audio: clip.reference)
     monkeypatch.setattr(melody, "costs", lambda repeats: {"tracker": 0.01})
     ours = {name: f for name, f in trackers.trackers().items() if name.startswith("`salience`")}

@@ -1,4 +1,4 @@
-"""The pipeline's benchmark: what is read from files is what was written; whole groups are counted."""
+"""The pipeline's benchmark: files hold the remixes; timings count whole groups."""
 
 import torch
 

@@ -5,9 +5,10 @@ import torch
 
 import torchprim as tp
 from torchprim import audio
-from torchprim.cli.demo import Result, format_table
+from torchprim.cli.demo import format_table
 from torchprim.cli.main import main
 from torchprim.ensemble.presets import PRIMITIVES
+from torchprim.evaluation.methods import Score
 
 METHODS = (
     "mixture",
@@ -102,6 +103,6 @@ def test_folder_that_cannot_be_written(tmp_path, capsys):
 
 
 def test_table_is_aligned():
-    lines = format_table([Result("a", -1.0, 22.0, 0.5), Result("b", 1.0, 2.0)]).splitlines()
+    lines = format_table([Score("a", -1.0, 22.0, 0.5), Score("b", 1.0, 2.0)]).splitlines()
     assert lines[1].endswith("10.50        0.50") and lines[2].endswith("1.50")
     assert lines[1].index("22.00") + 5 == lines[2].index("2.00") + 4

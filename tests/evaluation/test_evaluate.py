@@ -1,8 +1,7 @@
-"""evaluate.py on small folders of songs: layouts, what is left out, resuming, tables, figures, statistics."""
+"""evaluate.py on small folders of songs: layouts, songs left out, cached results, tables, figures."""
 
 import argparse
 import json
-import math
 
 import numpy as np
 import pytest
@@ -14,12 +13,10 @@ from benchmarks import evaluation, excerpts
 from torchprim.audio.find import demo_song
 from torchprim.audio.write import save
 from torchprim.errors import AudioError
-from torchprim.evaluation import quartiles, runner, statistics
-from torchprim.evaluation.methods import find_method, find_methods
+from torchprim.evaluation import quartiles, runner
+from torchprim.evaluation.methods import find_method
 from torchprim.evaluation.songs import find_songs, read_song
-from torchprim.evaluation.trust import agreement
 from torchprim.networks.checkpoint import save_checkpoint
-from torchprim.separators.base import Separator
 
 RATE = 8000
 
@@ -30,7 +27,7 @@ def noise(seconds, seed, channels=2):
 
 
 def write_song(folder, seed, seconds=2.0, rest=("accompaniment",), **stems):
-    """A folder with vocals and other stems, of noise but for those given (None: no such file)."""
+    """Write a folder of vocals and other stems: noise, or the given audio (None: no such file)."""
     parts = {name: noise(seconds, seed + i) for i, name in enumerate(("vocals", *rest))} | stems
     for name, audio in parts.items():
         if audio is not None:
@@ -109,7 +106,7 @@ def test_compare_names_what_it_leaves_out_and_resumes(root, tmp_path, monkeypatc
     assert whole["summary"]["hpss"]["SD-SDR"]["vocals"] == [pytest.approx(np.mean(values)), np.median(values)]
     assert f"| `hpss` | {np.mean(values):.2f} | {np.median(values):.2f} |" in page
 
-    # A torn line and a new method: what is there is not computed again, and comes out the same.
+    # A torn line and a new method: cached results are not computed again, and the page stays the same.
     text = (tmp_path / "scores.jsonl").read_text()
     (tmp_path / "scores.jsonl").write_text(text[: text.rindex('"scores"')])
     asked = []
@@ -185,8 +182,8 @@ def test_confidence(tmp_path):
     assert (tmp_path / "confidence.md").read_text() == before
 
 
-def test_quartiles_train_each_once_and_go_on(root, tmp_path, monkeypatch):
-    """With a training that writes an untrained network, and is killed once."""
+def test_quartiles_train_each_once_and_resume(root, tmp_path, monkeypatch):
+    """With a stand-in for train.py that saves an untrained network, and is killed once."""
     calls = []
 
     def training(command, env):
@@ -225,17 +222,6 @@ def test_train_takes_the_options_of_quartiles():
     assert (args.low, args.high, args.seed, args.resume) == (0.5, 0.75, 3, True)
 
 
-def test_methods(tmp_path):
-    save_checkpoint(tmp_path / "net.pt", tp.build_network("unet"))
-    names = ["pcl", "pcl:paper", f"{tmp_path}/net.pt", f"pcl+{tmp_path}/net.pt", "pcl"]
-    methods = find_methods(names)
-    assert len(methods) == 4 == len({method.identity for method in methods})
-    assert all(isinstance(method.separator, Separator) for method in methods)
-    for bad in ("pcll", "pcl:worst", "null:best", "net.pth"):
-        with pytest.raises(ValueError, match="unknown method"):
-            find_method(bad)
-
-
 def test_failures_are_one_line(root, tmp_path, capsys):
     base = ("compare", "--stems", root, "--out", tmp_path)
     for words, text in (
@@ -248,39 +234,6 @@ def test_failures_are_one_line(root, tmp_path, capsys):
         assert run(*words) == 1
         (line,) = (s for s in capsys.readouterr().err.splitlines() if s.startswith("error: "))
         assert text in line
-
-
-def test_statistics():
-    g = np.random.default_rng(0)
-    x = g.normal(size=200)
-    found = statistics.bootstrap_mean(x)
-    error = x.std() / math.sqrt(200)
-    assert found.low == pytest.approx(x.mean() - 1.96 * error, abs=0.2 * error)
-    assert found.high == pytest.approx(x.mean() + 1.96 * error, abs=0.2 * error)
-    assert statistics.bootstrap_mean(x) == found != statistics.bootstrap_mean(x, seed=1)
-    assert math.isnan(statistics.bootstrap_mean([]).value) and math.isnan(statistics.bootstrap_mean([1]).low)
-
-    from scipy.stats import pearsonr
-
-    z = g.normal(size=200)
-    a, b = x + z, 0.3 * x + z
-    peer = pearsonr(a, b)
-    ours = statistics.correlation(a, b)
-    assert ours.value == pytest.approx(peer.statistic)
-    assert ours[1:] == pytest.approx(tuple(peer.confidence_interval(0.95)))
-    r_ab, r_az, r_bz = (np.corrcoef(p, q)[0, 1] for p, q in ((a, b), (a, z), (b, z)))
-    partial = (r_ab - r_az * r_bz) / math.sqrt((1 - r_az**2) * (1 - r_bz**2))
-    assert statistics.correlation(a, b, z).value == pytest.approx(partial)
-    assert math.isnan(statistics.correlation([1, 1, 1, 1], [1, 2, 3, 4]).value)
-
-
-def test_agreement():
-    magnitude = torch.rand(20, 30)
-    same = torch.rand(20, 30)
-    assert agreement([same, same, same], magnitude, [1, 2, 3]).item() == pytest.approx(1, abs=1e-5)
-    assert agreement([0 * same, 0 * same + 1], magnitude, [3, 1]).item() == pytest.approx(
-        1 - 2 * 0.75**0.5 / 2
-    )
 
 
 def test_excerpts_are_laid_out(tmp_path):

@@ -1,4 +1,4 @@
-"""Pieces of work that go wrong in every way, for the supervisor of `benchmarks gpu`."""
+"""Units of work that succeed, raise, die and hang, for the supervisor of `benchmarks gpu`."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""The last step of the demo: a short training on its one song."""
+"""The last step of `torchprim demo`: a short training on its only song."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ STEPS = 60
 def train_on_one_song(
     song: Path, teacher: nn.Module, device: str, progress: Callable[[], None], steps: int = STEPS
 ) -> NetworkSeparator:
-    """Train the `small` network for some steps on remixes of one song's estimates.
+    """Train the `small` network on remixes of the teacher's estimates of one song.
 
-    With one song all pairs are coherent: vocals and accompaniment of the same excerpt. The network has seen
-    the song that it is then scored on, but never its stems.
+    With one song all pairs are coherent: vocals and accompaniment of the same excerpt. The network is scored
+    on its training song, whose true stems it has never seen.
 
     Args:
-        song: the file.
-        teacher: separator that gives the estimates.
+        song: path of the file.
+        teacher: separator that makes the estimates.
         device: of the training.
         progress: called after each step.
-        steps: number of steps.
+        steps: number of optimisation steps.
 
     Returns:
-        the trained network as a separator.
+        The separator, in evaluation mode.
     """
     from torchprim.bootstrap.bank import Bank
     from torchprim.bootstrap.remix import RemixStream

@@ -1,1 +1,1 @@
-"""What `evaluate.py` is made of: songs, methods, scores, statistics, tables and figures."""
+"""The paper's tables and figures: songs, methods, scores, statistics; `evaluate.py` is their command line."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torchprim.evaluation.figures import labels, save_boxes
+from torchprim.evaluation.figures import method_labels, save_boxes
 from torchprim.evaluation.markdown import interval, number, table
 from torchprim.evaluation.runner import Record, Results
 from torchprim.evaluation.scores import METRICS, from_json, median_of_frames
@@ -16,16 +16,17 @@ from torchprim.evaluation.songs import SOURCES
 from torchprim.evaluation.statistics import bootstrap_mean
 
 PARTS = (*SOURCES, "both")
+BSS_MEASURES = ("SDR", "ISR", "SIR", "SAR")
 Values = dict[str, dict[str, dict[str, float]]]  # method -> part -> song -> dB
 
 
 def values_of(records: Sequence[Record], metric: str = "SD-SDR", field: str = "scores") -> Values:
-    """One metric by method, part and song; `both` is the mean of a song's two sources.
+    """Collect one metric by method, part and song; `both` is the mean of a song's two sources.
 
     Args:
         records: from `run_methods`.
-        metric: one of `METRICS`, or a measure of BSSEval with the field `frames`.
-        field: `scores`, `gains` (over the mixture), or `frames` (then the median of a track's frames).
+        metric: one of `METRICS`, or of `BSS_MEASURES` with the field `frames`.
+        field: `scores`, `gains` (over the mixture), or `frames` (then the median over a track's frames).
     """
     values: Values = {}
     for record in records:
@@ -38,68 +39,69 @@ def values_of(records: Sequence[Record], metric: str = "SD-SDR", field: str = "s
 
 
 def finite(values: dict[str, float]) -> list[float]:
-    """What can be averaged."""
+    """Return the finite values, which alone are averaged."""
     return [value for value in values.values() if math.isfinite(value)]
 
 
 def differences(values: Values, method: str, other: str, part: str = "both") -> list[float]:
-    """Paired differences, method minus other, of the songs that both have a finite score of."""
-    mine, theirs = values[method][part], values[other][part]
-    pairs = [(mine[song], theirs[song]) for song in mine if song in theirs]
+    """Return the paired differences, method minus other, of the songs where both are finite."""
+    minuend, subtrahend = values[method][part], values[other][part]
+    pairs = [(minuend[song], subtrahend[song]) for song in minuend if song in subtrahend]
     return [a - b for a, b in pairs if math.isfinite(a) and math.isfinite(b)]
 
 
-def _middle(numbers: list[float]) -> tuple[float, float]:
+def _mean_and_median(values: dict[str, float]) -> tuple[float, float]:
+    numbers = finite(values)
     return (statistics.fmean(numbers), statistics.median(numbers)) if numbers else (math.nan, math.nan)
 
 
 def summarise(results: Results, against: str, seed: int) -> dict[str, Any]:
-    """Everything that the tables show, by method; nan where there is nothing to average.
+    """Summarise all that the tables show, by method; nan where there is nothing to average.
 
     Args:
-        results: of `run_methods`.
-        against: the method that the others are compared with, song by song.
+        results: from `run_methods`.
+        against: method that the others are compared with, song by song.
         seed: of the bootstrap.
     """
-    main = values_of(results.scores)
-    every = {
+    sd_sdr = values_of(results.scores)
+    metrics_by_field = {
         field: {metric: values_of(results.scores, metric, field) for metric in METRICS}
         for field in ("scores", "gains")
     }
-    bss = {measure: values_of(results.frames, measure, "frames") for measure in ("SDR", "ISR", "SIR", "SAR")}
+    bss = {measure: values_of(results.frames, measure, "frames") for measure in BSS_MEASURES}
+
+    def by_source(metrics: dict[str, Values], method: str) -> dict[str, dict[str, tuple[float, float]]]:
+        return {
+            metric: {source: _mean_and_median(values[method][source]) for source in SOURCES}
+            for metric, values in metrics.items()
+        }
+
     summary: dict[str, Any] = {}
-    for method, parts in main.items():
+    for method, parts in sd_sdr.items():
         row: dict[str, Any] = {
             "songs": len(finite(parts["both"])),
             "not finite": sorted(song for song, value in parts["both"].items() if not math.isfinite(value)),
-            "SD-SDR": {part: _middle(finite(parts[part])) for part in PARTS},
+            "SD-SDR": {part: _mean_and_median(parts[part]) for part in PARTS},
         }
-        if against in main and method != against:
-            found = differences(main, method, against)
-            row["difference"] = {"from": against, "songs": len(found), "mean": bootstrap_mean(found, seed)}
-        for field, metrics in every.items():
-            row[field] = {
-                metric: {part: _middle(finite(of[method][part])) for part in SOURCES}
-                for metric, of in metrics.items()
-            }
-        if all(method in of for of in bss.values()):
-            row["BSSEval v4"] = {
-                measure: {part: _middle(finite(of[method][part])) for part in SOURCES}
-                for measure, of in bss.items()
-            }
+        if against in sd_sdr and method != against:
+            paired = differences(sd_sdr, method, against)
+            row["difference"] = {"from": against, "songs": len(paired), "mean": bootstrap_mean(paired, seed)}
+        row |= {field: by_source(metrics, method) for field, metrics in metrics_by_field.items()}
+        if all(method in values for values in bss.values()):
+            row["BSSEval v4"] = by_source(bss, method)
         summary[method] = row
     return summary
 
 
 def main_table(summary: dict[str, Any], against: str) -> str:
-    """SD-SDR: mean and median of each source and of both, and the paired difference."""
+    """Format SD-SDR: mean and median of each source and of both, and the paired difference."""
     head = ["method"]
     for part in PARTS:
         head += [f"{part} mean", "median"]
     rows = []
-    names = labels(summary)
+    labels = method_labels(summary)
     for method, row in summary.items():
-        cells = [f"`{names[method]}`"]
+        cells = [f"`{labels[method]}`"]
         for part in PARTS:
             cells += [number(value) for value in row["SD-SDR"][part]]
         cells.append(interval(row["difference"]["mean"], sign=True) if "difference" in row else "")
@@ -108,44 +110,41 @@ def main_table(summary: dict[str, Any], against: str) -> str:
 
 
 def metrics_table(summary: dict[str, Any]) -> str:
-    """Means over songs of every closed-form metric, vocals / accompaniment, and the gain of SD-SDR."""
+    """Format means over songs of every closed-form metric, vocals / accompaniment, and the gain of SD-SDR."""
 
     def pair(values: dict[str, tuple[float, float]], sign: bool = False) -> str:
-        return " / ".join(number(values[part][0], sign) for part in SOURCES)
+        return " / ".join(number(values[source][0], sign) for source in SOURCES)
 
-    head = ["method", *(name for name in METRICS if name != "SD-SDR"), "SD-SDR over the mixture"]
-    names = labels(summary)
+    metrics = [name for name in METRICS if name != "SD-SDR"]
+    labels = method_labels(summary)
     rows = [
         [
-            f"`{names[method]}`",
-            *(pair(row["scores"][name]) for name in METRICS if name != "SD-SDR"),
+            f"`{labels[method]}`",
+            *(pair(row["scores"][name]) for name in metrics),
             pair(row["gains"]["SD-SDR"], sign=True),
         ]
         for method, row in summary.items()
     ]
-    return table(head, rows)
+    return table(["method", *metrics, "SD-SDR over the mixture"], rows)
 
 
 def bss_table(summary: dict[str, Any]) -> str:
-    """BSSEval v4 as SiSEC gives it: medians over songs of medians over frames, vocals / accompaniment."""
-    measures = ("SDR", "ISR", "SIR", "SAR")
-    names = labels(summary)
+    """Format BSSEval v4 as SiSEC does: medians over songs of medians over frames, vocals / accompaniment."""
+
+    def pair(values: dict[str, tuple[float, float]]) -> str:
+        return " / ".join(number(values[source][1]) for source in SOURCES)
+
+    labels = method_labels(summary)
     rows = [
-        [
-            f"`{names[method]}`",
-            *(
-                " / ".join(number(row["BSSEval v4"][measure][part][1]) for part in SOURCES)
-                for measure in measures
-            ),
-        ]
+        [f"`{labels[method]}`", *(pair(row["BSSEval v4"][measure]) for measure in BSS_MEASURES)]
         for method, row in summary.items()
         if "BSSEval v4" in row
     ]
-    return table(["method", *measures], rows) if rows else ""
+    return table(["method", *BSS_MEASURES], rows) if rows else ""
 
 
 def save_figure4(results: Results, out: Path, name: str = "figure4") -> list[Path]:
-    """Box plots of SD-SDR, one file for both sources and one for each."""
+    """Draw box plots of SD-SDR, one file for the mean of both sources and one for each; return the files."""
     values = values_of(results.scores)
     files = []
     for part, title in (("both", "mean of both sources"), *((source, source) for source in SOURCES)):

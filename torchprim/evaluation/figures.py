@@ -1,7 +1,8 @@
-"""The paper's figures, each as wide as a column of text (8.6 cm), with letters of 8 points."""
+"""The paper's figures as PNG, one column wide (8.6 cm), with letters of 8 points."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,63 +18,64 @@ _DPI = 220
 
 
 def _save(figure, path: Path) -> None:
-    """Written whole or not at all."""
     with replaced(path) as file:
         figure.savefig(file, format="png", dpi=_DPI, facecolor="white")
 
 
-def short(name: str) -> str:
-    """A method's name for an axis: of a checkpoint the end of its path, `RUN/best.pt` as `RUN`.
+def short_label(name: str) -> str:
+    """Shorten a method's name for an axis: a checkpoint to the end of its path, `RUN/best.pt` to `RUN`.
 
     Example:
-        >>> from torchprim.evaluation.figures import short
-        >>> short("runs/q1/best.pt"), short("pcl+runs/a.pt"), short("2dft-r")
+        >>> from torchprim.evaluation.figures import short_label
+        >>> short_label("runs/q1/best.pt"), short_label("pcl+runs/a.pt"), short_label("2dft-r")
         ('q1', 'pcl + a', '2dft-r')
     """
-    front, plus, rest = name.rpartition("pcl+")
-    if not rest.endswith(".pt"):
+    prefix, plus, checkpoint = name.rpartition("pcl+")
+    if not checkpoint.endswith(".pt"):
         return name
-    path = Path(rest)
+    path = Path(checkpoint)
     label = path.parent.name if path.stem in ("best", "last") and path.parent.name else path.stem
-    return f"{front}pcl + {label}" if plus else label
+    return f"{prefix}pcl + {label}" if plus else label
 
 
-def labels(names: Iterable[str]) -> dict[str, str]:
-    """Short names where they tell methods apart, else the names.
+def method_labels(names: Iterable[str]) -> dict[str, str]:
+    """Label methods by their short labels where these are unique, else by their names.
 
     Example:
-        >>> from torchprim.evaluation.figures import labels
-        >>> labels(["a/q1/best.pt", "pcl"]), labels(["a/q1/best.pt", "b/q1/best.pt"])["b/q1/best.pt"]
-        ({'a/q1/best.pt': 'q1', 'pcl': 'pcl'}, 'b/q1/best.pt')
+        >>> from torchprim.evaluation.figures import method_labels
+        >>> method_labels(["a/q1/best.pt", "pcl"])
+        {'a/q1/best.pt': 'q1', 'pcl': 'pcl'}
+        >>> method_labels(["a/q1/best.pt", "b/q1/best.pt"])["b/q1/best.pt"]
+        'b/q1/best.pt'
     """
-    names = list(names)
-    made = [short(name) for name in names]
-    return {name: label if made.count(label) == 1 else name for name, label in zip(names, made, strict=True)}
+    short = {name: short_label(name) for name in names}
+    counts = Counter(short.values())
+    return {name: label if counts[label] == 1 else name for name, label in short.items()}
 
 
 def save_boxes(values: Mapping[str, Sequence[float]], label: str, path: Path) -> None:
-    """Figures 3 and 4: a box a method over songs, with quartiles, median, mean and single songs.
+    """Draw figures 3 and 4: a box plot over songs for each method.
 
     Args:
         values: of each method, the first on top.
-        label: name and unit of the values.
+        label: of the axis, with the unit.
         path: of the PNG.
     """
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
     figure, (axes,) = new_figure(WIDTH, 0.19 * len(values) + 0.85)
-    names = labels(values)
-    draw_boxes(axes, {names[name]: row for name, row in values.items()}, label)
+    labels = method_labels(values)
+    draw_boxes(axes, {labels[name]: row for name, row in values.items()}, label)
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     songs = max(map(len, values.values()))
-    marks = [
+    handles = [
         Line2D([], [], color=ORANGE, linewidth=1.6),
         Line2D([], [], color=BLUE, marker="o", markersize=3, linewidth=0),
         Line2D([], [], color=GREY, marker=".", markersize=3, linewidth=0),
     ]
     figure.legend(
-        marks,
+        handles,
         ["median", f"mean of {songs} songs", "outlier"],
         loc="outside upper center",
         ncols=3,
@@ -95,31 +97,31 @@ def save_scatter(
     path: Path,
     measure: str = "Confidence",
 ) -> None:
-    """Figure 2: a dot a song, the line of best fit, r with its interval, and r given the level ratio.
+    """Draw figure 2: a scatter plot over songs, the line of best fit, r and the partial r.
 
     Args:
-        confidence: one number a song.
-        scores: one number a song.
+        confidence: one number a song, on the x axis.
+        scores: one number a song, on the y axis.
         r: their correlation.
-        partial: the same given the input level ratio.
-        label: name and unit of the scores.
+        partial: their partial correlation given the input level ratio.
+        label: of the y axis, with the unit.
         path: of the PNG.
-        measure: name of the first axis.
+        measure: label of the x axis.
     """
     figure, (axes,) = new_figure(WIDTH, 2.7)
     x, y = np.asarray(confidence), np.asarray(scores)
     axes.scatter(x, y, s=14, color=BLUE, alpha=0.75, linewidths=0, label="a song")
     if len(x) > 1 and np.ptp(x) > 0:
-        slope, start = line(x, y)
+        slope, intercept = line(x, y)
         ends = np.array([x.min(), x.max()])
-        axes.plot(ends, slope * ends + start, color=ORANGE, linewidth=1.4, label="best fit")
+        axes.plot(ends, slope * ends + intercept, color=ORANGE, linewidth=1.4, label="best fit")
     axes.grid(color=GREY, alpha=0.35, linewidth=0.5)
     axes.set_axisbelow(True)
     axes.set(xlabel=measure, ylabel=label)
-    axes.set_title(f"r = {_with(r)}\ngiven the level ratio: r = {_with(partial)}", fontsize=8, color=INK)
+    axes.set_title(f"r = {_text(r)}\ngiven the level ratio: r = {_text(partial)}", fontsize=8, color=INK)
     axes.legend(fontsize=7.5, frameon=True, framealpha=0.8, edgecolor="none", labelcolor=INK, loc="best")
     _save(figure, path)
 
 
-def _with(r: Interval) -> str:
+def _text(r: Interval) -> str:
     return f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}]" if r.low == r.low else f"{r.value:.2f}"

@@ -9,7 +9,7 @@ from torchprim.evaluation.statistics import Interval
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table: the first column to the left, the others to the right.
+    """Format a Markdown table: the first column aligned to the left, the others to the right.
 
     Example:
         >>> from torchprim.evaluation.markdown import table
@@ -23,7 +23,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def number(value: float, sign: bool = False) -> str:
-    """Two decimals; a dash where there is no number; above 100 dB only rounding counts.
+    """Format dB with two decimals; nan as a dash, and above 100 dB, where rounding decides, as `> 100`.
 
     Example:
         >>> from torchprim.evaluation.markdown import number
@@ -35,9 +35,7 @@ def number(value: float, sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''}.2f}" if value <= 100 else "> 100"
 
 
-def interval(found: Interval, sign: bool = False) -> str:
-    """An estimate with its interval in brackets."""
-    value = number(found.value, sign)
-    return (
-        value if math.isnan(found.low) else f"{value} [{number(found.low, sign)}, {number(found.high, sign)}]"
-    )
+def interval(estimate: Interval, sign: bool = False) -> str:
+    """Format an estimate with its interval in brackets, where there is one."""
+    value, low, high = (number(x, sign) for x in estimate)
+    return value if math.isnan(estimate.low) else f"{value} [{low}, {high}]"

@@ -2,49 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from torchprim.ensemble.presets import PRESETS
+from torchprim.ensemble.presets import PRESETS, PRIMITIVES
 from torchprim.evaluation.songs import Song
 from torchprim.metrics.baselines import baseline_estimates
+from torchprim.metrics.scale import sd_sdr
+from torchprim.separators.base import Separation
 from torchprim.separators.network import load
 from torchprim.separators.primitive import METHODS, PrimitiveSeparator
 from torchprim.version import __version__
 
-# name on the command line -> name of `baseline_estimates`
+# name of a method -> name of `baseline_estimates`
 BASELINES = {"mixture": "mixture", "null": "null", "irm": "ideal mask"}
+# All methods without a checkpoint, from the mixture to the ideal mask; of the ensembles the best is last.
+BUILT_IN = (
+    "mixture",
+    "null",
+    *PRIMITIVES,
+    *(f"pcl:{preset}" for preset in sorted(PRESETS, key=lambda name: name == "best")),
+    "irm",
+)
 
 
 class Method(NamedTuple):
-    """One row: its name, what identifies its results, and the separator (None for a baseline)."""
+    """One row of a comparison.
+
+    Args:
+        name: as on the command line.
+        identity: part of the cache key of its results; changes with weights and settings.
+        separator: None for a baseline.
+    """
 
     name: str
     identity: str
     separator: nn.Module | None
 
     @torch.no_grad()
+    def separate(self, song: Song, keep_masks: bool | None = None) -> Separation | None:
+        """Separate a song's mixture `(C, T)`, with one mask for all channels; None for a baseline."""
+        if self.separator is None:
+            return None
+        return self.separator(song.mixture, song.sample_rate, channels=True, keep_masks=keep_masks)
+
+    @torch.no_grad()
     def estimate(self, song: Song) -> Tensor:
-        """Estimates `(2, C, T)` of a song's sources, vocals first."""
+        """Estimate a song's sources `(2, C, T)`, vocals first."""
         if self.separator is None:
             pair = baseline_estimates(*song.sources, song.sample_rate)[BASELINES[self.name]]
             return torch.stack(pair)
-        found = self.separator(song.mixture, song.sample_rate, channels=True)
-        return torch.stack([found.vocals, found.accompaniment])
+        return _stems(self.separate(song))
+
+
+def _stems(separation: Separation) -> Tensor:
+    return torch.stack([separation.vocals, separation.accompaniment])
+
+
+class Score(NamedTuple):
+    """SD-SDR of a method on one song, in dB; a baseline has no confidence."""
+
+    name: str
+    vocals: float
+    accompaniment: float
+    confidence: float | None = None
+
+    @property
+    def mean(self) -> float:
+        """Mean of both sources."""
+        return (self.vocals + self.accompaniment) / 2
+
+
+def score_methods(methods: Iterable[Method], song: Song) -> Iterator[tuple[Score, Separation | None]]:
+    """Score methods on a song in memory: SD-SDR of the mean of the channels, over the whole song.
+
+    A separator gets the channels, and the mean of its estimates is scored; a baseline is made from the mean
+    of the true channels.
+
+    Args:
+        methods: on the song's device; may be made lazily.
+        song: with any number of channels.
+
+    Yields:
+        score and separation of each method; a baseline has no separation.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.evaluation.methods import find_methods, score_methods
+        >>> from torchprim.evaluation.songs import Song
+        >>> song = Song("noise", torch.randn(2, 1, 44100), 44100)
+        >>> for score, separation in score_methods(find_methods(["null", "pcl"]), song):
+        ...     print(score.name, separation is None)
+        null True
+        pcl False
+    """
+    mono = song.to_mono()
+    for method in methods:
+        separation = method.separate(song)
+        estimates = method.estimate(mono) if separation is None else _stems(separation)
+        # Source by source: a batch is summed in another order.
+        pairs = zip(mono.sources.squeeze(1), estimates.mean(1), strict=True)
+        values = (sd_sdr(source, estimate).item() for source, estimate in pairs)
+        confidence = None if separation is None else separation.confidence.item()
+        yield Score(method.name, *values, confidence), separation
 
 
 def find_method(name: str, preset: str = "best", device: str | torch.device = "cpu") -> Method:
-    """A method by its name on the command line.
+    """Return a method by its name on the command line.
 
     Args:
         name: `mixture`, `null`, `irm`; `pcl` or a primitive, with the settings of `preset`, or of the
             preset after a colon (`pcl:paper`); a checkpoint `RUN/best.pt`; or `pcl+RUN/best.pt`, the
             ensemble with the network as one more cue.
         preset: of the primitives.
-        device: where it computes.
+        device: of the separator.
 
     Raises:
         ValueError: for a name that is none of these.
@@ -57,9 +131,9 @@ def find_method(name: str, preset: str = "best", device: str | torch.device = "c
     """
     if name in BASELINES:
         return Method(name, f"{name} {__version__}", None)
-    word, _, own = name.partition(":")
-    if word in METHODS and (not own or own in PRESETS):
-        separator: nn.Module = PrimitiveSeparator(own or preset, word)
+    method, _, own_preset = name.partition(":")
+    if method in METHODS and (not own_preset or own_preset in PRESETS):
+        separator: nn.Module = PrimitiveSeparator(own_preset or preset, method)
     elif name.startswith("pcl+") and name.endswith(".pt"):
         separator = load(name.removeprefix("pcl+")).with_primitives(preset)
     elif name.endswith(".pt"):
@@ -75,7 +149,7 @@ def find_method(name: str, preset: str = "best", device: str | torch.device = "c
 def find_methods(
     names: Sequence[str], preset: str = "best", device: str | torch.device = "cpu"
 ) -> list[Method]:
-    """Methods in the given order, each once.
+    """Return methods in the given order, duplicates removed.
 
     Raises:
         ValueError: for an unknown name, or none.
@@ -85,3 +159,15 @@ def find_methods(
     if not names:
         raise ValueError("methods must name at least one, got none")
     return [find_method(name, preset, device) for name in names]
+
+
+def row_title(name: str, ensemble: str = "ensemble `{}`") -> str:
+    """Return a method's name in prose: `irm` in full, `pcl:PRESET` by the format `ensemble`.
+
+    Example:
+        >>> from torchprim.evaluation.methods import row_title
+        >>> [row_title(name, "ensemble, {}") for name in ("irm", "hpss", "pcl:best")]
+        ['ideal mask', 'hpss', 'ensemble, best']
+    """
+    method, _, preset = name.partition(":")
+    return ensemble.format(preset) if method == "pcl" and preset else BASELINES.get(name, name)

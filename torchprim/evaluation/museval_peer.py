@@ -1,4 +1,4 @@
-"""museval itself, for comparison, loaded without what its package drags in."""
+"""BSSEval v4 by museval, for comparison, imported without the dependencies of its package."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from torchprim.metrics.bss_eval_v4 import BSSEval
 
 @functools.cache
 def museval_metrics() -> ModuleType:
-    """museval's `metrics.py` alone: importing the package fails where the system has no ffmpeg.
+    """Import museval's `metrics.py` alone: its package cannot be imported where the system has no ffmpeg.
 
     Raises:
         ImportError: where museval is not installed.
     """
-    found = importlib.util.find_spec("museval")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("museval")
+    if package is None or not package.submodule_search_locations:
         raise ImportError("this needs museval: pip install museval")
-    path = Path(found.submodule_search_locations[0]) / "metrics.py"
+    path = Path(package.submodule_search_locations[0]) / "metrics.py"
     spec = importlib.util.spec_from_file_location("torchprim_museval_metrics", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -32,14 +32,16 @@ def museval_metrics() -> ModuleType:
     return module
 
 
-def museval_bss_eval(references: Tensor, estimates: Tensor, window: float = 44100, hop: float = 44100):
-    """BSSEval v4 by museval, with the interface of `torchprim.metrics.bss_eval` for one track.
+def museval_bss_eval(
+    references: Tensor, estimates: Tensor, window: float = 44100, hop: float = 44100
+) -> BSSEval:
+    """Compute BSSEval v4 by museval, with the interface of `torchprim.metrics.bss_eval` for one track.
 
     Args:
         references: `(S, C, T)`.
         estimates: `(S, C, T)`.
-        window: samples of a frame.
-        hop: samples from one frame to the next.
+        window: length of a frame in samples.
+        hop: in samples.
 
     Returns:
         A `BSSEval`, each `(S, frames)`.
@@ -55,5 +57,5 @@ def museval_bss_eval(references: Tensor, estimates: Tensor, window: float = 4410
         torch.Size([2, 4])
     """
     arrays = (x.double().movedim(1, 2).cpu().numpy() for x in (references, estimates))
-    found = museval_metrics().bss_eval(*arrays, window=window, hop=hop, filters_len=512)
-    return BSSEval(*(torch.from_numpy(value) for value in found[:4]))
+    measures = museval_metrics().bss_eval(*arrays, window=window, hop=hop, filters_len=512)[:4]
+    return BSSEval(*map(torch.from_numpy, measures))

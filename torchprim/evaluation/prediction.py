@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from torchprim.errors import one_line
 from torchprim.evaluation.figures import save_scatter
 from torchprim.evaluation.markdown import interval, table
 from torchprim.evaluation.methods import Method
-from torchprim.evaluation.runner import Record, Settings, each_song, record_key
+from torchprim.evaluation.runner import Record, Settings, problem_of, read_songs, record_key
 from torchprim.evaluation.scores import closed_form, from_json
-from torchprim.evaluation.songs import SOURCES, Found, fingerprint
-from torchprim.evaluation.statistics import correlation
+from torchprim.evaluation.songs import SOURCES, SongIndex, fingerprint
+from torchprim.evaluation.statistics import Interval, correlation
 from torchprim.evaluation.trust import MEASURES, measures
 from torchprim.files import append_json_lines, read_json_lines
 
-# what is predicted -> (field of the record, sources)
+# target of the prediction -> (field of the record, sources)
 TARGETS = {
     "vocals": ("scores", ("vocals",)),
     "accompaniment": ("scores", ("accompaniment",)),
@@ -33,29 +31,41 @@ LABELS = {
     "both": "SD-SDR, mean of both (dB)",
     "improvement": "SD-SDR over the mixture,\nmean of both (dB)",
 }
+Correlations = dict[str, dict[str, dict[str, Interval]]]  # measure -> target -> "r" or "partial"
 
 
-def run_confidence(found: Found, method: Method, settings: Settings, out: Path) -> tuple[list[Record], dict]:
-    """Measures and scores of every song, kept in `confidence.jsonl`; and why others have none."""
+def run_confidence(
+    index: SongIndex, method: Method, settings: Settings, out: Path
+) -> tuple[list[Record], dict[str, str]]:
+    """Measure the confidence and the scores of every song; results that `out` holds are not computed again.
+
+    Args:
+        index: from `find_songs`.
+        method: with a separator.
+        settings: of the run.
+        out: folder of `confidence.jsonl`.
+
+    Returns:
+        Records of the songs in their order, and the reasons for those that could not be used.
+    """
     path = out / "confidence.jsonl"
     done = {record_key(record) for record in read_json_lines(path)}
-    data = {name: fingerprint(song) for name, song in found.songs.items()}
-    keys = {name: (name, data[name], method.identity, settings.channels, None) for name in found.songs}
+    data = {name: fingerprint(song) for name, song in index.songs.items()}
+    keys = {name: (name, data[name], method.identity, settings.channels, None) for name in index.songs}
 
-    def wanted(name: str) -> bool:
+    def needed(name: str) -> bool:
         return keys[name] not in done
 
-    problems = dict(found.problems)
-    for song, name, problem in each_song(found, settings, wanted, "confidence"):
+    problems = dict(index.problems)
+    for song, name, problem in read_songs(index, settings, needed, "confidence"):
         if song is None:
             problems[name] = problem
             continue
         try:
-            with torch.no_grad():
-                separation = method.separator(song.mixture, song.sample_rate, channels=True, keep_masks=True)
-                trust = measures(method.separator, separation, song.mixture, song.sample_rate)
+            separation = method.separate(song, keep_masks=True)
+            confidence = measures(method.separator, separation, song.mixture, song.sample_rate)
         except (MemoryError, torch.OutOfMemoryError) as error:
-            problems[name] = one_line(Path(name), error, settings.device).partition(": ")[2]
+            problems[name] = problem_of(Path(name), error, settings)
             continue
         estimates = torch.stack([separation.vocals, separation.accompaniment])
         scores, gains = closed_form(song.sources, estimates)
@@ -67,7 +77,7 @@ def run_confidence(found: Found, method: Method, settings: Settings, out: Path) 
             "channels": settings.channels,
             "seconds": round(song.seconds, 3),
             "level ratio": song.level_ratio,
-            "measures": trust,
+            "measures": confidence,
             "scores": scores,
             "gains": gains,
         }
@@ -76,59 +86,63 @@ def run_confidence(found: Found, method: Method, settings: Settings, out: Path) 
     return [latest[key] for key in keys.values() if key in latest], problems
 
 
-def columns(records: Sequence[Record]) -> tuple[list[Record], dict[str, list[float]]]:
-    """Songs with finite scores, and the numbers that are predicted, by target."""
+def finite_targets(records: Sequence[Record]) -> tuple[list[Record], dict[str, list[float]]]:
+    """Select the songs whose scores are all finite.
+
+    Returns:
+        their records, and target -> one score a song.
+    """
 
     def value(record: Record, target: str) -> float:
         field, sources = TARGETS[target]
         return sum(from_json(record[field]["SD-SDR"][source]) for source in sources) / len(sources)
 
-    known = [r for r in records if all(math.isfinite(value(r, target)) for target in TARGETS)]
-    return known, {target: [value(record, target) for record in known] for target in TARGETS}
+    selected = [r for r in records if all(math.isfinite(value(r, target)) for target in TARGETS)]
+    return selected, {target: [value(record, target) for record in selected] for target in TARGETS}
 
 
-def correlations(records: Sequence[Record]) -> dict[str, dict[str, dict[str, Any]]]:
-    """measure -> target -> r and the partial r given the level ratio, each with its 95 % interval.
+def correlations(records: Sequence[Record]) -> Correlations:
+    """Correlate measures with scores: r, and the partial r given the level ratio, with 95 % intervals.
 
-    The level ratio itself stands beside the measures: how much r comes from levels alone.
+    The level ratio stands among the measures: its r comes from levels alone.
     """
-    known, targets = columns(records)
-    ratio = [record["level ratio"] for record in known]
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for name in (name for name in MEASURES if known and name in known[0]["measures"]):
-        x = [record["measures"][name] for record in known]
-        found[name] = {
+    selected, targets = finite_targets(records)
+    ratio = [record["level ratio"] for record in selected]
+    result: Correlations = {}
+    for name in (name for name in MEASURES if selected and name in selected[0]["measures"]):
+        x = [record["measures"][name] for record in selected]
+        result[name] = {
             target: {"r": correlation(x, y), "partial": correlation(x, y, ratio)}
             for target, y in targets.items()
         }
-    found["level ratio"] = {
+    result["level ratio"] = {
         target: {"r": correlation(ratio, y), "partial": correlation([], [])} for target, y in targets.items()
     }
-    return found
+    return result
 
 
-def correlation_tables(found: dict[str, dict[str, dict[str, Any]]]) -> tuple[str, str]:
-    """The table of r with intervals, and the table of partial r given the level ratio."""
+def correlation_tables(correlations: Correlations) -> tuple[str, str]:
+    """Format the table of r, and the table of the partial r given the level ratio."""
     head = ["measure", *TARGETS]
-    plain = [[name, *(interval(row[target]["r"]) for target in TARGETS)] for name, row in found.items()]
-    partial = [
-        [name, *(interval(row[target]["partial"]) for target in TARGETS)]
-        for name, row in found.items()
-        if name != "level ratio"
-    ]
+
+    def cells(name: str, statistic: str) -> list[str]:
+        return [name, *(interval(correlations[name][target][statistic]) for target in TARGETS)]
+
+    plain = [cells(name, "r") for name in correlations]
+    partial = [cells(name, "partial") for name in correlations if name != "level ratio"]
     return table(head, plain), table(head, partial)
 
 
-def save_figure2(records: Sequence[Record], found: dict, out: Path) -> list[Path]:
-    """A scatter for each target, with the paper's measure."""
-    known, targets = columns(records)
-    x = [record["measures"]["confidence"] for record in known]
+def save_figure2(records: Sequence[Record], correlations: Correlations, out: Path) -> list[Path]:
+    """Draw a scatter plot of the paper's measure and each target; return the files."""
+    selected, targets = finite_targets(records)
+    x = [record["measures"]["confidence"] for record in selected]
     files = []
     for target, y in targets.items():
         if not y:
             continue
         path = out / f"figure2-{target}.png"
-        row = found["confidence"][target]
+        row = correlations["confidence"][target]
         save_scatter(x, y, row["r"], row["partial"], LABELS[target], path)
         files.append(path)
     return files

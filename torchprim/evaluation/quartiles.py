@@ -1,4 +1,4 @@
-"""Figure 3 of the paper: one network for each quartile of confidence, by one recipe and one seed."""
+"""Figure 3 of the paper: a network trained on each quartile of confidence, with one recipe and one seed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ QUARTILES = ("q1", "q2", "q3", "q4")
 
 
 class TrainingFailed(Exception):
-    """A training of a quartile ended with an error, which it has told itself."""
+    """The training of a quartile exited with an error, which train.py has printed, or cannot be resumed."""
 
 
 def training_command(train: Path, number: int, out: Path, args: Sequence[str]) -> list[str]:
-    """The command line of one quartile's training; all share the labels, and differ in two numbers.
+    """Build the command line of one quartile's training: `--low`, `--high` and `--out` are its own.
 
     Args:
         train: path of `train.py`.
-        number: 0 for the least confident quarter, to 3.
+        number: of the quartile, from 0, the least confident.
         out: folder of all four.
         args: further options of `train.py`, the same for all.
 
@@ -33,14 +33,14 @@ def training_command(train: Path, number: int, out: Path, args: Sequence[str]) -
     """
     run = out / QUARTILES[number]
     bounds = ["--low", f"{number / 4:g}", "--high", f"{(number + 1) / 4:g}"]
-    places = ["--out", str(run), "--labels", str(out / "labels.jsonl")]
-    return [sys.executable, str(train), *places, *bounds, "--resume", *args]
+    paths = ["--out", str(run), "--labels", str(out / "labels.jsonl")]
+    return [sys.executable, str(train), *paths, *bounds, "--resume", *args]
 
 
 def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
-    """Train the four networks one after the other; finished ones are kept, a stopped one goes on.
+    """Train the four networks one after the other; a finished training is skipped, a stopped one resumes.
 
-    A finished run holds `finished.json` with the options it was trained with.
+    `started.json` of a run holds the options of its training; `finished.json` marks its end.
 
     Args:
         train: path of `train.py`.
@@ -48,25 +48,25 @@ def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
         args: options of `train.py`, the same for all.
 
     Returns:
-        the four checkpoints, `last.pt`: all have learnt for equally many steps.
+        the four checkpoints `last.pt`, after equally many steps.
 
     Raises:
-        TrainingFailed: where a training ends with an error, or one is there with other options.
+        TrainingFailed: where a training exits with an error, or was started with other options.
     """
     checkpoints = []
     for number, name in enumerate(QUARTILES):
         run = out / name
-        marker = run / "started.json"
+        started = run / "started.json"
         run.mkdir(parents=True, exist_ok=True)
-        wanted = list(args)
-        before = json.loads(marker.read_text())["options"] if marker.exists() else wanted
-        if before != wanted and (run / "last.pt").exists():
-            raise TrainingFailed(f"{run}: was trained with {' '.join(before)}; give another --out")
-        marker.write_text(json.dumps({"options": wanted}) + "\n")
+        options = list(args)
+        previous = json.loads(started.read_text())["options"] if started.exists() else options
+        if previous != options and (run / "last.pt").exists():
+            raise TrainingFailed(f"{run}: was trained with {' '.join(previous)}; give another --out")
+        started.write_text(json.dumps({"options": options}) + "\n")
         if not (run / "finished.json").exists():
             command = training_command(train, number, out, args)
             print(f"{name}: {' '.join(command[1:])}", file=sys.stderr)
-            # The same waiting as everywhere: see torchprim/cli/main.py.
+            # Idle threads of OpenMP sleep, as in the commands: see torchprim/cli/main.py.
             status = subprocess.run(command, env={"OMP_WAIT_POLICY": "passive", **os.environ}).returncode
             if status:
                 raise TrainingFailed(

@@ -1,49 +1,68 @@
-"""The page of a run: what was compared with what, on which songs, by which versions."""
+"""The page of a run: methods, songs, settings and versions, in Markdown and as JSON."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torchprim.evaluation.provenance import device_name, versions
+from torchprim.evaluation.provenance import device_name, package_versions
+from torchprim.evaluation.runner import Settings
 from torchprim.files import replaced
 
 
-def facts(args: Any, device: str, songs: Mapping[str, float], problems: Mapping[str, str]) -> dict[str, Any]:
-    """Everything that the results depend on, for the JSON file and for the end of the page.
+@dataclass(frozen=True)
+class Run:
+    """Settings of a command that its results depend on.
 
     Args:
-        args: of the command line.
-        device: where it was computed.
-        songs: duration of each song used, in seconds.
-        problems: songs left out, with the reason.
+        command: name of the command.
+        stems: folders of songs with true stems.
+        preset: of the primitives.
+        seed: of the bootstrap and of the trainings.
+        settings: channels and device.
     """
-    return {
-        "command": args.command,
-        "versions": versions("numpy", "torchaudio", "museval"),
-        "device": device_name(device),
-        "preset": args.preset,
-        "seed": args.seed,
-        "channels": "stereo" if args.stereo else "mono",
-        "data": {
-            "stems": ["/".join(Path(root).resolve().parts[-2:]) for root in args.stems],
-            "songs": len(songs),
-            "seconds": round(sum(songs.values()), 1),
-            "left out": dict(problems),
-        },
-    }
+
+    command: str
+    stems: Sequence[str]
+    preset: str
+    seed: int
+    settings: Settings
+
+    def facts(self, songs: Mapping[str, float], problems: Mapping[str, str]) -> dict[str, Any]:
+        """Collect the settings, versions and data of the results, for the JSON file and the page's footer.
+
+        Args:
+            songs: duration of each song that was used, in seconds.
+            problems: reason for each song that was left out.
+        """
+        return {
+            "command": self.command,
+            "versions": package_versions("numpy", "torchaudio", "museval"),
+            "device": device_name(self.settings.device),
+            "preset": self.preset,
+            "seed": self.seed,
+            "channels": self.settings.channels,
+            "data": {
+                "stems": ["/".join(Path(root).resolve().parts[-2:]) for root in self.stems],
+                "songs": len(songs),
+                "seconds": round(sum(songs.values()), 1),
+                "left out": dict(problems),
+            },
+        }
 
 
-def closing(run: Mapping[str, Any]) -> str:
-    """The facts as two sentences, and the songs that were left out."""
-    data = run["data"]
+def footer(facts: Mapping[str, Any]) -> str:
+    """Format the facts of `Run.facts` as two sentences and a list of the songs that were left out."""
+    data = facts["data"]
     text = (
         f"Data: {', '.join(data['stems'])}, {data['songs']} songs, {data['seconds'] / 60:.1f} minutes, "
-        f"{run['channels']}; mixture = sum of the stems. Preset of the primitives: `{run['preset']}`; "
-        f"seed {run['seed']}; {', '.join(f'{name} {v}' for name, v in run['versions'].items())}; "
-        f"{run['device']}."
+        f"{facts['channels']}; mixture = sum of the stems. Preset of the primitives: `{facts['preset']}`; "
+        f"seed {facts['seed']}; {', '.join(f'{name} {v}' for name, v in facts['versions'].items())}; "
+        f"{facts['device']}."
     )
     if data["left out"]:
         text += f"\n\nLeft out, {len(data['left out'])}:\n\n" + "\n".join(
@@ -52,27 +71,28 @@ def closing(run: Mapping[str, Any]) -> str:
     return text
 
 
-def pictures(files: Sequence[Path], legend: str) -> str:
-    """The figures of a page, and what is to be seen."""
+def figure_links(files: Sequence[Path], legend: str) -> str:
+    """Format the links to a page's figures, and their legend."""
     return "\n".join(f"![{path.stem}]({path.name})" for path in files) + f"\n\n{legend}"
 
 
-def write(
-    out: Path, name: str, run: Mapping[str, Any], summary: Mapping[str, Any], sections: Sequence[str]
+def write_page(
+    out: Path, name: str, facts: Mapping[str, Any], summary: Mapping[str, Any], sections: Sequence[str]
 ) -> None:
-    """`NAME.json` with the facts and all numbers, and `NAME.md`, the page."""
-    # Infinite and undefined numbers are null: JSON has none.
-    text = json.dumps(_plain({**run, "summary": summary}), indent=1, allow_nan=False)
+    """Write `NAME.json` with the facts and all numbers, and `NAME.md`, the page."""
+    # JSON has neither NaN nor infinities: both are null.
+    text = json.dumps(_finite({**facts, "summary": summary}), indent=1, allow_nan=False)
     for suffix, content in ((".json", text + "\n"), (".md", "\n\n".join(sections) + "\n")):
         with replaced(out / f"{name}{suffix}") as file:
             file.write(content.encode("utf-8"))
 
 
-def _plain(value: Any) -> Any:
+def _finite(value: Any) -> Any:
+    """Replace the numbers that are not finite by None, at any depth."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_finite(item) for item in value]
     if isinstance(value, float):
-        return value if value - value == 0 else None
+        return value if math.isfinite(value) else None
     return value

@@ -1,4 +1,4 @@
-"""Methods over songs, each pair once: results are lines of JSON, and a run that was stopped goes on."""
+"""Scores of methods on songs, cached as lines of JSON: a run that was stopped resumes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,25 @@ from torchprim.errors import AudioError, one_line
 from torchprim.evaluation.methods import Method
 from torchprim.evaluation.museval_peer import museval_bss_eval
 from torchprim.evaluation.scores import closed_form, framewise
-from torchprim.evaluation.songs import Found, Song, fingerprint, read_song
+from torchprim.evaluation.songs import Song, SongIndex, fingerprint, read_song
 from torchprim.files import append_json_lines, read_json_lines
 from torchprim.metrics.bss_eval_v4 import BSSEval, bss_eval
 
 Record = dict[str, Any]
 BSS = ("none", "torch", "museval")
+# field of a record with its numbers -> file of these records
+FILES = {"scores": "scores.jsonl", "frames": "bss.jsonl"}
 
 
 class Settings(NamedTuple):
-    """What every record of a run depends on, beside the song and the method."""
+    """Settings of a run, beside its songs and methods.
+
+    Args:
+        stereo: score each channel, instead of the mean of the channels.
+        bss: who computes BSSEval v4, one of `BSS`.
+        workers: processes of museval.
+        device: of the methods.
+    """
 
     stereo: bool = False
     bss: str = "none"
@@ -35,91 +44,117 @@ class Settings(NamedTuple):
 
     @property
     def channels(self) -> str:
-        """As it stands in a record."""
+        """The word for `stereo` in a record."""
         return "stereo" if self.stereo else "mono"
 
 
 class Results(NamedTuple):
-    """Records of all songs that could be used, and why the others could not."""
+    """Records of all songs that could be used, and the reasons for those that could not."""
 
     scores: list[Record]
     frames: list[Record]
     problems: dict[str, str]
 
 
-def each_song(
-    found: Found, settings: Settings, wanted: Callable[[str], bool], what: str
+def read_songs(
+    index: SongIndex, settings: Settings, needed: Callable[[str], bool], label: str
 ) -> Iterator[tuple[Song | None, str, str]]:
-    """Songs that are wanted, read one after the other: (song, name, ""), or (None, name, problem)."""
+    """Read the needed songs one after the other, under a progress bar.
+
+    Yields:
+        (song, name, ""), or (None, name, problem).
+    """
     from tqdm import tqdm
 
-    names = [name for name in found.songs if wanted(name)]
-    for name in tqdm(names, desc=what, unit="song", file=sys.stderr, disable=not names):
-        path = found.songs[name]
+    names = [name for name in index.songs if needed(name)]
+    for name in tqdm(names, desc=label, unit="song", file=sys.stderr, disable=not names):
+        path = index.songs[name]
         try:
             yield read_song(name, path, settings.stereo, settings.device), name, ""
         except (AudioError, OSError, MemoryError, torch.OutOfMemoryError) as error:
-            yield None, name, one_line(path, error, settings.device).partition(": ")[2]
+            yield None, name, problem_of(path, error, settings)
 
 
-def run_methods(found: Found, methods: Sequence[Method], settings: Settings, out: Path) -> Results:
-    """Score every method on every song; what `out` holds already is not computed again.
+def problem_of(path: Path, error: Exception, settings: Settings) -> str:
+    """Describe in one line why a song could not be used, without its path."""
+    return one_line(path, error, settings.device).partition(": ")[2]
 
-    Writes `scores.jsonl` (closed-form metrics: song, method, channels) and, unless `bss` is none,
-    `bss.jsonl` (BSSEval v4, frame by frame).
+
+def record_key(record: Record) -> tuple:
+    """Return the cache key of a result: song and fingerprint, method, channels, and BSSEval's program."""
+    return tuple(record.get(field) for field in ("song", "data", "identity", "channels", "by"))
+
+
+def run_methods(index: SongIndex, methods: Sequence[Method], settings: Settings, out: Path) -> Results:
+    """Score every method on every song; results that `out` holds already are not computed again.
+
+    Writes `scores.jsonl` (closed-form metrics) and, unless `settings.bss` is none, `bss.jsonl` (BSSEval v4,
+    frame by frame).
 
     Args:
-        found: the songs.
-        methods: the rows.
+        index: from `find_songs`.
+        methods: to score.
         settings: of the run.
         out: folder of the results.
 
     Returns:
-        records of these songs and methods, in their order.
+        Records of these songs and methods, in their order.
+
+    Raises:
+        OSError: where the results cannot be written, or a worker of museval dies.
     """
-    files = {"scores": out / "scores.jsonl", "frames": out / "bss.jsonl"}
-    done = {kind: {record_key(record) for record in read_json_lines(path)} for kind, path in files.items()}
-    data = {name: fingerprint(path) for name, path in found.songs.items()}
+    paths = {field: out / file for field, file in FILES.items()}
+    fields = [field for field in FILES if field == "scores" or settings.bss != "none"]
+    data = {name: fingerprint(path) for name, path in index.songs.items()}
+    done = {field: {record_key(record) for record in read_json_lines(paths[field])} for field in fields}
 
-    def lacks(kind: str, name: str, method: Method) -> bool:
-        by = settings.bss if kind == "frames" else None
-        key = (name, data[name], method.identity, settings.channels, by)
-        return key not in done[kind] and (kind == "scores" or settings.bss != "none")
+    def key(field: str, name: str, method: Method) -> tuple:
+        by = settings.bss if field == "frames" else None
+        return name, data[name], method.identity, settings.channels, by
 
-    def wanted(name: str) -> bool:
-        return any(lacks(kind, name, method) for kind in files for method in methods)
+    def missing(name: str, method: Method) -> list[str]:
+        return [field for field in fields if key(field, name, method) not in done[field]]
 
-    problems = dict(found.problems)
-    pool = _Pool(settings.workers, files["frames"]) if settings.bss == "museval" else None
+    def needed(name: str) -> bool:
+        return any(missing(name, method) for method in methods)
+
+    problems = dict(index.problems)
+    pool = _Pool(settings.workers, paths["frames"]) if settings.bss == "museval" else None
     try:
-        for song, name, problem in each_song(found, settings, wanted, "compare"):
+        for song, name, problem in read_songs(index, settings, needed, "compare"):
             if song is None:
                 problems[name] = problem
                 continue
             for method in methods:
-                kinds = [kind for kind in files if lacks(kind, name, method)]
-                if kinds:
-                    problem = _score(song, data[name], method, kinds, settings, files, pool)
-                    if problem:
-                        problems[name] = problem
+                if missing_fields := missing(name, method):
+                    try:
+                        _score(song, data[name], method, missing_fields, settings, paths, pool)
+                    except (MemoryError, torch.OutOfMemoryError) as error:
+                        problems[name] = problem_of(Path(name), error, settings)
         if pool is not None:
             pool.finish()
     finally:
         if pool is not None:
             pool.close()
-    kept = {kind: _matching(path, found, methods, settings, kind) for kind, path in files.items()}
-    return Results(kept["scores"], kept["frames"] if settings.bss != "none" else [], problems)
-
-
-def record_key(record: Record) -> tuple:
-    """What a result is kept under: song and data, method, channels, and who computed BSSEval."""
-    return tuple(record.get(field) for field in ("song", "data", "identity", "channels", "by"))
+    records: dict[str, list[Record]] = {}
+    for field in fields:
+        latest = {record_key(record): record for record in read_json_lines(paths[field])}
+        pairs = [(key(field, name, method), method.name) for name in index.songs for method in methods]
+        # The name may be another than when the record was written: a checkpoint's path.
+        records[field] = [{**latest[k], "method": name} for k, name in pairs if k in latest]
+    return Results(records["scores"], records.get("frames", []), problems)
 
 
 def _score(
-    song: Song, data: str, method: Method, kinds: list[str], settings: Settings, files: dict, pool
-) -> str:
-    """One method on one song; the problem, where the device's memory does not hold it."""
+    song: Song,
+    data: str,
+    method: Method,
+    fields: list[str],
+    settings: Settings,
+    paths: dict[str, Path],
+    pool: _Pool | None,
+) -> None:
+    """Append the missing records of one method on one song; museval's come later, from its workers."""
     head = {
         "song": song.name,
         "data": data,
@@ -129,41 +164,22 @@ def _score(
         "rate": song.sample_rate,
         "seconds": round(song.seconds, 3),
     }
-    try:
-        estimates = method.estimate(song)
-        if "scores" in kinds:
-            scores, gains = closed_form(song.sources, estimates)
-            append_json_lines(files["scores"], [{**head, "scores": scores, "gains": gains}])
-        if "frames" in kinds:
-            window = round(song.sample_rate)
-            head |= {"by": settings.bss, "window": window, "hop": window}
-            if pool is None:
-                result = bss_eval(song.sources, estimates, window, window)
-                append_json_lines(files["frames"], [{**head, "frames": framewise(result)}])
-            else:
-                pool.submit(head, song.sources.cpu(), estimates.cpu(), window)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return one_line(Path(song.name), error, settings.device).partition(": ")[2]
-    return ""
-
-
-def _matching(
-    path: Path, found: Found, methods: Sequence[Method], settings: Settings, kind: str
-) -> list[Record]:
-    """The records of this run among all that a file holds, the last of equal ones, named as now."""
-    latest = {record_key(record): record for record in read_json_lines(path)}
-    by = settings.bss if kind == "frames" else None
-    data = {name: fingerprint(song) for name, song in found.songs.items()}
-    keys = [
-        ((name, data[name], method.identity, settings.channels, by), method.name)
-        for name in found.songs
-        for method in methods
-    ]
-    return [{**latest[key], "method": name} for key, name in keys if key in latest]
+    estimates = method.estimate(song)
+    if "scores" in fields:
+        scores, gains = closed_form(song.sources, estimates)
+        append_json_lines(paths["scores"], [{**head, "scores": scores, "gains": gains}])
+    if "frames" in fields:
+        window = round(song.sample_rate)
+        head |= {"by": settings.bss, "window": window, "hop": window}
+        if pool is None:
+            result = bss_eval(song.sources, estimates, window, window)
+            append_json_lines(paths["frames"], [{**head, "frames": framewise(result)}])
+        else:
+            pool.submit(head, song.sources.cpu(), estimates.cpu(), window)
 
 
 def museval_job(head: Record, references: Tensor, estimates: Tensor, window: int) -> Record:
-    """In a worker: the record of one track by museval; undefined where it refuses a silent source."""
+    """Compute the record of one track by museval, in a worker; nan where museval refuses a silent source."""
     torch.set_num_threads(1)
     try:
         result = museval_bss_eval(references, estimates, window, window)
@@ -174,22 +190,22 @@ def museval_job(head: Record, references: Tensor, estimates: Tensor, window: int
 
 
 class _Pool:
-    """Worker processes for museval: few tracks wait at a time, results are written as they come."""
+    """Worker processes of museval with a bounded queue; records are written as they are finished."""
 
     def __init__(self, workers: int, path: Path) -> None:
         context = multiprocessing.get_context("spawn")  # a forked torch may hang
         self.executor = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context)
-        self.most, self.path = 2 * workers, path
-        self.waiting: set[concurrent.futures.Future] = set()
+        self.max_pending, self.path = 2 * workers, path
+        self.pending: set[concurrent.futures.Future] = set()
 
     def submit(self, *job) -> None:
-        while len(self.waiting) >= self.most:
+        while len(self.pending) >= self.max_pending:
             self._collect()
-        self.waiting.add(self.executor.submit(museval_job, *job))
+        self.pending.add(self.executor.submit(museval_job, *job))
 
     def _collect(self) -> None:
-        done, self.waiting = concurrent.futures.wait(
-            self.waiting, return_when=concurrent.futures.FIRST_COMPLETED
+        done, self.pending = concurrent.futures.wait(
+            self.pending, return_when=concurrent.futures.FIRST_COMPLETED
         )
         try:
             append_json_lines(self.path, [future.result() for future in done])
@@ -197,7 +213,7 @@ class _Pool:
             raise OSError("a worker of museval died; fewer --workers need less memory") from error
 
     def finish(self) -> None:
-        while self.waiting:
+        while self.pending:
             self._collect()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""All scores of one estimate, as numbers that JSON can hold."""
+"""All metrics of one estimate, as numbers that JSON can hold."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from torchprim.metrics.interference import si_sar, si_sir
 from torchprim.metrics.scale import improvement, sd_sdr, si_sdr, snr
 
 METRICS = {"SD-SDR": sd_sdr, "SI-SDR": si_sdr, "SI-SIR": si_sir, "SI-SAR": si_sar, "SNR": snr}
-Scores = dict[str, dict[str, float | str | None]]
+Number = float | str | None  # in JSON: nan is null, infinities are strings
+MetricScores = dict[str, dict[str, Number]]  # metric -> source -> dB
 
 
-def to_json(value: float) -> float | str | None:
-    """A number for JSON: nan is null, infinities are words.
+def to_json(value: float) -> Number:
+    """Encode a number for JSON: nan as null, infinities as strings.
 
     Example:
         >>> from torchprim.evaluation.scores import from_json, to_json
@@ -30,21 +31,21 @@ def to_json(value: float) -> float | str | None:
     return value if math.isfinite(value) else str(value)
 
 
-def from_json(value: float | str | None) -> float:
-    """The number that `to_json` wrote."""
+def from_json(value: Number) -> float:
+    """Decode a number of `to_json`."""
     return math.nan if value is None else float(value)
 
 
-def closed_form(sources: Tensor, estimates: Tensor) -> tuple[Scores, Scores]:
-    """Every closed-form metric, and its improvement over the mixture, for each source.
+def closed_form(sources: Tensor, estimates: Tensor) -> tuple[MetricScores, MetricScores]:
+    """Compute every closed-form metric, and its improvement over the mixture, for each source.
 
     Args:
         sources: `(2, C, T)`, true, vocals first.
         estimates: `(2, C, T)`.
 
     Returns:
-        metric -> source -> dB, the mean over channels (a channel without the source is left out); and
-        the same for the improvements.
+        metric -> source -> dB, the mean over channels without those where the source is silent; and the
+        same for the improvements.
 
     Example:
         >>> import torch
@@ -57,17 +58,17 @@ def closed_form(sources: Tensor, estimates: Tensor) -> tuple[Scores, Scores]:
     s, e = sources.transpose(0, 1), estimates.transpose(0, 1)  # (C, 2, T)
     mixture = s.sum(1)
 
-    def named(values: Tensor) -> dict[str, float | str | None]:
+    def by_source(values: Tensor) -> dict[str, Number]:
         means = values.nanmean(0).tolist()
         return {source: to_json(value) for source, value in zip(SOURCES, means, strict=True)}
 
-    scores = {name: named(metric(s, e)) for name, metric in METRICS.items()}
-    gains = {name: named(improvement(metric, s, e, mixture)) for name, metric in METRICS.items()}
+    scores = {name: by_source(metric(s, e)) for name, metric in METRICS.items()}
+    gains = {name: by_source(improvement(metric, s, e, mixture)) for name, metric in METRICS.items()}
     return scores, gains
 
 
-def framewise(result: BSSEval) -> dict[str, dict[str, list]]:
-    """BSSEval's frames: measure -> source -> dB of each frame."""
+def framewise(result: BSSEval) -> dict[str, dict[str, list[Number]]]:
+    """Encode BSSEval for JSON: measure -> source -> dB of each frame."""
     return {
         measure.upper(): {
             source: [to_json(value) for value in row]
@@ -77,13 +78,13 @@ def framewise(result: BSSEval) -> dict[str, dict[str, list]]:
     }
 
 
-def median_of_frames(values: Sequence[float | str | None]) -> float:
-    """The track's score in BSSEval v4: the median over frames that are defined; nan where none is.
+def median_of_frames(values: Sequence[Number]) -> float:
+    """Return a track's score in BSSEval v4: the median over its defined frames; nan where none is.
 
     Example:
         >>> from torchprim.evaluation.scores import median_of_frames
         >>> median_of_frames([1.0, None, 3.0, 8.0]), median_of_frames([None])
         (3.0, nan)
     """
-    known = [value for value in map(from_json, values) if not math.isnan(value)]
-    return statistics.median(known) if known else math.nan
+    defined = [value for value in map(from_json, values) if not math.isnan(value)]
+    return statistics.median(defined) if defined else math.nan

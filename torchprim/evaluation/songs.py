@@ -1,4 +1,4 @@
-"""Songs with true stems for an evaluation; what cannot be used is named, and does not stop the rest."""
+"""Songs with true stems for an evaluation; a song that cannot be used is named and left out."""
 
 from __future__ import annotations
 
@@ -15,17 +15,35 @@ from torchprim.audio.stems import find_stem_songs, read_stems
 from torchprim.errors import AudioError
 
 SOURCES = ("vocals", "accompaniment")
-_STEMS = ("drums", "bass", "other")
-_WORDS = {*SOURCES, *_STEMS, "mixture"}
-SILENCE = 1e-5  # peak below which a stem is silent: -100 dB
+SILENCE = 1e-5  # peak of a silent stem: -100 dB
+_PARTS = ("drums", "bass", "other")  # of the accompaniment
+_STEM_NAMES = {*SOURCES, *_PARTS, "mixture"}
 
 
 class Song(NamedTuple):
-    """True sources `(2, C, T)`, vocals first; the mixture is their sum."""
+    """True sources `(2, C, T)`, vocals first; the mixture is their sum.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.evaluation.songs import Song
+        >>> song = Song("noise", torch.ones(2, 1, 44100), 44100)
+        >>> song.mixture.shape, song.seconds, song.level_ratio
+        (torch.Size([1, 44100]), 1.0, 0.0)
+    """
 
     name: str
     sources: Tensor
     sample_rate: float
+
+    @property
+    def vocals(self) -> Tensor:
+        """`(C, T)`."""
+        return self.sources[0]
+
+    @property
+    def accompaniment(self) -> Tensor:
+        """`(C, T)`."""
+        return self.sources[1]
 
     @property
     def mixture(self) -> Tensor:
@@ -39,29 +57,33 @@ class Song(NamedTuple):
 
     @property
     def level_ratio(self) -> float:
-        """Vocals to accompaniment in dB."""
+        """Energy of the vocals over that of the accompaniment, in dB."""
         vocals, accompaniment = self.sources.double().square().sum((1, 2))
         return 10 * torch.log10(vocals / accompaniment).item()
 
+    def to_mono(self) -> Song:
+        """Return the song with the mean of its channels, C = 1."""
+        return self._replace(sources=self.sources.mean(1, keepdim=True))
 
-class Found(NamedTuple):
-    """What lies below some folders: songs by name, and names of folders that lack stems, with the reason."""
+
+class SongIndex(NamedTuple):
+    """Paths of songs by name, and the reasons why other folders with stems are left out, by name."""
 
     songs: dict[str, Path]
     problems: dict[str, str]
 
 
-def find_songs(roots: Sequence[str | os.PathLike]) -> Found:
-    """Songs of MUSDB18, MUSDB18-HQ, or folders of vocals with accompaniment or mixture.
+def find_songs(roots: Sequence[str | os.PathLike]) -> SongIndex:
+    """Index the songs below folders: MUSDB18, MUSDB18-HQ, or vocals with accompaniment or mixture.
 
-    A folder with some stems but no vocals, or with some of drums, bass and other but neither all nor an
+    A folder with stems but no vocals, or with some of drums, bass and other but neither all three nor an
     accompaniment, is a problem.
 
     Args:
-        roots: folders to look in; a `.stem.mp4` may be given itself.
+        roots: folders to search; a `.stem.mp4` may be given itself.
 
     Returns:
-        songs and problems, each by the path below its root.
+        songs and problems, named by the path below their root.
 
     Raises:
         AudioError: for a root that does not exist, or with no song at all.
@@ -75,48 +97,48 @@ def find_songs(roots: Sequence[str | os.PathLike]) -> Found:
     songs: dict[str, Path] = {}
     problems: dict[str, str] = {}
     for root in map(Path, roots):
-        front = f"{root.name}/" if len(roots) > 1 else ""
+        prefix = f"{root.name}/" if len(roots) > 1 else ""
         for path in find_stem_songs([root]):
-            reason = _lacks(path) if path.is_dir() else None
-            if reason:
-                problems[front + _name(path, root)] = reason
+            problem = _missing_parts(path) if path.is_dir() else None
+            if problem:
+                problems[prefix + _name(path, root)] = problem
             else:
-                songs[front + _name(path, root)] = path
-        for folder in {path.parent for word in _WORDS for path in root.rglob(f"{word}.*")}:
+                songs[prefix + _name(path, root)] = path
+        for folder in {path.parent for name in _STEM_NAMES for path in root.rglob(f"{name}.*")}:
             if not any(path.stem.lower() == "vocals" for path in folder.iterdir()):
-                problems[front + _name(folder, root)] = "stems, but no vocals"
-    return Found(dict(sorted(songs.items())), dict(sorted(problems.items())))
+                problems[prefix + _name(folder, root)] = "stems, but no vocals"
+    return SongIndex(dict(sorted(songs.items())), dict(sorted(problems.items())))
 
 
 def _name(path: Path, root: Path) -> str:
-    inside = path.relative_to(root) if path != root else Path(path.name)
-    return inside.as_posix().removesuffix(".stem.mp4")
+    relative = path.relative_to(root) if path != root else Path(path.name)
+    return relative.as_posix().removesuffix(".stem.mp4")
+
+
+def _missing_parts(folder: Path) -> str | None:
+    """Name the missing parts of an accompaniment of which some are there."""
+    present = {path.stem.lower() for path in folder.iterdir()}
+    missing = [name for name in _PARTS if name not in present]
+    if "accompaniment" in present or not missing or len(missing) == len(_PARTS):
+        return None  # complete, or left to `read_stems`
+    return f"no {' and no '.join(missing)}"
 
 
 def fingerprint(path: Path) -> str:
-    """Changes with the names and sizes of a song's files: results of other data are not taken for its own."""
+    """Hash the names and sizes of a song's files, for the cache key of its results."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     sizes = [(file.name, file.stat().st_size) for file in files if file.is_file()]
     return hashlib.sha256(repr(sizes).encode()).hexdigest()[:12]
 
 
-def _lacks(folder: Path) -> str | None:
-    """What is missing where some of a song's parts are there."""
-    there = {path.stem.lower() for path in folder.iterdir()}
-    missing = [name for name in _STEMS if name not in there]
-    if "accompaniment" in there or not missing or len(missing) == len(_STEMS):
-        return None  # whole, or a matter for `read_stems`
-    return f"no {' and no '.join(missing)}"
-
-
 def read_song(name: str, path: Path, stereo: bool = False, device: str | torch.device = "cpu") -> Song:
-    """The stems of a song on a device.
+    """Read the stems of a song onto a device.
 
     Args:
-        name: what the song is called in the results.
+        name: of the song in the results.
         path: from `find_songs`.
-        stereo: the channels as they are, instead of their mean.
-        device: where the song goes.
+        stereo: keep the channels instead of their mean.
+        device: of the tensors.
 
     Raises:
         AudioError: where stems are missing, silent, or do not fit one another.
@@ -128,10 +150,10 @@ def read_song(name: str, path: Path, stereo: bool = False, device: str | torch.d
         torch.Size([2, 1, 268288])
     """
     vocals, accompaniment, rate = read_stems(path)
-    sources = torch.stack([vocals, accompaniment])
+    song = Song(name, torch.stack([vocals, accompaniment]), rate)
     if not stereo:
-        sources = sources.mean(1, keepdim=True)
-    for source, label in zip(sources, SOURCES, strict=True):
+        song = song.to_mono()
+    for source, label in zip(song.sources, SOURCES, strict=True):
         if source.numel() == 0 or not (source - source.mean()).abs().max() > SILENCE:
-            raise AudioError(path, f"the {label} is silent" if label != "vocals" else "the vocals are silent")
-    return Song(name, sources.to(device), rate)
+            raise AudioError(path, f"the {label} {'are' if label == 'vocals' else 'is'} silent")
+    return song._replace(sources=song.sources.to(device))

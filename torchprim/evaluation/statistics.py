@@ -1,4 +1,4 @@
-"""What the tables say of numbers over songs: means, medians, and how sure one can be."""
+"""Bootstrap intervals of means, correlations with Fisher's intervals, lines of best fit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_Z95 = 1.959963984540054  # of the normal distribution
+_Z95 = 1.959963984540054  # 97.5th percentile of the normal distribution
 
 
 class Interval(NamedTuple):
@@ -20,15 +20,15 @@ class Interval(NamedTuple):
 
 
 def bootstrap_mean(values: Sequence[float], seed: int = 0, draws: int = 10_000) -> Interval:
-    """The mean with its bootstrap interval: percentiles of the means of songs drawn with replacement.
+    """Compute the mean and its percentile bootstrap interval, songs being resampled.
 
     Args:
         values: finite numbers, one a song.
-        seed: of the draws.
+        seed: of the resampling.
         draws: number of resamples.
 
     Returns:
-        nan for no values, and for the interval of a single one.
+        nan for no values; bounds of nan for a single one.
 
     Example:
         >>> from torchprim.evaluation.statistics import bootstrap_mean
@@ -40,23 +40,27 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0, draws: int = 10_000) 
         return Interval(math.nan, math.nan, math.nan)
     if x.size == 1:
         return Interval(float(x[0]), math.nan, math.nan)
-    chosen = np.random.default_rng(seed).integers(0, x.size, (draws, x.size))
-    low, high = np.quantile(x[chosen].mean(1), [0.025, 0.975])
+    index = np.random.default_rng(seed).integers(0, x.size, (draws, x.size))
+    low, high = np.quantile(x[index].mean(1), [0.025, 0.975])
     return Interval(float(x.mean()), float(low), float(high))
 
 
 def correlation(x: Sequence[float], y: Sequence[float], given: Sequence[float] | None = None) -> Interval:
-    """Pearson's r with its 95 % interval (Fisher 1915), or the partial r given a third quantity.
+    """Compute Pearson's r with its 95 % interval (Fisher 1915), or the partial r given a covariate.
 
-    Partial: r of what two linear fits on `given` leave of x and y; one degree of freedom less.
+    The partial r is that of the residuals of x and y regressed on the covariate, with one degree of freedom
+    less.
 
     Args:
         x: one number a song.
         y: one number a song.
-        given: what is held constant.
+        given: covariate, one number a song.
 
     Returns:
-        nan where a quantity does not vary, or for too few songs (an interval needs 5).
+        nan where a variable is constant, or for too few songs (an interval needs 5, a partial one 6).
+
+    Raises:
+        ValueError: where x and y differ in length.
 
     Example:
         >>> from torchprim.evaluation.statistics import correlation
@@ -66,29 +70,32 @@ def correlation(x: Sequence[float], y: Sequence[float], given: Sequence[float] |
     a, b = (np.asarray(v, dtype=np.float64) for v in (x, y))
     if a.shape != b.shape:
         raise ValueError(f"y must have one number for each of x ({a.size}), got {b.size}")
-    lost = 0
+    covariates = 0
     if given is not None:
         c = np.asarray(given, dtype=np.float64)
-        a, b, lost = _left_over(a, c), _left_over(b, c), 1
+        a, b, covariates = _residual(a, c), _residual(b, c), 1
     a, b = a - a.mean() if a.size else a, b - b.mean() if b.size else b
     scale = math.sqrt(float(a @ a) * float(b @ b))
-    if a.size < 3 + lost or not scale > 1e-12:
+    if a.size < 3 + covariates or not scale > 1e-12:
         return Interval(math.nan, math.nan, math.nan)
     r = max(-1.0, min(1.0, float(a @ b) / scale))
-    if a.size < 5 + lost or abs(r) == 1:
+    if a.size < 5 + covariates or abs(r) == 1:
         return Interval(r, math.nan, math.nan)
-    half = _Z95 / math.sqrt(a.size - 3 - lost)
+    half = _Z95 / math.sqrt(a.size - 3 - covariates)
     return Interval(r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half))
 
 
-def _left_over(x: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """x less its linear fit on `given`."""
-    design = np.stack([np.ones_like(given), given], 1)
+def _residual(x: np.ndarray, covariate: np.ndarray) -> np.ndarray:
+    """Subtract the least-squares fit of x on the covariate."""
+    design = np.stack([np.ones_like(covariate), covariate], 1)
     return x - design @ np.linalg.lstsq(design, x, rcond=None)[0]
 
 
 def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Slope and intercept of the least-squares line.
+    """Fit a line by least squares.
+
+    Returns:
+        slope and intercept.
 
     Example:
         >>> from torchprim.evaluation.statistics import line

@@ -1,4 +1,4 @@
-"""Measures of confidence beside the paper's, each a number a song, computed without the true stems."""
+"""Confidence measures, the paper's and others: one number a song, computed without the true stems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchprim.separators.primitive import PrimitiveSeparator
 from torchprim.spectra.mixture import Mixture
 
 LOW = 220.0  # Hz
-# name -> what it is, for the table
+# name -> definition, for the page
 MEASURES = {
     "confidence": "the paper's: silhouette (1000 points) times posterior strength, loudest 1 %",
     "posterior": "posterior strength alone, loudest 1 %",
@@ -30,15 +30,15 @@ MEASURES = {
 
 
 def agreement(masks: Sequence[Tensor], magnitude: Tensor, weights: Sequence[float]) -> Tensor:
-    """How far primitives say the same: 1 - 2 σ, σ the weighted standard deviation of their masks.
+    """Measure the agreement of masks: 1 - 2 σ, with σ their weighted standard deviation in a bin.
 
-    Mean over the loudest 1 % of bins; 1 where all masks are equal, 0 where half of them (by weight) say 0
+    Mean over the loudest 1 % of bins; 1 where all masks are equal, 0 where half of them (by weight) are 0
     and half 1.
 
     Args:
         masks: D masks `(..., F, N)`.
-        magnitude: `(..., F, N)`.
-        weights: one a mask.
+        magnitude: of the mixture, `(..., F, N)`.
+        weights: of the masks, D numbers.
 
     Returns:
         `(...)` in [0, 1].
@@ -58,10 +58,10 @@ def agreement(masks: Sequence[Tensor], magnitude: Tensor, weights: Sequence[floa
     return (1 - 2 * deviation).mean(-1)
 
 
-def _of_a_part(
-    masks: list[Tensor], magnitude: Tensor, frequencies: Tensor, weights, beta: float
+def _excerpt_measures(
+    masks: list[Tensor], magnitude: Tensor, frequencies: Tensor, weights: Sequence[float], beta: float
 ) -> list[Tensor]:
-    """The further measures of one excerpt: exact silhouette, loudest 10 %, energy, agreement, low energy."""
+    """Compute exact silhouette, loudest 10 %, energy-weighted posterior, agreement, low energy."""
     generator = torch.Generator(magnitude.device).manual_seed(0)
     power = magnitude.double().square()
     total = power.sum().clamp_min(1e-300)
@@ -79,34 +79,36 @@ def _of_a_part(
 def measures(
     separator: torch.nn.Module, separation: Separation, mixture: Tensor, sample_rate: float
 ) -> dict[str, float]:
-    """All measures of `MEASURES` for one song; of a network alone the paper's and its factors.
+    """Compute all of `MEASURES` for one song; for a network alone, the paper's and its two factors.
 
-    Those that the separation does not bring are means over excerpts of 30 s, weighted by their length.
+    Measures beyond the fields of the separation are means over excerpts of 30 s, weighted by duration.
 
     Args:
-        separator: what made the separation.
-        separation: of `separator(..., keep_masks=True)`.
+        separator: of the separation.
+        separation: from `separator(..., keep_masks=True)`.
         mixture: `(C, T)`.
         sample_rate: in Hz.
+
+    Returns:
+        name of a measure -> value.
 
     Example:
         >>> import torch, torchprim as tp
         >>> from torchprim.evaluation.trust import MEASURES, measures
         >>> separator, noise = tp.PrimitiveSeparator("paper"), torch.randn(1, 44100)
-        >>> found = measures(separator, separator(noise, 44100, channels=True), noise, 44100)
-        >>> set(found) == set(MEASURES)
+        >>> values = measures(separator, separator(noise, 44100, channels=True), noise, 44100)
+        >>> set(values) == set(MEASURES)
         True
     """
-    found = {
+    paper = {
         "confidence": separation.confidence.item(),
         "posterior": separation.posterior.item(),
         "silhouette": separation.silhouette.item(),
     }
     if not isinstance(separator, PrimitiveSeparator):
-        return found
+        return paper
     mono = mixture.mean(0)
-    grid = Mixture(mono - mono.mean(), sample_rate, separator.geometry)
-    magnitude = grid.magnitude()
+    magnitude = Mixture(mono - mono.mean(), sample_rate, separator.geometry).magnitude()
     masks = list(separation.masks.values())
     frames = min(magnitude.shape[-1], *(mask.shape[-1] for mask in masks))
     geometry = separator.geometry
@@ -115,17 +117,17 @@ def measures(
     edges = [round(i * frames / count) for i in range(count + 1)]
     total = torch.zeros(5, dtype=torch.float64)
     for start, stop in itertools.pairwise(edges):
-        part = [mask[..., start:stop] for mask in masks]
-        values = _of_a_part(
-            part, magnitude[..., start:stop], frequencies, separator.cue_weights(), separator.preset.beta
+        excerpt = [mask[..., start:stop] for mask in masks]
+        values = _excerpt_measures(
+            excerpt, magnitude[..., start:stop], frequencies, separator.cue_weights(), separator.preset.beta
         )
         total += torch.stack([v.double().cpu() for v in values]) * (stop - start) / frames
-    exact, loud, energy, agreeing, low = total.tolist()
-    return found | {
-        "exact silhouette": exact,
-        "exact confidence": exact * found["posterior"],
-        "loudest 10 %": loud,
-        "energy-weighted posterior": energy,
-        "agreement": agreeing,
-        "low energy": low,
+    exact_silhouette, loudest_tenth, posterior, mask_agreement, low_energy = total.tolist()
+    return paper | {
+        "exact silhouette": exact_silhouette,
+        "exact confidence": exact_silhouette * paper["posterior"],
+        "loudest 10 %": loudest_tenth,
+        "energy-weighted posterior": posterior,
+        "agreement": mask_agreement,
+        "low energy": low_energy,
     }
