@@ -11,13 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchprim.audio.stems import find_stem_songs, read_stems
+from torchprim.audio.stems import find_incomplete_songs, find_stem_songs, read_stems
 from torchprim.errors import AudioError
 
 SOURCES = ("vocals", "accompaniment")
 SILENCE = 1e-5  # peak of a silent stem: -100 dB
-_PARTS = ("drums", "bass", "other")  # of the accompaniment
-_STEM_NAMES = {*SOURCES, *_PARTS, "mixture"}
 
 
 class Song(NamedTuple):
@@ -98,30 +96,16 @@ def find_songs(roots: Sequence[str | os.PathLike]) -> SongIndex:
     problems: dict[str, str] = {}
     for root in map(Path, roots):
         prefix = f"{root.name}/" if len(roots) > 1 else ""
-        for path in find_stem_songs([root]):
-            problem = _missing_parts(path) if path.is_dir() else None
-            if problem:
-                problems[prefix + _name(path, root)] = problem
-            else:
-                songs[prefix + _name(path, root)] = path
-        for folder in {path.parent for name in _STEM_NAMES for path in root.rglob(f"{name}.*")}:
-            if not any(path.stem.lower() == "vocals" for path in folder.iterdir()):
-                problems[prefix + _name(folder, root)] = "stems, but no vocals"
+        incomplete = find_incomplete_songs(root)
+        problems |= {prefix + _name(folder, root): reason for folder, reason in incomplete.items()}
+        complete = [path for path in find_stem_songs([root]) if path not in incomplete]
+        songs |= {prefix + _name(path, root): path for path in complete}
     return SongIndex(dict(sorted(songs.items())), dict(sorted(problems.items())))
 
 
 def _name(path: Path, root: Path) -> str:
     relative = path.relative_to(root) if path != root else Path(path.name)
     return relative.as_posix().removesuffix(".stem.mp4")
-
-
-def _missing_parts(folder: Path) -> str | None:
-    """Name the missing parts of an accompaniment of which some are there."""
-    present = {path.stem.lower() for path in folder.iterdir()}
-    missing = [name for name in _PARTS if name not in present]
-    if "accompaniment" in present or not missing or len(missing) == len(_PARTS):
-        return None  # complete, or left to `read_stems`
-    return f"no {' and no '.join(missing)}"
 
 
 def fingerprint(path: Path) -> str:
