@@ -36,7 +36,7 @@ class DecoderError(Exception):
         self.partial = partial
 
 
-def decode(path: str | os.PathLike, stream: int = 0) -> Decoded:
+def decode(path: str | os.PathLike[str], stream: int = 0) -> Decoded:
     """Decode one audio stream of a file, at its own rate and with its own channels.
 
     Args:
@@ -71,7 +71,7 @@ def decode(path: str | os.PathLike, stream: int = 0) -> Decoded:
     return Decoded(samples.join(), samples.sample_rate, (note,) if note else ())
 
 
-def count_streams(path: str | os.PathLike) -> int:
+def count_streams(path: str | os.PathLike[str]) -> int:
     """Count the audio streams of a file.
 
     Raises:
@@ -97,7 +97,7 @@ def _truncation_note(samples: Samples, expected: float, exact: bool) -> str:
     return f"truncated or damaged: {_seconds(samples)} of {whole:.2f} s could be decoded"
 
 
-def _soundfile(path: str | os.PathLike, stream: int) -> tuple[Samples, str]:
+def _soundfile(path: str | os.PathLike[str], stream: int) -> tuple[Samples, str]:
     import soundfile
 
     try:
@@ -136,7 +136,7 @@ def _open_av(file: Any) -> Any:
         raise DecoderError(getattr(error, "strerror", None) or str(error)) from None
 
 
-def _av(path: str | os.PathLike, stream: int) -> tuple[Samples, str]:
+def _av(path: str | os.PathLike[str], stream: int) -> tuple[Samples, str]:
     with open(path, "rb") as file, _open_av(file) as container:
         if len(container.streams.audio) <= stream:
             raise AudioError(path, "has no audio stream" if stream == 0 else f"has no audio stream {stream}")

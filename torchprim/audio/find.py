@@ -22,7 +22,7 @@ class FoundFile(NamedTuple):
 
 
 def find_files(
-    paths: Iterable[str | os.PathLike],
+    paths: Iterable[str | os.PathLike[str]],
     on_error: Callable[[AudioError], None] | None = None,
     exclude: Callable[[FoundFile], bool] | None = None,
 ) -> list[FoundFile]:
@@ -62,7 +62,7 @@ def find_files(
     return list(found.values())
 
 
-def _expand(given: str | os.PathLike, on_error: Callable[[AudioError], None]) -> list[FoundFile]:
+def _expand(given: str | os.PathLike[str], on_error: Callable[[AudioError], None]) -> list[FoundFile]:
     """List one path, or the audio files below it."""
     try:
         path = Path(given)
@@ -77,7 +77,9 @@ def _expand(given: str | os.PathLike, on_error: Callable[[AudioError], None]) ->
     return []
 
 
-def find_audio(folder: str | os.PathLike, on_error: Callable[[AudioError], None] | None = None) -> list[Path]:
+def find_audio(
+    folder: str | os.PathLike[str], on_error: Callable[[AudioError], None] | None = None
+) -> list[Path]:
     """List the audio files below a folder, by their suffix, sorted.
 
     Hidden files and folders are left out (macOS writes a `._song.mp3` beside `song.mp3`). Links to

@@ -31,7 +31,7 @@ class Sound(NamedTuple):
     notes: tuple[str, ...]  # one line for each part that could not be decoded
 
 
-def read(path: str | os.PathLike) -> Sound:
+def read(path: str | os.PathLike[str]) -> Sound:
     """Decode a file at its own rate, with notes on the parts that could not be decoded.
 
     A `.stem.mp4` (Native Instruments Stems) gives the sum of its stems, streams 1 to 4: its stream 0 is
@@ -69,7 +69,7 @@ def read(path: str | os.PathLike) -> Sound:
     return Sound(mixture.contiguous(), rate, tuple(dict.fromkeys(notes)))
 
 
-def load_audio(path: str | os.PathLike, sample_rate: float | None = None) -> tuple[Tensor, float]:
+def load_audio(path: str | os.PathLike[str], sample_rate: float | None = None) -> tuple[Tensor, float]:
     """Decode an audio file.
 
     Args:
@@ -100,7 +100,9 @@ def load_audio(path: str | os.PathLike, sample_rate: float | None = None) -> tup
     return resample(audio, rate, sample_rate), sample_rate
 
 
-def load_stems(path: str | os.PathLike, sample_rate: float | None = None) -> tuple[dict[str, Tensor], float]:
+def load_stems(
+    path: str | os.PathLike[str], sample_rate: float | None = None
+) -> tuple[dict[str, Tensor], float]:
     """Decode the four stems of a `.stem.mp4`: drums, bass, other and vocals.
 
     Args:
@@ -139,7 +141,7 @@ def load_stems(path: str | os.PathLike, sample_rate: float | None = None) -> tup
     return stems, target_rate
 
 
-def _check_file(path: str | os.PathLike) -> None:
+def _check_file(path: str | os.PathLike[str]) -> None:
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -153,11 +155,11 @@ def _check_file(path: str | os.PathLike) -> None:
         raise AudioError(path, getattr(error, "strerror", None) or str(error)) from error
 
 
-def _holds_stems(path: str | os.PathLike) -> bool:
+def _holds_stems(path: str | os.PathLike[str]) -> bool:
     return os.fspath(path).lower().endswith((".stem.mp4", ".stem.m4a"))
 
 
-def _stem_streams(path: str | os.PathLike) -> Iterator[int]:
+def _stem_streams(path: str | os.PathLike[str]) -> Iterator[int]:
     try:
         count = count_streams(path)
     except ImportError as error:
@@ -167,7 +169,7 @@ def _stem_streams(path: str | os.PathLike) -> Iterator[int]:
     return iter(range(1, 1 + len(STEMS)))
 
 
-def _check_alike(path: str | os.PathLike, first: tuple[int, int], other: tuple[int, int]) -> None:
+def _check_alike(path: str | os.PathLike[str], first: tuple[int, int], other: tuple[int, int]) -> None:
     if first != other:
         raise AudioError(path, f"its stems differ in channels or rate: {first} and {other}")
 
@@ -176,6 +178,6 @@ def _to_sound(decoded: Decoded) -> Sound:
     return Sound(torch.from_numpy(decoded.audio), decoded.sample_rate, decoded.notes)
 
 
-def _warn(path: str | os.PathLike, notes: tuple[str, ...]) -> None:
+def _warn(path: str | os.PathLike[str], notes: tuple[str, ...]) -> None:
     for note in notes:
         warnings.warn(f"{shown(path)}: {note}", AudioWarning, stacklevel=3)

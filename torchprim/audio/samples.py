@@ -24,7 +24,7 @@ class Samples:
         channels: number of channels.
     """
 
-    def __init__(self, path: str | os.PathLike, sample_rate: int, channels: int) -> None:
+    def __init__(self, path: str | os.PathLike[str], sample_rate: int, channels: int) -> None:
         self.path, self.sample_rate, self.channels = path, sample_rate, channels
         self.length = 0
         self._blocks: list[np.ndarray] = []

@@ -16,7 +16,7 @@ _NAMES = ("vocals", "accompaniment", "mixture", *_OTHERS)
 _LENGTH_TOLERANCE = 0.1  # s; codecs pad by less
 
 
-def find_stem_songs(roots: Sequence[str | os.PathLike]) -> list[Path]:
+def find_stem_songs(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
     """Find songs with stems below folders: `.stem.mp4` files, and folders with a `vocals.*`.
 
     Args:
@@ -46,7 +46,7 @@ def find_stem_songs(roots: Sequence[str | os.PathLike]) -> list[Path]:
     return list(dict.fromkeys(songs))
 
 
-def find_incomplete_songs(root: str | os.PathLike) -> dict[Path, str]:
+def find_incomplete_songs(root: str | os.PathLike[str]) -> dict[Path, str]:
     """Find folders with incomplete stems: no vocals, or a part of the accompaniment's stems.
 
     Args:

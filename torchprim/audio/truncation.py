@@ -8,7 +8,7 @@ import os
 _UNKNOWN_SIZE = 0x7FFF0000
 
 
-def missing_end(path: str | os.PathLike) -> str:
+def missing_end(path: str | os.PathLike[str]) -> str:
     """Return a note where the end of a WAV, AIFF or Ogg file is missing, else an empty string.
 
     Decoders read such files up to their end without an error.

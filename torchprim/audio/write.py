@@ -19,7 +19,7 @@ _BLOCK = 1 << 18  # frames converted at a time
 _WAV_LIMIT = (1 << 32) - (1 << 16)  # a WAV counts its bytes in 32 bits; longer ones are written as RF64
 
 
-def save(path: str | os.PathLike, audio: Tensor, sample_rate: float) -> float:
+def save(path: str | os.PathLike[str], audio: Tensor, sample_rate: float) -> float:
     """Write one audio file, 32-bit float WAV or 24-bit FLAC by its suffix.
 
     The write is atomic: the file appears under its name when it is complete and on the disk, or not at all.
@@ -50,7 +50,7 @@ def save(path: str | os.PathLike, audio: Tensor, sample_rate: float) -> float:
     return save_stems({path: audio}, sample_rate)
 
 
-def save_stems(stems: Mapping[str | os.PathLike, Tensor], sample_rate: float) -> float:
+def save_stems(stems: Mapping[str | os.PathLike[str], Tensor], sample_rate: float) -> float:
     """Write several audio files that belong together, with one gain: all of them or none.
 
     Args:

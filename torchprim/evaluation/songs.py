@@ -71,7 +71,7 @@ class SongIndex(NamedTuple):
     problems: dict[str, str]
 
 
-def find_songs(roots: Sequence[str | os.PathLike]) -> SongIndex:
+def find_songs(roots: Sequence[str | os.PathLike[str]]) -> SongIndex:
     """Index the songs below folders: MUSDB18, MUSDB18-HQ, or vocals with accompaniment or mixture.
 
     A folder with stems but no vocals, or with some of drums, bass and other but neither all three nor an

@@ -40,7 +40,7 @@ class Checkpoint(NamedTuple):
 
 
 def save_checkpoint(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     network: nn.Module,
     anchors: Tensor | None = None,
     training: dict[str, Any] | None = None,
@@ -73,7 +73,7 @@ def save_checkpoint(
         torch.save(content, file)
 
 
-def read_checkpoint(path: str | os.PathLike, device: str | torch.device = "cpu") -> Checkpoint:
+def read_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Checkpoint:
     """Read a checkpoint and build its network, in evaluation mode.
 
     Args:
@@ -124,7 +124,7 @@ def read_checkpoint(path: str | os.PathLike, device: str | torch.device = "cpu")
     )
 
 
-def _load(path: str | os.PathLike) -> dict[str, Any]:
+def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Load the dict of a checkpoint onto the CPU, so that one written on a GPU opens everywhere."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
