@@ -1,4 +1,4 @@
-"""Imports run down one list of folders, and no private name leaves its file."""
+"""Imports run down one list of folders; private names stay in their file, argparse in command lines."""
 
 import ast
 from functools import cache
@@ -112,3 +112,14 @@ def test_private_names_stay_at_home(path):
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
             assert not node.attr.startswith("_"), f"{node.value.id}.{node.attr}"
+
+
+def test_argparse_stays_in_command_lines():
+    importers = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            if "argparse" in names:
+                importers.add(floor(dotted(path)))
+    assert importers <= {"cli", "__main__", "train", "evaluate"}
