@@ -144,3 +144,17 @@ def test_true_stems(tmp_path):
         torch.testing.assert_close(got_vocals[i], vocals, atol=1e-4, rtol=0)
         torch.testing.assert_close(got_rest[i], rest, atol=1e-4, rtol=0)
     torch.testing.assert_close(bank.audio([1])[0], vocals + rest, atol=1e-4, rtol=0)
+    from_cache = StemBank.from_cache(tmp_path / "cache", sample_rate=RATE)
+    assert torch.equal(from_cache.stems([0])[0], got_vocals[:1])
+
+
+def test_banks_from_cache_have_the_defaults_of_their_class(tmp_path):
+    """30 s every 15 s for music, 15 s for stems."""
+    for name in ("vocals", "accompaniment"):
+        (tmp_path / "song").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "song" / f"{name}.wav", tone(60, 300).numpy(), RATE)
+    for bank_class, starts in ((tp.Bank, [0, 15, 30]), (StemBank, [0, 15, 30, 45])):
+        made = bank_class([tmp_path / "song"], RATE, cache=tmp_path / bank_class.kind, progress=False)
+        from_cache = bank_class.from_cache(tmp_path / bank_class.kind, sample_rate=RATE)
+        assert from_cache.segments == made.segments
+        assert [s.start / RATE for s in made.segments if s.song == 0] == starts

@@ -195,8 +195,8 @@ def test_settings_by_keyword_or_as_one_value_give_the_same_batches(bank):
     assert by_keyword.settings == as_value.settings == both.settings == settings
     for step in range(3):
         expected = as_value.batch(step)
-        for stream in (by_keyword, both):
-            assert all(map(torch.equal, stream.batch(step), expected))
+        for other in (by_keyword, both):
+            assert all(map(torch.equal, other.batch(step), expected))
 
 
 def test_wrong_settings_are_type_errors(bank):

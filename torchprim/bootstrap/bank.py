@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -114,7 +114,7 @@ class Bank:
             self._samples[:, offset : offset + song.length] = song.samples()
 
     @classmethod
-    def from_cache(cls, cache: str | os.PathLike, **settings: Any) -> Bank:
+    def from_cache(cls, cache: str | os.PathLike, **settings: Any) -> Self:
         """Return a bank of every song in a cache folder, without the songs' files or a decoder.
 
         Args:

@@ -6,7 +6,7 @@ import torch
 
 # Purpose of a random number stream: one of the integers that its seed is derived from.
 SEED_STORE = 1  # order of the segments in the estimate store
-SEED_POOL_DRAW = 2  # indices into the pool of a batch
+SEED_POOL_DRAW = 2  # pool indices of the items of a batch
 SEED_BATCH = 3  # augmentation of a whole batch: change of speed, equalisers
 SEED_ITEM = 4  # segments, offsets and level ratio of one item
 SEED_MIXED_STREAM = 5  # stream that a batch is drawn from

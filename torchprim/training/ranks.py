@@ -30,7 +30,7 @@ class Ranks(NamedTuple):
 
     @property
     def first(self) -> bool:
-        """Whether this is rank 0, which alone writes files and shows progress."""
+        """Whether this is rank 0, which writes the files of the run and shows progress."""
         return self.rank == 0
 
     @contextmanager
@@ -119,6 +119,6 @@ def start_ranks(name: str) -> Ranks:
     on_cuda = ranks.device.type == "cuda"
     if on_cuda:
         torch.cuda.set_device(ranks.device)
-    # The other ranks wait while one decodes or validates; torchrun itself notices a rank that died.
+    # A long timeout: all wait while one decodes or validates, and torchrun itself ends ranks if one dies.
     dist.init_process_group("nccl" if on_cuda else "gloo", timeout=timedelta(hours=6))
     return ranks
