@@ -23,7 +23,7 @@ import sys
 import time
 from pathlib import Path
 
-# As the command line does, and before torch is loaded: see torchprim/cli/main.py.
+# Set before torch is imported, see torchprim/cli/main.py.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
@@ -36,12 +36,12 @@ from torchprim.networks.checkpoint import save_checkpoint
 from torchprim.networks.config import NETWORKS, NetworkConfig
 from torchprim.training.data import DataSettings, prepare
 from torchprim.training.examples import write_example
-from torchprim.training.ranks import FAILURES, RankError, Ranks, start_ranks
+from torchprim.training.ranks import USER_ERRORS, RankError, Ranks, start_ranks
 from torchprim.training.recipes import Recipe, find_recipe, options
 from torchprim.training.run_folder import RunLog, find_run
 from torchprim.training.trainer import Trainer
 
-SAVE_SECONDS = 30.0  # between checkpoints, at most: half of what a kill may cost
+SAVE_SECONDS = 30.0  # maximum interval of `last.pt`
 NETWORK_OPTIONS = {
     "layers": int,
     "hidden": int,
@@ -53,6 +53,7 @@ NETWORK_OPTIONS = {
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; options of network and recipe are None where the preset's value holds."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -78,10 +79,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--high", type=float, default=high, help="quantile up to which they are")
     add("--stems-share", type=float, default=data.stems_share, help="share of batches with true stems")
     add("--validation", type=float, default=data.validation, help="share of songs held out (0.1)")
-    for name, kind in NETWORK_OPTIONS.items():
-        add(f"--{name}", type=kind, default=None, help="of the network (the preset's)")
-    for name, kind, text in options():
-        add(f"--{name.replace('_', '-')}", type=kind, default=None, help=f"{text} (the preset's)")
+    for name, convert in NETWORK_OPTIONS.items():
+        add(f"--{name}", type=convert, default=None, help="of the network (the preset's)")
+    for name, convert, text in options():
+        add(f"--{name.replace('_', '-')}", type=convert, default=None, help=f"{text} (the preset's)")
     args = parser.parse_args(argv)
     if not args.audio and not args.stems:
         parser.error("nothing to train on: give --audio, --stems, or both")
@@ -91,17 +92,18 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def network_config(args: argparse.Namespace) -> NetworkConfig:
-    """The preset's network, with what was asked for in the place of its own."""
+    """Return the preset's network, with the options given replaced."""
     changes = {name: getattr(args, name) for name in NETWORK_OPTIONS if getattr(args, name) is not None}
     return dataclasses.replace(NETWORKS[args.preset], **changes)
 
 
 def recipe_of(args: argparse.Namespace) -> Recipe:
-    """The preset's recipe, likewise."""
+    """Return the preset's recipe, with the options given replaced."""
     return find_recipe(args.preset, {name: getattr(args, name) for name, *_ in options()})
 
 
 def data_settings(args: argparse.Namespace) -> DataSettings:
+    """Return the settings of the data."""
     return DataSettings(
         audio=tuple(args.audio),
         stems=tuple(args.stems),
@@ -117,49 +119,27 @@ def data_settings(args: argparse.Namespace) -> DataSettings:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = arguments(argv)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    first = os.environ.get("RANK", "0") == "0"
-    try:
-        ranks = start_ranks(args.device)
-        with ranks.together():
-            config, recipe = network_config(args), recipe_of(args)
-        train(args, config, recipe, Path(args.out), ranks)
-        if ranks.world > 1:
-            dist.barrier()
-            dist.destroy_process_group()
-    except (RankError, *FAILURES) as error:
-        if first or not isinstance(error, RankError):
-            print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted; --resume goes on from the last checkpoint", file=sys.stderr)
-        return 130
-    return 0
-
-
 def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: Path, ranks: Ranks) -> None:
+    """Train a network, or resume its training, until the recipe's last step."""
     # --- data ------------------------------------------------------------------------------------
-    with ranks.together():
-        resumed = find_run(run, config, args.resume)
+    with ranks.sharing_errors():
+        checkpoint = find_run(run, config, args.resume)
     remix = dataclasses.replace(recipe.remix, geometry=config.geometry)
     data = prepare(data_settings(args), remix, run, args.seed, ranks)
 
-    # --- the network and its training ------------------------------------------------------------
-    torch.manual_seed(args.seed)  # the same weights on all ranks
-    network = (resumed.network if resumed else build_network(config)).to(ranks.device).train()
+    # --- network, optimiser, log -----------------------------------------------------------------
+    torch.manual_seed(args.seed)  # the same initial weights on all ranks
+    network = (checkpoint.network if checkpoint else build_network(config)).to(ranks.device).train()
     trainer = Trainer(network, recipe, seed=args.seed, rank=ranks.rank, world=ranks.world)
-    step, best, spent = 0, math.inf, 0.0  # spent: seconds of training, of earlier runs too
-    if resumed is not None:
-        state = resumed.training
+    step, best, spent = 0, math.inf, 0.0  # steps taken, lowest validation loss, seconds of earlier runs
+    if checkpoint is not None:
+        state = checkpoint.training
         step, best, spent = state["step"], state["best"], state["spent"]
         trainer.load_state_dict(state["trainer"])
         if ranks.first and (changed := recipe.differences(state["trainer"]["recipe"])):
             print(f"resumed with other settings: {changed}", file=sys.stderr)
     log = RunLog(run, step, ranks.first)
-    begun = time.monotonic() - spent
+    started = time.monotonic() - spent
     bar = tqdm(
         total=recipe.steps, initial=step, desc="train", unit="batch", disable=not ranks.first, file=sys.stderr
     )
@@ -167,19 +147,19 @@ def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: 
     def anchors() -> torch.Tensor | None:
         return trainer.anchors.mean() if trainer.anchors else None
 
-    def save(name: str) -> None:
+    def save(name: str, step: int, best: float) -> None:
         state = {
             "step": step,
             "best": best,
-            "spent": time.monotonic() - begun,
+            "spent": time.monotonic() - started,
             "trainer": trainer.state_dict(),
             "arguments": vars(args),
         }
         save_checkpoint(run / name, network, anchors(), state)
 
-    def validate(loss: float) -> float:
-        """Log how the network does on held-out songs; return the loss by which the best is chosen."""
-        record = {"step": step, "seconds": time.monotonic() - begun}
+    def validate(step: int, loss: float) -> float:
+        """Log a validation; return its loss, or without held-out songs the training loss given."""
+        record = {"step": step, "seconds": time.monotonic() - started}
         if data.validation is not None:
             batches = [data.validation.batch(number) for number in range(recipe.validation_batches)]
             loss = trainer.validate(batches)
@@ -187,51 +167,80 @@ def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: 
             write_example(run / "examples" / f"{step:07d}", network, batches[0], config.geometry)
         if data.stem_validation is not None:
             scores = data.stem_validation.scores(network, anchors())
-            known = {name: value for name, value in scores._asdict().items() if math.isfinite(value)}
-            record |= {f"sd_sdr_{name}": value for name, value in known.items()}
+            finite = {name: value for name, value in scores._asdict().items() if math.isfinite(value)}
+            record |= {f"sd_sdr_{name}": value for name, value in finite.items()}
         log.write([record])
         bar.write(", ".join(f"{k} {v:.4g}" for k, v in record.items()), file=sys.stderr)
         return loss
 
-    # --- the loop --------------------------------------------------------------------------------
+    # --- training loop ---------------------------------------------------------------------------
     frame = config.geometry.hop_length / config.geometry.sample_rate
-    hours = remix.batch_size * ranks.world * remix.frames * frame / 3600  # of audio, in a step
-    losses: list[torch.Tensor] = []  # stay on the device until they are written
-    saved, start, started = time.monotonic(), step, time.monotonic()
+    hours = remix.batch_size * ranks.world * remix.frames * frame / 3600  # of audio a step
+    losses: list[torch.Tensor] = []  # not logged yet; on the device
+    first_step, loop_started = step, time.monotonic()
+    last_saved = loop_started
     while step < recipe.steps:
         losses.append(trainer.step(data.train.batch(step), step))
         step += 1
         bar.update()
-        check = step % recipe.check_every == 0 or step == recipe.steps
-        late = time.monotonic() - saved > SAVE_SECONDS
-        if not ranks.first or not (check or late or step % recipe.log_every == 0):
-            losses = losses if ranks.first else []
+        if not ranks.first:
+            losses.clear()
+            continue
+        validating = step % recipe.check_every == 0 or step == recipe.steps
+        saving = validating or time.monotonic() - last_saved > SAVE_SECONDS
+        if not (saving or step % recipe.log_every == 0):
             continue
         values = torch.stack(losses).tolist()
-        losses = []
-        first = step - len(values) + 1
-        for number, value in enumerate(values, first):
-            if not math.isfinite(value):
+        losses.clear()
+        records = [{"step": n, "loss": loss} for n, loss in enumerate(values, step - len(values) + 1)]
+        for record in records:
+            if not math.isfinite(record["loss"]):
                 bar.close()
-                raise ValueError(f"the loss of step {number} is {value}; try a smaller --rate, or fp32")
-        log.write([{"step": number, "loss": value} for number, value in enumerate(values, first)])
+                raise ValueError(
+                    f"the loss of step {record['step']} is {record['loss']}; try a smaller --rate, or fp32"
+                )
+        log.write(records)
         mean = sum(values) / len(values)
-        rate = (step - start) / (time.monotonic() - started)
+        rate = (step - first_step) / (time.monotonic() - loop_started)
         bar.set_postfix(
             loss=f"{mean:.4f}", batches_per_s=f"{rate:.2f}", hours_per_h=f"{rate * hours * 3600:.0f}"
         )
-        if check and (loss := validate(mean)) < best:
+        if validating and (loss := validate(step, mean)) < best:
             best = loss
-            save("best.pt")
-        if check or late:
-            save("last.pt")
-            saved = time.monotonic()
+            save("best.pt", step, best)
+        if saving:
+            save("last.pt", step, best)
+            last_saved = time.monotonic()
     bar.close()
     if ranks.first:
         what = "validation" if data.validation is not None else "training"
         print(
             f"{step} steps, {hours * step:.1f} hours of audio; best {what} loss {best:.4f}: {run / 'best.pt'}"
         )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    args = arguments(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    first = os.environ.get("RANK", "0") == "0"
+    try:
+        ranks = start_ranks(args.device)
+        with ranks.sharing_errors():
+            config, recipe = network_config(args), recipe_of(args)
+        train(args, config, recipe, Path(args.out), ranks)
+        if ranks.world > 1:
+            dist.barrier()
+            dist.destroy_process_group()
+    except (RankError, *USER_ERRORS) as error:
+        if first or not isinstance(error, RankError):
+            print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Imports run down one list of folders, and no private name leaves its file."""
+"""Imports run down one list of folders; private names stay in their file, argparse in command lines."""
 
 import ast
 from functools import cache
@@ -125,3 +125,14 @@ def test_the_house():
     for folder in {path.parent for path in FILES}:
         names = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
         assert len(names) <= 14, f"{folder.relative_to(ROOT)} has {len(names)} modules"
+
+
+def test_argparse_stays_in_command_lines():
+    importers = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            if "argparse" in names:
+                importers.add(floor(dotted(path)))
+    assert importers <= {"cli", "__main__", "train", "evaluate"}

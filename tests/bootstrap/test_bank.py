@@ -1,4 +1,4 @@
-"""The bank of songs: decoding, cache, segments, loudness, true stems."""
+"""Bank of songs: decoding, cache, segments, loudness, true stems."""
 
 import math
 import os
@@ -16,15 +16,15 @@ from torchprim.errors import AudioError
 # --- loudness -------------------------------------------------------------------------------------
 
 
-def test_loudness_of_the_standards_own_tone():
-    """BS.1770: a 0 dB sine of 997 Hz in one channel reads -3.01 LUFS; level by level."""
+def test_loudness_of_the_reference_tone():
+    """BS.1770: a sine of 997 Hz at 0 dBFS in one channel has -3.01 LUFS; 20 dB less, 20 LU less."""
     sine = tone(5, 997, 1.0, 48000)
     assert gated_loudness(block_powers(sine, 48000)) == pytest.approx(-3.01, abs=0.05)
     assert gated_loudness(block_powers(sine / 10, 48000)) == pytest.approx(-23.01, abs=0.05)
     assert gated_loudness(block_powers(torch.zeros(48000), 48000)) == -math.inf
 
 
-def test_loudness_gates_silence_out():
+def test_loudness_is_gated():
     sine = tone(5, 997, 0.5, 48000)
     padded = torch.cat([sine, torch.zeros(20 * 48000)])
     alone = gated_loudness(block_powers(sine, 48000))
@@ -46,21 +46,21 @@ def test_segments(bank, music):
     assert bank.seconds == 24
 
 
-def test_samples_above_1_are_kept(tmp_path):
+def test_samples_above_1_are_not_clipped(tmp_path):
     loud = tone(3, 300, 1.7)
     soundfile.write(tmp_path / "loud.wav", loud.numpy(), RATE, subtype="FLOAT")
     bank = tp.Bank([tmp_path / "loud.wav"], RATE, cache=tmp_path / "cache", progress=False)
     torch.testing.assert_close(bank.audio([0])[0], loud, atol=1e-4, rtol=0)
 
 
-def test_batches_hold_one_length(bank):
+def test_batches_have_one_length(bank):
     batches = list(bank.batches(4))
     assert batches == [[0, 1, 2, 3], [4, 5], [6]]
     with pytest.raises(ValueError, match="indices must name segments of one length"):
         bank.audio([0, 6])
 
 
-def test_second_start_decodes_nothing(bank, music, tmp_path, monkeypatch):
+def test_second_bank_is_read_from_the_cache(bank, music, tmp_path, monkeypatch):
     def refuse(*_):
         raise AssertionError("decoded again")
 
@@ -70,9 +70,10 @@ def test_second_start_decodes_nothing(bank, music, tmp_path, monkeypatch):
     again = tp.Bank([music], RATE, cache=tmp_path / "cache", **settings)
     assert again.segments == bank.segments
     del settings["progress"]
-    carried = tp.Bank.from_cache(tmp_path / "cache", sample_rate=RATE, **settings)
-    assert carried.segments == bank.segments
-    assert torch.equal(carried.audio([0, 1]), bank.audio([0, 1]))
+    from_cache = tp.Bank.from_cache(tmp_path / "cache", sample_rate=RATE, **settings)
+    assert from_cache.segments == bank.segments
+    assert from_cache.names == bank.names
+    assert torch.equal(from_cache.audio([0, 1]), bank.audio([0, 1]))
     # A file that changed is decoded again.
     monkeypatch.undo()
     soundfile.write(music / "a.wav", tone(4, 300).numpy(), RATE)
@@ -80,7 +81,16 @@ def test_second_start_decodes_nothing(bank, music, tmp_path, monkeypatch):
     assert [s.song for s in changed.segments] == [0, 1, 1, 2]
 
 
-def test_a_torn_cache_file_is_made_anew(bank, music, tmp_path):
+def test_bank_from_cache_checks_its_settings_and_the_rate(bank, tmp_path):
+    with pytest.raises(AudioError, match=f"songs cached at {RATE} Hz, not 16000"):
+        tp.Bank.from_cache(tmp_path / "cache", sample_rate=16000)
+    with pytest.raises(AudioError, match="no cached songs"):  # of stems
+        StemBank.from_cache(tmp_path / "cache", sample_rate=RATE)
+    with pytest.raises(ValueError, match="hop_seconds must be positive"):
+        tp.Bank.from_cache(tmp_path / "cache", sample_rate=RATE, hop_seconds=0)
+
+
+def test_a_truncated_cache_file_is_replaced(bank, music, tmp_path):
     for file in (tmp_path / "cache").glob("*.npz"):
         file.write_bytes(file.read_bytes()[:1000])
     settings = {"segment_seconds": 4.0, "hop_seconds": 2.0, "progress": False}
@@ -97,7 +107,7 @@ def test_a_torn_cache_file_is_made_anew(bank, music, tmp_path):
         (lambda p: tp.Bank([p / "x.txt"], cache=p / "c", progress=False), "x.txt"),
     ],
 )
-def test_nothing_to_use(make, message, tmp_path):
+def test_no_usable_song(make, message, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.txt").write_text("no sound")
     with pytest.raises(AudioError, match=message):
@@ -134,3 +144,17 @@ def test_true_stems(tmp_path):
         torch.testing.assert_close(got_vocals[i], vocals, atol=1e-4, rtol=0)
         torch.testing.assert_close(got_rest[i], rest, atol=1e-4, rtol=0)
     torch.testing.assert_close(bank.audio([1])[0], vocals + rest, atol=1e-4, rtol=0)
+    from_cache = StemBank.from_cache(tmp_path / "cache", sample_rate=RATE)
+    assert torch.equal(from_cache.stems([0])[0], got_vocals[:1])
+
+
+def test_banks_from_cache_have_the_defaults_of_their_class(tmp_path):
+    """30 s every 15 s for music, 15 s for stems."""
+    for name in ("vocals", "accompaniment"):
+        (tmp_path / "song").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "song" / f"{name}.wav", tone(60, 300).numpy(), RATE)
+    for bank_class, starts in ((tp.Bank, [0, 15, 30]), (StemBank, [0, 15, 30, 45])):
+        made = bank_class([tmp_path / "song"], RATE, cache=tmp_path / bank_class.kind, progress=False)
+        from_cache = bank_class.from_cache(tmp_path / bank_class.kind, sample_rate=RATE)
+        assert from_cache.segments == made.segments
+        assert [s.start / RATE for s in made.segments if s.song == 0] == starts

@@ -1,4 +1,4 @@
-"""Labels: kept line by line, gone on with after a kill, shared by ranks."""
+"""Labels: cached line by line, resumed after a kill, sharded over ranks."""
 
 import math
 import signal
@@ -15,20 +15,20 @@ from torchprim.bootstrap.labels import Labels
 from torchprim.files import read_json_lines
 
 
-def test_labels_are_kept_and_gone_on_with(bank, tmp_path):
+def test_labels_are_cached_and_resumed(bank, tmp_path):
     path, teacher = tmp_path / "labels.jsonl", HalvingTeacher()
     labels = tp.label(bank, teacher, path, progress=False)
-    assert teacher.asked == 7
+    assert teacher.separated == 7
     lines = path.read_text().splitlines()
     assert len(lines) == 7
     path.write_text("\n".join(lines[:3]) + "\n" + lines[3][:20])  # killed while writing the fourth
     again = tp.label(bank, teacher, path, progress=False)
-    assert teacher.asked == 7 + 7  # the first batch lacks a line: it is made as a whole
+    assert teacher.separated == 7 + 7  # the first batch lacks a line: all of it is separated again
     assert torch.equal(again.confidence, labels.confidence)
     assert len(list(read_json_lines(path))) == 7
     teacher.identity = "another"
     tp.label(bank, teacher, path, progress=False)
-    assert teacher.asked == 14 + 7
+    assert teacher.separated == 14 + 7
 
 
 def test_labels_of_two_ranks(bank, tmp_path):
@@ -39,7 +39,7 @@ def test_labels_of_two_ranks(bank, tmp_path):
     assert not torch.isnan(second.confidence).any()
     whole = tp.label(bank, teacher, path, progress=False)
     assert torch.equal(whole.confidence, second.confidence)
-    assert teacher.asked == 7
+    assert teacher.separated == 7
 
 
 def test_trusted_segments():
@@ -54,7 +54,7 @@ def test_trusted_segments():
 
 
 def test_label_survives_a_kill(tmp_path):
-    """SIGKILL in the middle of labelling; the second run computes the rest, and no line is lost."""
+    """SIGKILL while labelling; a second run computes the rest, and no line is lost."""
     program = """
 import sys, time, torch, torchprim as tp
 from tests.support.small_bank import HalvingTeacher, RATE, tone
@@ -69,7 +69,7 @@ settings = {"segment_seconds": 2.0, "hop_seconds": 2.0, "cache": folder / "c", "
 bank = tp.Bank([folder / "a.wav"], RATE, **settings)
 teacher = Slow()
 tp.label(bank, teacher, folder / "labels.jsonl", batch_size=1, progress=False)
-print(teacher.asked)
+print(teacher.separated)
 """
     command = [sys.executable, "-c", program, str(tmp_path)]
     first = subprocess.Popen(command)
@@ -79,8 +79,8 @@ print(teacher.asked)
         time.sleep(0.02)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    kept = len(list(read_json_lines(path)))
-    assert 3 <= kept < 20
-    asked = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert asked == 20 - kept
+    cached = len(list(read_json_lines(path)))
+    assert 3 <= cached < 20
+    separated = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert separated == 20 - cached
     assert len({record["start"] for record in read_json_lines(path)}) == 20

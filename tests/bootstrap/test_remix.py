@@ -1,4 +1,6 @@
-"""The store of estimates and the stream of remixes."""
+"""Store of estimates and stream of remixes."""
+
+import inspect
 
 import pytest
 import soundfile
@@ -17,26 +19,26 @@ def test_store_is_a_function_of_the_step():
     def estimate(indices):
         return [pack(i, torch.full((4,), i / 100), torch.zeros(4)) for i in indices]
 
-    def held(step, store):
+    def segments(step, store):
         return [e.segment for e in store.at(step)]
 
     def fresh():
         return RemixStore(range(10), 4, 3, (7, 0), estimate)
 
-    walking = fresh()
-    content = [held(step, walking) for step in range(60)]
-    assert [held(step, fresh()) for step in (0, 1, 17, 59)] == [content[i] for i in (0, 1, 17, 59)]
-    assert content[0] == content[2] != content[3]  # one renewal every three steps
+    store = fresh()
+    content = [segments(step, store) for step in range(60)]
+    assert [segments(step, fresh()) for step in (0, 1, 17, 59)] == [content[i] for i in (0, 1, 17, 59)]
+    assert content[0] == content[2] != content[3]  # one slot is refreshed every three steps
     assert sum(a != b for a, b in zip(content[2], content[3], strict=True)) == 1
-    assert {s for c in content for s in c} == set(range(10))  # everything gets its turn
-    whole = RemixStore(range(10), 99, 3, (7, 0), estimate)
-    assert held(0, whole) == held(50, whole) == list(range(10))
+    assert {s for c in content for s in c} == set(range(10))
+    complete = RemixStore(range(10), 99, 3, (7, 0), estimate)
+    assert segments(0, complete) == segments(50, complete) == list(range(10))
 
 
 def test_store_estimates_the_same_segments_together():
-    """Wherever one begins: so a resumed run repeats the last bits, too."""
+    """From any first step, so that a resumed run has the same rounding."""
 
-    def asked(steps):
+    def estimated_groups(steps):
         groups = set()
 
         def estimate(indices):
@@ -48,10 +50,10 @@ def test_store_estimates_the_same_segments_together():
             store.at(step)
         return groups
 
-    walked = asked(range(40))
-    assert {len(group) for group in walked} == {3}
-    for begin in range(0, 40, 5):
-        assert asked(range(begin, 40)) <= walked
+    groups = estimated_groups(range(40))
+    assert {len(group) for group in groups} == {3}
+    for first in range(0, 40, 5):
+        assert estimated_groups(range(first, 40)) <= groups
 
 
 def test_seeds_are_unrelated():
@@ -68,7 +70,7 @@ def stream(bank, teacher=None, **changes):
     return tp.RemixStream(bank, teacher or HalvingTeacher(), **(settings | changes))
 
 
-def test_what_a_batch_holds(bank):
+def test_fields_of_a_batch(bank):
     batch = stream(bank).batch(0)
     assert batch.mixture.shape == (6, 49 * 64)
     assert batch.magnitude.shape == batch.labels.shape == batch.weights.shape == (6, 129, 50)
@@ -81,7 +83,7 @@ def test_what_a_batch_holds(bank):
 
 
 def test_ratio_and_incoherence(bank):
-    """Vocals of one tone over another song's; levels as drawn, in the range and not all the same."""
+    """Vocals and accompaniment are of different songs; their ratios spread over the range."""
     batch = stream(bank, ratio=(3.0, 9.0), batch_size=32).batch(0)
     ratio = 10 * torch.log10(batch.vocals.square().mean(-1) / batch.accompaniment.square().mean(-1))
     assert ratio.min() > 3 - 1e-3
@@ -96,9 +98,9 @@ def test_coherent_pairs_and_natural_levels(bank):
     torch.testing.assert_close(batch.vocals * 3, batch.accompaniment, atol=1e-3, rtol=0)
 
 
-def test_same_seed_same_batches_wherever_one_begins(bank):
-    walking = stream(bank, eq=3.0, speed=0.05, coherent=0.3)
-    batches = [b for b, _ in zip(walking, range(9), strict=False)]
+def test_a_batch_is_a_function_of_seed_and_step(bank):
+    continuous = stream(bank, eq=3.0, speed=0.05, coherent=0.3)
+    batches = [b for b, _ in zip(continuous, range(9), strict=False)]
     resumed = stream(bank, eq=3.0, speed=0.05, coherent=0.3)
     resumed.step = 7
     assert torch.equal(next(iter(resumed)).mixture, batches[7].mixture)
@@ -107,7 +109,7 @@ def test_same_seed_same_batches_wherever_one_begins(bank):
     assert not torch.equal(stream(bank, seed=4).batch(0).mixture, stream(bank).batch(0).mixture)
 
 
-def test_ranks_have_their_own_part(bank):
+def test_ranks_have_disjoint_shards(bank):
     stores = [stream(bank, rank=r, world=2, coherent=1.0, slots=99).store.segments for r in range(2)]
     assert not set(stores[0]) & set(stores[1])
     assert sorted(stores[0] + stores[1]) == list(range(7))
@@ -115,13 +117,13 @@ def test_ranks_have_their_own_part(bank):
     assert not torch.equal(*batches)
 
 
-def test_pool_draws_the_same_remixes_again(bank):
+def test_pool_has_a_fixed_number_of_remixes(bank):
     pooled = stream(bank, pool=3, ratio=(-5.0, 5.0))
     seen = {tuple(row[:50].tolist()) for step in range(10) for row in pooled.batch(step).mixture}
     assert len(seen) == 3
 
 
-def test_trust(bank):
+def test_quantiles_of_confidence(bank):
     labels = tp.label(bank, HalvingTeacher(), progress=False)
     loudest = stream(bank, labels=labels, quantiles=(0.7, 1.0), coherent=1.0)
     assert {bank.segments[i].song for i in loudest.store.segments} == {1}  # the loud song, here trusted
@@ -134,10 +136,10 @@ def test_bin_confidence_weights(bank):
     torch.testing.assert_close(weighted, plain * 0.5, atol=5e-3, rtol=5e-3)
 
 
-def test_eq_colours_and_keeps_the_sum(bank):
-    plain, coloured = (stream(bank, eq=e, ratio=(0.0, 0.0)).batch(0) for e in (0.0, 6.0))
-    assert not torch.allclose(plain.vocals, coloured.vocals, atol=1e-3)
-    torch.testing.assert_close(coloured.mixture, coloured.vocals + coloured.accompaniment)
+def test_equaliser_acts_before_mixing(bank):
+    plain, filtered = (stream(bank, eq=e, ratio=(0.0, 0.0)).batch(0) for e in (0.0, 6.0))
+    assert not torch.allclose(plain.vocals, filtered.vocals, atol=1e-3)
+    torch.testing.assert_close(filtered.mixture, filtered.vocals + filtered.accompaniment)
 
 
 def test_true_stems_stream(tmp_path):
@@ -173,3 +175,33 @@ def test_true_stems_stream(tmp_path):
 def test_nothing_to_mix(bank, change, message):
     with pytest.raises(ValueError, match=message):
         stream(bank, **change)
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def test_settings_are_one_argument():
+    assert len(inspect.signature(tp.RemixStream.__init__).parameters) <= 10
+
+
+def test_settings_by_keyword_or_as_one_value_give_the_same_batches(bank):
+    settings = tp.RemixSettings(batch_size=2, frames=20, coherent=1.0)
+    teacher = HalvingTeacher()
+    by_keyword = tp.RemixStream(bank, teacher, batch_size=2, frames=20, coherent=1.0)
+    as_value = tp.RemixStream(bank, teacher, settings)
+    both = tp.RemixStream(
+        bank, teacher, tp.RemixSettings(frames=20, coherent=0.5), batch_size=2, coherent=1.0
+    )
+    assert by_keyword.settings == as_value.settings == both.settings == settings
+    for step in range(3):
+        expected = as_value.batch(step)
+        for other in (by_keyword, both):
+            assert all(map(torch.equal, other.batch(step), expected))
+
+
+def test_wrong_settings_are_type_errors(bank):
+    """An unknown keyword; a number in the place that batch_size had before settings were one value."""
+    with pytest.raises(TypeError, match="batchsize"):
+        tp.RemixStream(bank, HalvingTeacher(), batchsize=2)
+    with pytest.raises(TypeError, match=r"RemixSettings, got 2; .* keyword, such as batch_size=2"):
+        tp.RemixStream(bank, HalvingTeacher(), 2)

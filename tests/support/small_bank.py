@@ -1,4 +1,4 @@
-"""Fixtures of a small bank: five songs, one short, one quiet, one broken; and a teacher that counts."""
+"""Fixtures of a small bank: five songs, one short, one quiet, one broken; and a stand-in for a teacher."""
 
 import math
 from types import SimpleNamespace
@@ -18,16 +18,16 @@ def tone(seconds, frequency, level=0.2, rate=RATE):
 
 
 class HalvingTeacher(torch.nn.Module):
-    """A teacher with a constant mask that counts the segments it separates (`asked`)."""
+    """A teacher with a constant mask that counts the segments it separates (`separated`)."""
 
     identity = "halves"
 
     def __init__(self):
         super().__init__()
-        self.asked = 0
+        self.separated = 0
 
     def forward(self, audio, sample_rate, keep_masks=None):
-        self.asked += len(audio)
+        self.separated += len(audio)
         level = audio.square().mean(-1)
         mask = torch.full((len(audio), GEOMETRY.bins, GEOMETRY.frames(audio.shape[-1])), 0.25)
         return SimpleNamespace(

@@ -1,4 +1,4 @@
-"""Device and rank of a process, from the option and torchrun's variables."""
+"""Device and rank of a process, from the option and the environment variables of torchrun."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torchprim.training.ranks import find_device, find_ranks
 
 
 @pytest.mark.parametrize("available", [False, True])
-def test_auto_is_cuda_where_it_is_available(monkeypatch, available):
+def test_auto_is_cuda_if_available(monkeypatch, available):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     assert find_device("cpu") == "cpu"
     assert find_device("auto") == ("cuda" if available else "cpu")
@@ -18,7 +18,7 @@ def test_auto_is_cuda_where_it_is_available(monkeypatch, available):
             find_device("cuda")
 
 
-def test_ranks_are_those_of_torchrun(monkeypatch):
+def test_ranks_of_torchrun(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     assert find_ranks("cuda") == (0, 1, torch.device("cuda"))

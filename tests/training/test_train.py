@@ -1,4 +1,4 @@
-"""train.py: what it writes, how it goes on after a kill, what it refuses, and several processes."""
+"""train.py: files of a run, resuming after a kill, errors, and distributed training."""
 
 import dataclasses
 import json
@@ -40,7 +40,7 @@ def common(music, cache, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(common, tmp_path_factory):
-    """A run that nothing stopped."""
+    """A run that was not interrupted."""
     run = tmp_path_factory.mktemp("runs") / "whole"
     assert train.main([*common, "--out", str(run), *_steps(24)]) == 0
     return run
@@ -50,7 +50,7 @@ def _steps(steps, check_every=4):
     return ["--steps", str(steps), "--check-every", str(check_every), "--speed", "0.05", "--autoclip", "30"]
 
 
-def test_what_a_run_holds(whole):
+def test_files_of_a_run(whole):
     records = curve(whole)
     assert [r["step"] for r in records if "loss" in r] == list(range(1, 25))
     checks = [r for r in records if "validation" in r]
@@ -75,7 +75,7 @@ def test_a_run_learns(whole):
 
 
 def test_killed_runs_have_the_same_curve(common, whole, tmp_path):
-    """SIGKILL twice, each time further on; the log is that of the run that nothing stopped."""
+    """SIGKILL twice, each time later; the log is that of the run that was not interrupted."""
     run = tmp_path / "killed"
     arguments = [ROOT / "train.py", *common, "--out", run, *_steps(24), "--resume"]
     kills = 0
@@ -96,7 +96,7 @@ def test_killed_runs_have_the_same_curve(common, whole, tmp_path):
     assert curve(run) == curve(whole)
 
 
-def test_an_earlier_run_is_not_written_over(common, whole, capsys):
+def test_an_earlier_run_is_not_overwritten(common, whole, capsys):
     before = (whole / "last.pt").read_bytes()
     assert train.main([*common, "--out", str(whole), *_steps(24)]) == 1
     said = capsys.readouterr().err.splitlines()
@@ -105,7 +105,7 @@ def test_an_earlier_run_is_not_written_over(common, whole, capsys):
     assert (whole / "last.pt").read_bytes() == before
 
 
-def test_other_settings_are_told_on_resuming(common, whole, tmp_path, capsys):
+def test_other_settings_are_reported_on_resuming(common, whole, tmp_path, capsys):
     run = tmp_path / "run"
     run.mkdir()
     (run / "last.pt").write_bytes((whole / "last.pt").read_bytes())
@@ -120,7 +120,7 @@ def test_true_stems_and_validation_on_them(common, stems, tmp_path):
     (check,) = (r for r in curve(run) if "validation" in r)
     assert {"sd_sdr_vocals", "sd_sdr_accompaniment"} < set(check)
     assert -31 < check["sd_sdr_vocals"] < 31
-    only = tmp_path / "only"  # stems that are looked at, not learnt from
+    only = tmp_path / "only"  # stems for validation alone
     assert train.main([*arguments, "--stems-share", "0", "--out", str(only)]) == 0
     assert "sd_sdr_vocals" in curve(only)[-1]
 
@@ -161,8 +161,8 @@ def test_nothing_to_train_on(common, whole, tmp_path, capsys, change, message):
     assert not (run / "log.jsonl").exists()
 
 
-def test_one_song_has_no_partner(cache, tmp_path, capsys):
-    """Said before its segments are labelled; coherent pairs take one song."""
+def test_pairs_need_two_songs(cache, tmp_path, capsys):
+    """An error before segments are labelled; coherent pairs need one song."""
     one = write_music(tmp_path / "one", 1)
     arguments = ["--audio", str(one), "--cache", str(cache), "--teacher-preset", "companion", *TINY]
     run = tmp_path / "run"
@@ -179,14 +179,14 @@ def test_wrong_usage(tmp_path, capsys):
         assert stop.value.code == 2
 
 
-def test_a_loss_that_is_no_number_stops_the_run(common, tmp_path, capsys, monkeypatch):
+def test_a_nan_loss_stops_the_run(common, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(train.Trainer, "step", lambda *_: torch.tensor(float("nan")))
     assert train.main([*common, "--out", str(tmp_path / "run"), *_steps(5)]) == 1
     assert "the loss of step 1 is nan" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "run" / "last.pt").exists()
 
 
-# --- several processes ----------------------------------------------------------------------------
+# --- distributed ----------------------------------------------------------------------------------
 
 _TWO = """
 import sys, torch, train
@@ -198,7 +198,7 @@ from torchprim.training.recipes import Recipe
 from torchprim.bootstrap.batch import make_batch
 from torchprim.training.trainer import Trainer
 
-refused = train.main(sys.argv[1:])  # too few songs for two processes; it starts their group
+status = train.main(sys.argv[1:])  # too few songs for two processes; initialises the process group
 rank = dist.get_rank()
 config = NetworkConfig("tiny", layers=2, hidden=6, dropout=0.0, heads=("embedding", "mask"))
 recipe = Recipe(precision="fp32")
@@ -210,14 +210,14 @@ def gradients(part, world):
     network = build_network(config)
     trainer = Trainer(network, recipe, rank=rank, world=world)
     batch = make_batch(*sounds[:, part], config.geometry)
-    trainer.loss(batch, learn=True).total.backward()
+    trainer.loss(batch, training=True).total.backward()
     return [p.grad for p in network.parameters()]
 
 alone = gradients(slice(None), 1)
 shared = gradients(slice(2 * rank, 2 * rank + 2), 2)
 error = max(((a - b).abs().max() / a.abs().max()).item() for a, b in zip(alone, shared))
 assert all(a.abs().max() > 0 for a in alone)
-print("RESULT", refused, error)
+print("RESULT", status, error)
 dist.barrier()
 """
 
@@ -229,7 +229,7 @@ def _port():
 
 
 def test_two_processes_average_gradients_and_fail_together(common, cache, tmp_path):
-    """Gradients of 2 x B sequences are those of 2B in one process; a rank with one song stops both."""
+    """Gradients of 2 x B sequences equal those of 2B in one process; an error on one rank stops both."""
     few = write_music(tmp_path / "few", 3)  # one is held out
     arguments = ["--audio", few, "--cache", cache, "--teacher-preset", "companion", *TINY]
     arguments += ["--out", tmp_path / "run"]
@@ -238,15 +238,15 @@ def test_two_processes_average_gradients_and_fail_together(common, cache, tmp_pa
     said = [child.communicate(timeout=120) for child in pair]
     assert [child.returncode for child in pair] == [0, 0], said
     for out, _ in said:
-        _, refused, error = next(line for line in out.splitlines() if line.startswith("RESULT")).split()
-        assert refused == "1"
+        _, status, error = next(line for line in out.splitlines() if line.startswith("RESULT")).split()
+        assert status == "1"
         assert float(error) < 1e-6
     assert [err.count("error: ") for _, err in said] == [1, 0]
     assert "pairs need two songs" in said[0][1]
 
 
 def test_torchrun(common, tmp_path):
-    """Two processes, one log."""
+    """Two processes write one log."""
     command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", _port(), "train.py"]
     child = start([*command, *common, "--out", tmp_path / "run", *_steps(6, 3)])
     out, said = child.communicate(timeout=180)

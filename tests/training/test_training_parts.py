@@ -1,4 +1,4 @@
-"""Parts of the training loop: clipping, anchors, mixed streams, the split of songs, the run's folder."""
+"""Parts of the training loop: clipping, anchors, mixed streams, validation split, run folder, recipes."""
 
 import copy
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from torchprim.networks.checkpoint import save_checkpoint
 from torchprim.networks.config import NetworkConfig
 from torchprim.training.anchors import Anchors
 from torchprim.training.clipping import AutoClip
-from torchprim.training.recipes import RECIPES, find_recipe
+from torchprim.training.recipes import RECIPES, find_recipe, options
 from torchprim.training.run_folder import RunLog, find_run
 from torchprim.training.splits import held_out
 from torchprim.training.trainer import Trainer
@@ -35,7 +35,7 @@ def test_autoclip_is_a_percentile_of_all_norms_so_far():
     norms = []
     for i, norm in enumerate([4.0, 1.0, 3.0, 0.5, 6.0, 2.0]):
         layer = with_gradient(norm * 0.6, norm * 0.8)
-        if i == 3:  # as after a stop
+        if i == 3:  # resumed
             state, clip = clip.state_dict(), AutoClip(25)
             clip.load_state_dict(state, torch.device("cpu"))
         assert clip(layer).item() == pytest.approx(norm)
@@ -44,7 +44,7 @@ def test_autoclip_is_a_percentile_of_all_norms_so_far():
         assert layer.weight.grad.norm().item() == pytest.approx(wanted, rel=1e-5)
 
 
-def test_autoclip_forgets_what_is_older_than_its_history():
+def test_autoclip_keeps_the_latest_norms():
     clip = AutoClip(100, history=2)
     for norm in (9.0, 1.0, 2.0):
         layer = with_gradient(norm)
@@ -52,7 +52,7 @@ def test_autoclip_forgets_what_is_older_than_its_history():
     assert clip.norms.max() == 2
     again = AutoClip(100, history=2)
     again.load_state_dict(clip.state_dict(), torch.device("cpu"))
-    for each in (clip, again):  # the ring goes on at the same place
+    for each in (clip, again):  # the ring buffer continues at the same index
         each(with_gradient(1.5))
     assert torch.equal(clip.norms, again.norms)
 
@@ -77,9 +77,9 @@ def test_anchors_are_the_weighted_mean_of_each_class(generator):
         weights = torch.rand(2, 5, 6, generator=generator)
         anchors.update(embedding, labels, weights)
         square = weights.square()[..., None]
-        for kind, member in enumerate((~labels, labels)):
-            sums[kind] = sums[kind] / 2 + (square * embedding)[member].sum(0) / 2
-            counts[kind] = counts[kind] / 2 + square[member].sum() / 2
+        for row, member in enumerate((~labels, labels)):
+            sums[row] = sums[row] / 2 + (square * embedding)[member].sum(0) / 2
+            counts[row] = counts[row] / 2 + square[member].sum() / 2
     torch.testing.assert_close(anchors.mean(), sums / counts)
     again = Anchors(3, torch.device("cpu"))
     assert not again.mean().any()
@@ -87,7 +87,7 @@ def test_anchors_are_the_weighted_mean_of_each_class(generator):
     assert torch.equal(again.mean(), anchors.mean())
 
 
-def test_mixed_stream_keeps_its_shares_and_is_a_function_of_the_step():
+def test_mixed_stream_has_its_shares_and_is_a_function_of_the_step():
     streams = [SimpleNamespace(rank=0, batch=lambda step, name=name: (name, step)) for name in "ab"]
     mixed = MixedStream(streams, [0.25, 0.75], seed=3)
     drawn = [batch for batch, _ in zip(mixed, range(400), strict=False)]
@@ -106,7 +106,7 @@ def test_held_out_songs():
     assert len(out) == 5
     assert held_out(names, 0.1, 1) != out
     assert held_out(names, 0.0, 0) == held_out(names[:2], 0.5, 0) == set()
-    assert len(held_out(names[:3], 0.9, 0)) == 1  # two songs are left to be paired
+    assert len(held_out(names[:3], 0.9, 0)) == 1  # two songs are left for training pairs
     more = held_out([*names, "/music/50.mp3"], 0.1, 0)
     assert len({*out} & more) >= 4
     other = held_out([name.replace("/music", "/stems") for name in names], 0.1, 0)
@@ -141,7 +141,7 @@ def test_a_resumed_trainer_repeats_its_steps(order, generator):
 
 
 def test_phase_sensitive_targets_add_up(generator):
-    """The trainer takes the accompaniment's target to be what the vocals' leaves of the mixture."""
+    """The trainer takes the accompaniment's target to be the mixture minus the vocals' target."""
     from torchprim.losses.masking import phase_sensitive
 
     batch = batches(1, generator)[0]
@@ -151,7 +151,7 @@ def test_phase_sensitive_targets_add_up(generator):
     torch.testing.assert_close(both, batch.magnitude, atol=1e-3, rtol=1e-4)
 
 
-def test_validation_leaves_the_network_in_training(generator):
+def test_validation_leaves_the_network_in_training_mode(generator):
     trainer = Trainer(build_network(TINY).train(), RECIPES["small"])
     made = batches(2, generator)
     assert trainer.validate(made) == trainer.validate(iter(made))
@@ -159,7 +159,7 @@ def test_validation_leaves_the_network_in_training(generator):
     assert not trainer.anchors.counts.any()  # held-out songs do not move the anchors
 
 
-def test_log_forgets_what_came_after_the_checkpoint(tmp_path):
+def test_log_drops_records_after_the_checkpoint(tmp_path):
     log = RunLog(tmp_path, 0)
     log.write([{"step": step, "loss": 1.0} for step in range(1, 8)])
     RunLog(tmp_path, 5).write([{"step": 6, "loss": 2.0}])
@@ -170,7 +170,7 @@ def test_log_forgets_what_came_after_the_checkpoint(tmp_path):
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 6
 
 
-def test_a_checkpoint_that_is_given_away_is_no_run(tmp_path):
+def test_a_checkpoint_without_training_state_is_not_resumed(tmp_path):
     save_checkpoint(tmp_path / "last.pt", build_network(TINY), torch.zeros(2, 20))
     with pytest.raises(CheckpointError, match="holds no state of a training"):
         find_run(tmp_path, TINY, resume=True)
@@ -187,3 +187,28 @@ def test_recipes():
         (name,) = change
         with pytest.raises(ValueError, match=name):
             find_recipe("small", change)
+
+
+@pytest.mark.parametrize("preset", sorted(RECIPES))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"ratio_low": -6.0, "ratio_high": 3.0, "natural": 1, "pool": 20, "frames": 99},
+        {"bin_confidence": 1, "coherent": 0.25, "slots": 7, "loss": "whitened", "autoclip": 10.0, "eq": 1.5},
+    ],
+)
+def test_options_of_a_recipe_are_inverted(preset, changes):
+    """Plain values, as in a checkpoint and on the command line, give the recipe back."""
+    recipe = find_recipe(preset, changes)
+    values = recipe.to_dict()
+    assert changes.items() <= values.items()
+    assert all(type(value) in (int, float, str) for value in values.values())
+    assert find_recipe("paper", values) == find_recipe(preset, values) == recipe
+    assert list(values) == [name for name, *_ in options()]
+    assert recipe.differences(values) == ""
+
+
+def test_unknown_option():
+    with pytest.raises(ValueError, match="a recipe has no option 'ratio'"):
+        find_recipe("small", {"ratio": 2.0})

@@ -1,1 +1,1 @@
-"""From a folder of music to training batches: bank, labels, estimates, remixes."""
+"""From a folder of music to training batches: bank, labels, store of estimates, remixes."""

@@ -1,4 +1,4 @@
-"""What a training step gets: remixes with their spectra, labels and weights."""
+"""Training batches: remixes with their spectra, labels and weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torchprim.spectra.stft import Geometry, stft
 
 
 class RemixBatch(NamedTuple):
-    """One batch of remixes of B sequences; mixture = vocals + accompaniment."""
+    """A batch of B remixed sequences; mixture = vocals + accompaniment."""
 
     mixture: Tensor  # (B, T)
     vocals: Tensor  # (B, T)
@@ -20,20 +20,20 @@ class RemixBatch(NamedTuple):
     spectra: Tensor  # (B, 2, F, N) complex, of accompaniment and vocals
     labels: Tensor  # (B, F, N) bool: the vocals are louder
     weights: Tensor  # (B, F, N) sqrt(|X| / mean |X|)
-    confidence: Tensor  # (B,) the lower one of the two estimates'
+    confidence: Tensor  # (B,) minimum of the two estimates'
 
 
 def make_batch(
     vocals: Tensor, accompaniment: Tensor, geometry: Geometry, confidence: Tensor | None = None
 ) -> RemixBatch:
-    """Mix, transform, label and weight (section 4.1 of the paper).
+    """Mix two sources; compute spectra, labels and weights (section 4.1 of the paper).
 
-    A remix is resynthesised and then transformed, so that its spectrum is one that a sum of sounds has.
+    The STFT is that of the time-domain mixture, so that the spectrum is consistent.
 
     Args:
         vocals: `(B, T)`.
         accompaniment: `(B, T)`.
-        geometry: the STFT grid.
+        geometry: of the STFT.
         confidence: `(B,)`; 1 by default.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How far each segment of a bank can be trusted: the teacher's confidence, kept line by line."""
+"""Confidence labels: the teacher's confidence in each segment of a bank, cached as JSON lines."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ from torchprim.files import append_json_lines, read_json_lines
 
 
 class Labels(NamedTuple):
-    """One number a segment of the bank, on the CPU."""
+    """Measures of the teacher's separation of each segment, `(segments,)`, on the CPU; NaN: not labelled."""
 
     confidence: Tensor
     silhouette: Tensor
     posterior: Tensor
 
     def trusted(self, low: float = 0.25, high: float = 1.0, among: Sequence[int] | None = None) -> list[int]:
-        """Segments whose confidence lies between two quantiles, in order of the bank.
+        """Select the segments whose confidence lies between two quantiles.
 
         The default drops the least confident quarter (section 5 of the paper); (0, 0.25), (0.25, 0.5)
         and so on are the quartiles of its figure 3. Segments without a label (NaN) are left out.
 
         Args:
-            low: quantile from which segments are trusted.
-            high: quantile up to which they are.
-            among: the segments that count; by default all.
+            low: lower quantile, in [0, 1).
+            high: upper quantile, in (0, 1].
+            among: indices of the segments to select from, over which the quantiles are taken; by default all.
+
+        Returns:
+            sorted indices.
 
         Raises:
             ValueError: for quantiles that are not 0 <= low < high <= 1.
@@ -46,22 +49,22 @@ class Labels(NamedTuple):
         if not 0 <= low < high <= 1:
             raise ValueError(f"quantiles must satisfy 0 <= low < high <= 1, got {low} and {high}")
         among = range(len(self.confidence)) if among is None else among
-        known = [i for i in among if not math.isnan(self.confidence[i])]
-        order = sorted(known, key=lambda i: (self.confidence[i].item(), i))
+        labelled = [i for i in among if not math.isnan(self.confidence[i])]
+        order = sorted(labelled, key=lambda i: (self.confidence[i].item(), i))
         return sorted(order[round(low * len(order)) : round(high * len(order))])
 
 
 def count_labelled(bank: Bank, teacher: torch.nn.Module, path: str | os.PathLike) -> int:
-    """How many of a bank's segments a file of labels holds, made by this very teacher."""
-    known = _known(path)
-    return sum(_key(_record(bank, i, teacher.identity)) in known for i in range(len(bank.segments)))
+    """Count the segments of a bank that a file holds labels of, by the same teacher."""
+    cached = _read_cached(path)
+    return sum(_cache_key(_record(bank, i, teacher.identity)) in cached for i in range(len(bank.segments)))
 
 
-def _known(path: str | os.PathLike | None) -> dict[tuple, dict]:
-    return {} if path is None else {_key(record): record for record in read_json_lines(path)}
+def _read_cached(path: str | os.PathLike | None) -> dict[tuple, dict]:
+    return {} if path is None else {_cache_key(record): record for record in read_json_lines(path)}
 
 
-def _key(record: dict) -> tuple:
+def _cache_key(record: dict) -> tuple:
     return tuple(record.get(field) for field in ("song", "start", "seconds", "teacher"))
 
 
@@ -75,22 +78,21 @@ def label(
     world: int = 1,
     progress: bool = True,
 ) -> Labels:
-    """Run the teacher on every segment, and keep its confidence in a file of JSON lines.
+    """Separate every segment with the teacher, and cache its confidence in a file of JSON lines.
 
-    What the file holds already is not written again, so a killed run goes on where it was, to the same
-    numbers: the segments of a batch are always the same, whatever is missing, and however many ranks
-    there are. With several ranks each does its part of the batches and appends to the same file; then
-    the labels of the other ranks' segments that are not there yet are NaN.
+    Batches whose labels are all cached are skipped: a killed run resumes, to the same numbers, since a batch
+    holds the same segments whatever is missing and however many ranks there are. Each rank labels its
+    shard of the batches and appends to the same file; other shards' labels that are not in it yet are NaN.
 
     Args:
         bank: the segments.
-        teacher: gives a `Separation`, as `PrimitiveSeparator` and `tp.load` do.
-        path: the file, or None to keep nothing. A line has song, start and seconds (in seconds),
+        teacher: a separator, such as `PrimitiveSeparator` or one that `tp.load` returns.
+        path: the file, or None for no cache. A line has song, start and seconds (both in seconds),
             loudness (LUFS), confidence, silhouette, posterior and the teacher's identity.
-        batch_size: segments at a time.
+        batch_size: segments that the teacher separates at a time.
         rank: of this process.
         world: number of processes.
-        progress: whether a bar is shown.
+        progress: whether to show a progress bar.
 
     Returns:
         `Labels`, in the order of `bank.segments`.
@@ -108,27 +110,27 @@ def label(
     """
     from tqdm import tqdm
 
-    wanted = [_record(bank, i, teacher.identity) for i in range(len(bank.segments))]
-    known = _known(path)
-    missing = {i for i, record in enumerate(wanted) if _key(record) not in known}
+    records = [_record(bank, i, teacher.identity) for i in range(len(bank.segments))]
+    cached = _read_cached(path)
+    missing = {i for i, record in enumerate(records) if _cache_key(record) not in cached}
     batches = [b for b in list(bank.batches(batch_size))[rank::world] if not missing.isdisjoint(b)]
     with tqdm(
         total=sum(map(len, batches)), desc="label", unit="segment", disable=not progress, file=sys.stderr
     ) as bar:
         for batch in batches:
             with torch.inference_mode():
-                got = teacher(bank.audio(batch), bank.sample_rate)
-            measures = torch.stack([got.confidence, got.silhouette, got.posterior], -1).tolist()
-            done = []
-            for i, (confidence, silhouette, posterior) in zip(batch, measures, strict=True):
-                values = {"confidence": confidence, "silhouette": silhouette, "posterior": posterior}
-                if i in missing:
-                    done.append(wanted[i] | values)
+                separation = teacher(bank.audio(batch), bank.sample_rate)
+            measures = torch.stack([getattr(separation, field) for field in Labels._fields], -1).tolist()
+            new = [
+                records[i] | dict(zip(Labels._fields, values, strict=True))
+                for i, values in zip(batch, measures, strict=True)
+                if i in missing
+            ]
             if path is not None:
-                append_json_lines(path, done)
-            known |= {_key(record): record for record in done}
+                append_json_lines(path, new)
+            cached |= {_cache_key(record): record for record in new}
             bar.update(len(batch))
-    return _collect([known.get(_key(record), {}) for record in wanted])
+    return _collect([cached.get(_cache_key(record), {}) for record in records])
 
 
 def _record(bank: Bank, index: int, identity: str) -> dict:

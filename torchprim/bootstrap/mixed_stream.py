@@ -1,4 +1,4 @@
-"""Several streams of remixes as one: estimates of much music, with the true stems of little."""
+"""Interleave several remix streams: such as one of estimates and one of true stems."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torchprim.bootstrap.seeds import SEED_MIXED_STREAM, derived_generator
 
 
 class MixedStream:
-    """Batches of several streams in turn, each with its share; like them a function of (seed, rank, step).
+    """Draw each batch from one of several streams; like theirs, it is a function of (seed, rank, step).
 
     Args:
-        streams: such as one of estimates and one of few true stems.
-        shares: of the batches, one a stream, positive.
-        seed: of the choice.
+        streams: such as one of estimates and one of true stems.
+        shares: sampling probabilities of the streams up to a factor, positive.
+        seed: of the draws.
 
     Raises:
-        ValueError: for shares that do not fit the streams.
+        ValueError: for shares that are not positive, or not one a stream.
     """
 
     def __init__(self, streams: Sequence[RemixStream], shares: Sequence[float], seed: int = 0) -> None:
@@ -30,7 +30,7 @@ class MixedStream:
         self.shares = torch.tensor(shares, dtype=torch.float64)
 
     def batch(self, step: int) -> RemixBatch:
-        """The batch of a step."""
+        """Make the batch of a step."""
         generator = derived_generator(self.seed, self.streams[0].rank, SEED_MIXED_STREAM, step)
         return self.streams[int(torch.multinomial(self.shares, 1, generator=generator))].batch(step)
 

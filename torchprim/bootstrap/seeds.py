@@ -1,16 +1,16 @@
-"""Seeds of independent random streams, derived from several integers."""
+"""Seeds of independent random number streams, derived from several integers."""
 
 from __future__ import annotations
 
 import torch
 
-# Purpose of a random stream: one of the integers that its seed is derived from.
-SEED_STORE = 1  # order of the segments in the store of estimates
-SEED_POOL_DRAW = 2  # which remixes of a pool a batch holds
-SEED_BATCH = 3  # what all items of a batch share: change of speed, equalisers
-SEED_ITEM = 4  # what one item is made of
-SEED_MIXED_STREAM = 5  # which of several streams a batch is from
-SEED_FRAMES = 6  # frames that are embedded for the clustering loss
+# Purpose of a random number stream: one of the integers that its seed is derived from.
+SEED_STORE = 1  # order of the segments in the estimate store
+SEED_POOL_DRAW = 2  # pool indices of the items of a batch
+SEED_BATCH = 3  # augmentation of a whole batch: change of speed, equalisers
+SEED_ITEM = 4  # segments, offsets and level ratio of one item
+SEED_MIXED_STREAM = 5  # stream that a batch is drawn from
+SEED_FRAMES = 6  # frames of the clustering loss
 SEED_DROPOUT = 8
 
 

@@ -1,4 +1,4 @@
-"""Settings of a stream of remixes, as one value."""
+"""Settings of a remix stream, as one value."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from torchprim.spectra.stft import Geometry
 
 
 def option(default: Any, help: str) -> Any:
-    """A field of a dataclass that a command line offers as an option, with its help."""
+    """Return a dataclass field that a command line offers as an option, with its help text."""
     return dataclasses.field(default=default, metadata={"help": help})
 
 
 @dataclass(frozen=True)
 class RemixSettings:
-    """Everything that fixes a stream of remixes but its music, its teacher and its seed.
+    """Settings of a `RemixStream`: all but its music, its teacher and its seed.
 
     Args:
-        batch_size: sequences a batch.
-        frames: STFT frames a sequence.
-        ratio: lowest and highest level of vocals to accompaniment in dB.
-        natural: whether the ratio is a change of the estimates' own levels, not the level itself.
-        coherent: share of pairs that are the two estimates of one and the same excerpt.
-        eq: standard deviation in dB of a random, smooth equaliser of each source.
-        speed: largest relative change of speed (pitch and tempo together) of each source, such as 0.06.
-        bin_confidence: whether weights are multiplied by the teacher's posterior strength of each bin.
-        pool: number of fixed remixes that are drawn again and again (the paper: 20,000); None for ever
-            new ones. A pool keeps the estimates of all its segments.
-        slots: segments whose estimates the store holds.
-        every: refresh interval of a segment in the store, in steps, on average: `teacher_batch` of them
-            are refreshed at a time.
+        batch_size: sequences in a batch.
+        frames: STFT frames of a sequence.
+        ratio: minimum and maximum of the vocals-to-accompaniment ratio, in dB.
+        natural: whether the ratio is relative to the ratio of the estimates, not absolute.
+        coherent: probability of a coherent pair: both estimates of the same excerpt.
+        eq: standard deviation in dB of the random equaliser of each source.
+        speed: maximum relative change of speed (pitch and tempo together) of each source, such as 0.06.
+        bin_confidence: whether to multiply weights by the teacher's posterior strength of each bin.
+        pool: size of a fixed pool of remixes to draw from (the paper: 20,000); None for new remixes at
+            every step. With a pool the store holds the estimates of all segments.
+        slots: capacity of the estimate store, in segments.
+        every: refresh interval of the store, in steps: one segment on average, `teacher_batch` of them at
+            a time.
         teacher_batch: segments that the teacher separates at a time.
         quantiles: of the confidence, between which segments are trusted; the paper drops the least
             confident quarter.
-        geometry: STFT of magnitudes, labels and weights; at the bank's rate by default.
+        geometry: STFT of magnitudes, labels and weights; by default at the bank's sample rate.
 
     Raises:
         ValueError: for a setting out of range.

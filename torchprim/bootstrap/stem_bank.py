@@ -1,32 +1,32 @@
-"""Songs whose true stems are known: MUSDB18, MUSDB18-HQ, or folders of vocals with the rest."""
+"""Songs with true stems: MUSDB18, MUSDB18-HQ, or folders of vocals with the other stems."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchprim.audio.stems import find_stem_songs, read_stems
-from torchprim.bootstrap.bank import Bank
+from torchprim.bootstrap.bank import Bank, Paths
 
 
 class StemBank(Bank):
-    """A `Bank` of songs with true stems: the ceiling of what remixes of estimates can teach.
+    """A `Bank` of songs with true stems: an upper bound for training on estimates.
 
-    Its audio is the sum of the stems; `stems` gives them apart. The paper's remixes of true stems take
-    snippets of 15 s.
+    `audio` returns the sum of the stems, `stems` the stems themselves. Segments are the paper's snippets of
+    15 s.
 
     Args:
-        roots: folders of songs with stems, see `find_stem_songs`.
+        roots: folders of songs with stems, see `find_stem_songs`; None for every song in the cache folder.
+        sample_rate: in Hz; songs are resampled to it.
         segment_seconds: length of a segment.
-        hop_seconds: distance of two segments' starts.
-        settings: the others are those of `Bank`.
+        settings: the other keyword arguments of `Bank`.
 
     Raises:
-        AudioError: for a root without songs, or where no song can be used.
+        AudioError: for a root without songs, or if no song can be used.
 
     Example:
         >>> import tempfile, torchprim as tp
@@ -42,18 +42,11 @@ class StemBank(Bank):
     tracks = 2
 
     def __init__(
-        self,
-        roots: Sequence[str | os.PathLike],
-        sample_rate: int = 44100,
-        *,
-        segment_seconds: float = 15.0,
-        hop_seconds: float = 15.0,
-        **settings,
+        self, roots: Paths | None, sample_rate: int = 44100, *, segment_seconds: float = 15.0, **settings: Any
     ) -> None:
-        lengths = {"segment_seconds": segment_seconds, "hop_seconds": hop_seconds}
-        super().__init__(roots, sample_rate, **lengths, **settings)
+        super().__init__(roots, sample_rate, segment_seconds=segment_seconds, **settings)
 
-    def _find(self, folders: Sequence[str | os.PathLike]) -> list[Path]:
+    def _find(self, folders: Paths) -> list[Path]:
         return find_stem_songs(folders)
 
     def _decode(self, path: Path) -> tuple[Tensor, float]:
@@ -61,6 +54,6 @@ class StemBank(Bank):
         return torch.stack([vocals.mean(0), accompaniment.mean(0)]), rate
 
     def stems(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """True vocals and accompaniment `(B, T)` of segments of one length."""
-        vocals, accompaniment = self._tracks(indices).unbind(1)
+        """Return the true vocals and accompaniment `(B, T)` of segments of one length."""
+        vocals, accompaniment = self._gather(indices).unbind(1)
         return vocals, accompaniment

@@ -1,4 +1,4 @@
-"""A store of source estimates of whole segments, on the device, refreshed in turn."""
+"""Store of source estimates of whole segments, on the device, refreshed in turn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchprim.bootstrap.seeds import derived_generator
 
 
 class StoredEstimate(NamedTuple):
-    """Vocals and accompaniment of a segment, quantised."""
+    """Estimated vocals and accompaniment of a segment, quantised."""
 
     segment: int
     audio: Tensor  # (2, T) int16: vocals, accompaniment
@@ -22,32 +22,32 @@ class StoredEstimate(NamedTuple):
     strength: Tensor | None  # (F, N) uint8: 255 times the posterior strength of each bin
 
     def crop(self, source: int, start: int, length: int) -> Tensor:
-        """Return `length` samples of vocals (0) or accompaniment (1)."""
+        """Dequantise `length` samples of vocals (0) or accompaniment (1)."""
         return to_float(self.audio[source, start : start + length], self.scale)
 
 
 def pack(segment: int, vocals: Tensor, accompaniment: Tensor, mask: Tensor | None = None) -> StoredEstimate:
     """Quantise two stems `(T,)`, and the posterior strength of a mask `(F, N)` if there is one."""
     audio = torch.stack([vocals, accompaniment])
-    # The larger of the loudest sample and 1, without a synchronisation with the device.
+    # As in `cache.to_int16`, but without a synchronisation with the device.
     scale = audio.abs().amax().clamp(min=1.0)
     strength = None if mask is None else (255 * (2 * mask - 1).abs()).round().to(torch.uint8)
     return StoredEstimate(segment, (audio * (FULL_SCALE / scale)).round().to(torch.int16), scale, strength)
 
 
 class RemixStore:
-    """Slots of estimates whose content at any step is a function of (seed, rank, step).
+    """Ring buffer of estimates whose content at any step is a function of (seed, rank, step).
 
-    The trusted segments are visited in one shuffled order after another. The first `slots` of this sequence
-    fill the store; then the next ones replace the oldest, one every `every` steps on average, `group` of
-    them at a time. The same segments are always estimated together, wherever training starts: the last bits
-    of a batch depend on its size. A store with room for all segments is filled once and stays.
+    The segments are visited in a new shuffled order each epoch. The first `slots` of this sequence fill the
+    store; then the next ones replace the oldest, one every `interval` steps on average, `group` of them at a
+    time. The groups are the same wherever training resumes: rounding depends on the size of a batch.
+    A store with room for all segments is filled once and never refreshed.
 
     Args:
-        segments: trusted segments, of this rank.
-        slots: size of the store; rounded up to whole groups.
-        every: refresh interval of a slot, in steps.
-        seed: integers that the orders are derived from; ranks have different ones.
+        segments: indices of the trusted segments, of this rank.
+        slots: capacity; rounded up to whole groups, at most all segments.
+        interval: refresh interval in steps.
+        seed: integers that the orders are derived from; different on each rank.
         estimate: returns the estimates of several segments.
         group: segments that are estimated together.
     """
@@ -56,44 +56,44 @@ class RemixStore:
         self,
         segments: Sequence[int],
         slots: int,
-        every: int,
+        interval: int,
         seed: tuple[int, ...],
         estimate: Callable[[list[int]], list[StoredEstimate]],
         group: int = 1,
     ) -> None:
         self.segments = list(segments)
         self.slots = min(-(-slots // group) * group, len(self.segments))
-        self.every, self.group = every, group
+        self.interval, self.group = interval, group
         self.seed = seed
         self.estimate = estimate
-        self._positions: list[int] = [-1] * self.slots  # in the sequence of segments, of each slot
+        self._positions: list[int] = [-1] * self.slots  # of each slot, in the sequence of segments
         self._estimates: list[StoredEstimate | None] = [None] * self.slots
-        self._orders: dict[int, list[int]] = {}  # of the current epoch and the one before
+        self._orders: dict[int, list[int]] = {}  # of the current and the previous epoch
 
     def _segment_at(self, position: int) -> int:
-        """The segment at a position of the sequence."""
+        """Return the segment at a position of the sequence."""
         if self.slots == len(self.segments):
             return self.segments[position]
         epoch, index = divmod(position, len(self.segments))
         if epoch not in self._orders:
             generator = derived_generator(*self.seed, epoch)
             order = torch.randperm(len(self.segments), generator=generator).tolist()
-            before = {k: v for k, v in self._orders.items() if k == epoch - 1}
-            self._orders = {epoch: order, **before}
+            previous = {k: v for k, v in self._orders.items() if k == epoch - 1}
+            self._orders = {epoch: order, **previous}
         return self.segments[self._orders[epoch][index]]
 
     def at(self, step: int) -> list[StoredEstimate]:
-        """Return the estimates of all slots at a step, after computing those that are stale."""
-        whole = self.slots == len(self.segments)
-        refreshed = 0 if whole else step // (self.every * self.group) * self.group
-        end = self.slots + refreshed  # of the sequence so far
-        wanted = [end - 1 - (end - 1 - slot) % self.slots for slot in range(self.slots)]
+        """Return the estimates of all slots at a step; stale ones are computed first."""
+        holds_all = self.slots == len(self.segments)
+        refreshed = 0 if holds_all else step // (self.interval * self.group) * self.group
+        last = self.slots + refreshed - 1  # position of the newest estimate
+        positions = [last - (last - slot) % self.slots for slot in range(self.slots)]
         stale = sorted(
-            (wanted[slot], slot) for slot in range(self.slots) if self._positions[slot] != wanted[slot]
+            (positions[slot], slot) for slot in range(self.slots) if self._positions[slot] != positions[slot]
         )
         for _, members in groupby(stale, lambda pair: pair[0] // self.group):
-            together = list(members)
-            estimates = self.estimate([self._segment_at(position) for position, _ in together])
-            for (position, slot), estimate in zip(together, estimates, strict=True):
+            group = list(members)
+            estimates = self.estimate([self._segment_at(position) for position, _ in group])
+            for (position, slot), estimate in zip(group, estimates, strict=True):
                 self._positions[slot], self._estimates[slot] = position, estimate
         return self._estimates

@@ -1,1 +1,1 @@
-"""Training of a network: recipes, data, optimiser steps, validation, and the folder of a run."""
+"""Training of a network: recipe, data, optimisation steps, validation, and the folder of a run."""

@@ -1,11 +1,11 @@
-"""Where the classes lie in embedding space, so that vocals are known after training with no ground truth."""
+"""Anchors: class means of the embedding, which tell vocals from accompaniment without ground truth."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from torchprim.losses.grams import weighted_grams
+from torchprim.losses.grams import divisor, weighted_grams
 
 
 class Anchors:
@@ -13,8 +13,8 @@ class Anchors:
 
     Args:
         dimensions: D of the embedding.
-        device: of the sums; nothing is waited for.
-        momentum: how much of the past stays at each batch.
+        device: of the sums; updates do not synchronise with it.
+        momentum: decay of the past at each batch, in [0, 1].
 
     Example:
         >>> import torch
@@ -34,26 +34,26 @@ class Anchors:
 
     @torch.no_grad()
     def update(self, embedding: Tensor, labels: Tensor, weights: Tensor) -> None:
-        """Take in a batch: `(B, F, N, D)`, `(B, F, N)`, `(B, F, N)`."""
+        """Update the means with a batch: `(B, F, N, D)`, `(B, F, N)`, `(B, F, N)`."""
         grams = weighted_grams(embedding, labels, weights)
         self.update_sums(grams.cross, grams.labels)
 
     @torch.no_grad()
     def update_sums(self, cross: Tensor, labels: Tensor) -> None:
-        """Take in a batch by its Gram matrices VᵀY `(B, D, 2)` and YᵀY `(B, 2, 2)`."""
+        """Update the means with the Gram matrices VᵀY `(B, D, 2)` and YᵀY `(B, 2, 2)` of a batch."""
         self.sums.mul_(self.momentum).add_(cross.sum(0).T, alpha=1 - self.momentum)
         counts = labels.sum((0, 1)).unsqueeze(-1)
         self.counts.mul_(self.momentum).add_(counts, alpha=1 - self.momentum)
 
     def mean(self) -> Tensor:
-        """`(2, D)`: accompaniment, vocals."""
-        return self.sums / torch.where(self.counts > 0, self.counts, 1)
+        """Return the means `(2, D)` of accompaniment and vocals; zero before the first batch."""
+        return self.sums / divisor(self.counts)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Tensors, for a checkpoint."""
+        """Return the sums on the CPU, for a checkpoint."""
         return {"sums": self.sums.cpu(), "counts": self.counts.cpu()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from `state_dict()`."""
+        """Restore the sums of a checkpoint."""
         self.sums.copy_(state["sums"])
         self.counts.copy_(state["counts"])

@@ -1,4 +1,4 @@
-"""Clipping of gradients, to a fixed norm or to what is usual in this training."""
+"""Gradient clipping: to a fixed norm, or to a percentile of the norms so far."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 
 class AutoClip:
-    """Clip gradients to a percentile of all their norms so far (Seetharaman et al. 2020).
+    """Clip gradients to a percentile of their norms so far (AutoClip; Seetharaman et al. 2020).
 
-    The history lives on the device: nothing is waited for. With `percentile=None` it is ordinary
-    clipping to a fixed norm.
+    The history is kept on the device, without synchronisation. With `percentile=None` gradients are
+    clipped to a fixed norm.
 
     Args:
-        percentile: 0 to 100, or None for a fixed norm.
+        percentile: in [0, 100], or None for a fixed norm.
         norm: the fixed norm.
-        history: norms that are remembered, the latest ones.
+        history: number of norms kept, the latest ones.
 
     Raises:
         ValueError: for a percentile out of range.
@@ -36,10 +36,10 @@ class AutoClip:
             raise ValueError(f"percentile must lie in [0, 100], got {percentile}")
         self.percentile, self.norm, self.history = percentile, norm, history
         self.count = 0
-        self.norms: Tensor | None = None  # a ring: norm number i is at i modulo its length
+        self.norms: Tensor | None = None  # ring buffer: norm i is at i modulo its length
 
     def __call__(self, network: nn.Module) -> Tensor:
-        """Clip the gradients in place; returns their norm before, on the device."""
+        """Clip the gradients in place; return their norm before clipping, on the device."""
         parameters = [p for p in network.parameters() if p.grad is not None]
         total = torch.nn.utils.get_total_norm([p.grad for p in parameters])
         if self.percentile is None:
@@ -54,12 +54,12 @@ class AutoClip:
         return total
 
     def state_dict(self) -> dict:
-        """Plain values and a tensor, for a checkpoint."""
+        """Return count and norms, on the CPU, for a checkpoint."""
         norms = torch.empty(0) if self.norms is None else self.norms[: self.count].cpu()
         return {"count": self.count, "norms": norms}
 
     def load_state_dict(self, state: dict, device: torch.device) -> None:
-        """Go on from `state_dict()`."""
+        """Restore the history of a checkpoint."""
         self.count = state["count"]
         self.norms = None
         if len(state["norms"]):

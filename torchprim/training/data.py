@@ -1,4 +1,4 @@
-"""From folders of music to the batches that a network learns from, and those it is validated on."""
+"""From folders of music to training and validation batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from torchprim.bootstrap.bank import Bank
-from torchprim.bootstrap.labels import Labels, label
+from torchprim.bootstrap.labels import label
 from torchprim.bootstrap.mixed_stream import MixedStream
 from torchprim.bootstrap.settings import RemixSettings
 from torchprim.bootstrap.stem_bank import StemBank
@@ -21,7 +21,7 @@ from torchprim.training.validation import StemValidation
 
 @dataclass(frozen=True)
 class DataSettings:
-    """The music of a training, and how it is labelled, trusted and held out.
+    """Settings of a training's data: folders, teacher and labels, validation split, memory.
 
     Args:
         audio: folders of music without stems.
@@ -30,11 +30,11 @@ class DataSettings:
         teacher_preset: preset of `pcl`.
         labels: file of labels; `labels.jsonl` in the run's folder by default.
         quantiles: of the confidence, between which segments are trusted.
-        stems_share: share of batches with true stems, where there is music without stems, too.
+        stems_share: share of batches with true stems, in [0, 1); without `audio` it is 1.
         validation: share of songs held out.
-        residence: of the decoded songs, see `Bank`.
+        residence: memory of the decoded songs, see `Bank`.
         cache: folder of decoded songs; by default one in the user's cache folder.
-        quietest: loudness in LUFS below which segments are left out.
+        quietest: minimum loudness of a segment in LUFS.
 
     Raises:
         ValueError: for a share out of range.
@@ -58,7 +58,7 @@ class DataSettings:
 
 
 class TrainingData(NamedTuple):
-    """Batches to learn from, and the held-out songs, on the first rank, where one can be spared."""
+    """Batches to train on and, on the first rank and where songs are held out, to validate on."""
 
     train: MixedStream
     validation: MixedStream | None  # remixes of held-out songs
@@ -66,10 +66,15 @@ class TrainingData(NamedTuple):
 
 
 def find_teacher(name: str, preset: str, device: torch.device) -> torch.nn.Module:
-    """Return the separator that makes the estimates: `pcl` with a preset, or a network from a checkpoint.
+    """Return the separator that estimates the sources.
+
+    Args:
+        name: `pcl`, the ensemble of primitives, or the path of a checkpoint.
+        preset: of `pcl`.
+        device: of the separator.
 
     Raises:
-        CheckpointError: where the checkpoint cannot be used.
+        CheckpointError: for a checkpoint that cannot be used.
     """
     if name == "pcl":
         from torchprim.separators.primitive import PrimitiveSeparator
@@ -81,35 +86,34 @@ def find_teacher(name: str, preset: str, device: torch.device) -> torch.nn.Modul
 
 
 def prepare(data: DataSettings, remix: RemixSettings, run: Path, seed: int, ranks: Ranks) -> TrainingData:
-    """Decode, label, and split songs into training and validation.
+    """Decode and label the music, split its songs, and build the streams of remixes.
 
     Args:
-        data: the music.
+        data: settings of the music.
         remix: settings of the remixes, with the network's geometry.
         run: folder of the run, for its labels.
         seed: of the split and of the remixes.
-        ranks: this process among all.
+        ranks: rank of this process, world size and device.
 
     Raises:
         AudioError, CheckpointError, ValueError, OSError: one line on why there is nothing to train on.
         RankError: the same, of another rank.
     """
-    with ranks.together():  # the first rank fills the cache of decoded songs, the others read it
-        sources = _sources(data, remix, ranks) if ranks.first else []
-    with ranks.together():
-        sources = sources or _sources(data, remix, ranks)
-    with ranks.together():  # raised now, not after the hours that labels may take
+    with ranks.sharing_errors():  # the first rank decodes into the cache; then the others read it
+        sources = _open_sources(data, remix, ranks) if ranks.first else []
+    with ranks.sharing_errors():
+        sources = sources or _open_sources(data, remix, ranks)
+    with ranks.sharing_errors():  # labels may take hours: fail before them
         for split in split_songs(sources, data.validation, remix, seed, ranks):
             split.check()
-    for number, source in enumerate(sources):
-        if source.teacher is not None:
-            labels = _labelled(source, Path(data.labels or run / "labels.jsonl"), remix.teacher_batch, ranks)
-            sources[number] = source._replace(labels=labels)
-    with ranks.together():
-        return _training_data(split_songs(sources, data.validation, remix, seed, ranks), seed)
+    labels = Path(data.labels or run / "labels.jsonl")
+    sources = [_add_labels(source, labels, remix.teacher_batch, ranks) for source in sources]
+    with ranks.sharing_errors():
+        return _build_streams(split_songs(sources, data.validation, remix, seed, ranks), seed)
 
 
-def _sources(data: DataSettings, remix: RemixSettings, ranks: Ranks) -> list[Source]:
+def _open_sources(data: DataSettings, remix: RemixSettings, ranks: Ranks) -> list[Source]:
+    """Decode the music of both types into banks, and load the teacher."""
     rate = remix.geometry.sample_rate
     settings = {
         "device": ranks.device,
@@ -133,27 +137,27 @@ def _sources(data: DataSettings, remix: RemixSettings, ranks: Ranks) -> list[Sou
     return sources
 
 
-def _labelled(source: Source, path: Path, batch_size: int, ranks: Ranks) -> Labels:
-    """Label the whole bank, each rank its shard."""
+def _add_labels(source: Source, path: Path, batch_size: int, ranks: Ranks) -> Source:
+    """Label the whole bank of a source, each rank a shard; true stems need no labels."""
+    if source.teacher is None:
+        return source
     shard = {"rank": ranks.rank, "world": ranks.world, "progress": ranks.first}
-    with ranks.together():
+    with ranks.sharing_errors():
         labels = label(source.bank, source.teacher, path, batch_size=batch_size, **shard)
     if ranks.world > 1:
-        with ranks.together():  # the other ranks' lines
+        with ranks.sharing_errors():  # reads the labels of the other ranks
             labels = label(source.bank, source.teacher, path, batch_size=batch_size, progress=False)
-    return labels
+    return source._replace(labels=labels)
 
 
-def _training_data(splits: list[Split], seed: int) -> TrainingData:
-    train = [(split.stream(seed), split.source.share) for split in splits if not split.held_out]
-    held = [split for split in splits if split.held_out]
-    remixed = [split.stream(seed + 1) for split in held if split.source.share > 0]
-    stems = [
-        StemValidation(split.source.bank, split.segments) for split in held if split.source.teacher is None
-    ]
-    return TrainingData(
-        MixedStream(*zip(*train, strict=True), seed),
-        # A source may have had no song to spare.
-        MixedStream(remixed, [1.0] * len(remixed), seed) if remixed else None,
-        stems[-1] if stems else None,
-    )
+def _build_streams(splits: list[Split], seed: int) -> TrainingData:
+    training = [split for split in splits if not split.held_out]
+    streams = [split.stream(seed) for split in training]
+    train = MixedStream(streams, [split.source.share for split in training], seed)
+    # Empty on other ranks than the first, and where no source has a song to spare.
+    held_out = [split for split in splits if split.held_out]
+    remixes = [split.stream(seed + 1) for split in held_out if split.source.share > 0]
+    validation = MixedStream(remixes, [1.0] * len(remixes), seed) if remixes else None
+    stems = [split for split in held_out if split.source.teacher is None]
+    stem_validation = StemValidation(stems[0].source.bank, stems[0].segments) if stems else None
+    return TrainingData(train, validation, stem_validation)

@@ -1,4 +1,4 @@
-"""Several processes of one training, as `torchrun` starts them; and a failure of one, told by all."""
+"""Ranks of a distributed training under `torchrun`: device, process group, errors raised on all ranks."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import torch.distributed as dist
 
 from torchprim.errors import FileError
 
-# What a user can mend; everything else is a fault of the program, and keeps its traceback.
-FAILURES = (FileError, ValueError, OSError, ImportError)
+# Errors that a user can fix; any other is a bug, and keeps its traceback.
+USER_ERRORS = (FileError, ValueError, OSError, ImportError)
 
 
 class RankError(Exception):
-    """What went wrong on some rank, in one line."""
+    """An error on some rank, in one line."""
 
 
 class Ranks(NamedTuple):
-    """This process among all of them, and its device."""
+    """Rank of this process, world size and device."""
 
     rank: int
     world: int
@@ -30,33 +30,35 @@ class Ranks(NamedTuple):
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes and shows."""
+        """Whether this is rank 0, which writes the files of the run and shows progress."""
         return self.rank == 0
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """What fails on one rank in this block ends it on all, rather than leave the others waiting.
+    def sharing_errors(self) -> Iterator[None]:
+        """Raise an error of the block on all ranks, so that none waits for one that failed.
+
+        All ranks have to enter the block. With one rank the error itself is raised.
 
         Raises:
-            RankError: on every rank, with the line of the first one that failed.
+            RankError: on every rank, for a user error on any: the message of the lowest rank that failed.
         """
-        problem = None
+        message = None
         try:
             yield
-        except FAILURES as error:
+        except USER_ERRORS as error:
             if self.world == 1:
                 raise
-            problem = f"process {self.rank} of {self.world}: {error}"
+            message = f"process {self.rank} of {self.world}: {error}"
         if self.world > 1:
-            problems: list[str | None] = [None] * self.world
-            dist.all_gather_object(problems, problem)
-            told = [line for line in problems if line is not None]
-            if told:
-                raise RankError(told[0])
+            messages: list[str | None] = [None] * self.world
+            dist.all_gather_object(messages, message)
+            errors = [message for message in messages if message is not None]
+            if errors:
+                raise RankError(errors[0])
 
 
 def find_device(name: str, argument: str = "device") -> str:
-    """Resolve the name of a device: `auto` is `cuda` where torch finds a CUDA device, else `cpu`.
+    """Resolve the name of a device: `auto` is `cuda` if torch finds a CUDA device, else `cpu`.
 
     Args:
         name: `auto`, `cpu` or `cuda`.
@@ -79,13 +81,13 @@ def find_device(name: str, argument: str = "device") -> str:
 
 
 def find_ranks(device: str) -> Ranks:
-    """Read rank, world size and local rank from torchrun's variables, without a process group.
+    """Read rank, world size and local rank from the environment variables of torchrun.
 
     Args:
         device: `cpu` or `cuda`, from `find_device`; on `cuda` each rank gets the GPU of its local rank.
 
     Raises:
-        ValueError: for a variable that is not a whole number.
+        ValueError: for a variable that is not an integer.
 
     Example:
         >>> from torchprim.training.ranks import find_ranks
@@ -103,13 +105,13 @@ def find_ranks(device: str) -> Ranks:
 
 
 def start_ranks(name: str) -> Ranks:
-    """Resolve the device, and join the process group where torchrun's variables are set.
+    """Resolve the device, and initialise the process group under torchrun.
 
     Args:
-        name: of the device: `auto`, `cpu`, `cuda`.
+        name: of the device: `auto`, `cpu` or `cuda`.
 
     Raises:
-        ValueError: where the device is not there.
+        ValueError: for `cuda` without a CUDA device, or an environment variable that is not an integer.
     """
     ranks = find_ranks(find_device(name))
     if "RANK" not in os.environ:
@@ -117,6 +119,6 @@ def start_ranks(name: str) -> Ranks:
     on_cuda = ranks.device.type == "cuda"
     if on_cuda:
         torch.cuda.set_device(ranks.device)
-    # One rank may decode, or write examples, while the others wait; a rank that died is torchrun's to see.
+    # A long timeout: all wait while one decodes or validates, and torchrun itself ends ranks if one dies.
     dist.init_process_group("nccl" if on_cuda else "gloo", timeout=timedelta(hours=6))
     return ranks

@@ -1,4 +1,4 @@
-"""How a network is trained: settings by preset, each of which an option of train.py replaces."""
+"""Recipes: settings of a training, by preset; each has an option of train.py."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 
 from torchprim import checks
 from torchprim.bootstrap.settings import RemixSettings, option
+from torchprim.losses.training_loss import CLUSTERING, MASKING
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Recipe:
     """Settings of a training; the defaults are the paper's where it gives them.
 
     Args:
-        remix: settings of the remixes.
-        others: see `options`.
+        remix: settings of the remix stream.
+        steps, rate and so on: an option of train.py each; `options` lists them with their help.
 
     Raises:
         ValueError: for a setting out of range.
@@ -31,7 +32,7 @@ class Recipe:
     steps: int = option(62_500, "optimisation steps; 50 epochs of 20,000 sequences in batches of 16")
     rate: float = option(2e-4, "learning rate of Adam")
     final_rate: float = option(1.0, "share of the learning rate left at the end (cosine)")
-    loss: str = option("deep", "clustering loss: deep or whitened")
+    loss: str = option("deep", f"clustering loss: {' or '.join(CLUSTERING)}")
     balance: float = option(0.5, "share of the mask's loss where there is an embedding, too")
     masking: str = option("distance", "mask loss: distance, or sd-sdr, the metric itself")
     order: int = option(2, "distance: 1: L1 on magnitudes, 2: L2 on phase-sensitive targets")
@@ -46,10 +47,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "bf16", "fp32"):
             raise ValueError(f"precision must be auto, bf16 or fp32, got {self.precision!r}")
-        if self.loss not in ("deep", "whitened"):
-            raise ValueError(f"loss must be deep or whitened, got {self.loss!r}")
-        if self.masking not in ("distance", "sd-sdr"):
-            raise ValueError(f"masking must be distance or sd-sdr, got {self.masking!r}")
+        if self.loss not in CLUSTERING:
+            raise ValueError(f"loss must be {' or '.join(CLUSTERING)}, got {self.loss!r}")
+        if self.masking not in MASKING:
+            raise ValueError(f"masking must be {' or '.join(MASKING)}, got {self.masking!r}")
         for name in ("steps", "check_every", "validation_batches", "log_every"):
             checks.integer(getattr(self, name), name, 1)
         checks.integer(self.order, "order", 1, 2)
@@ -63,55 +64,62 @@ class Recipe:
             raise ValueError(f"autoclip must lie in [0, 100], got {self.autoclip}")
 
     def rate_at(self, step: int) -> float:
-        """Return the learning rate of a step."""
-        left = (1 + math.cos(math.pi * min(1.0, step / self.steps))) / 2
-        return self.rate * (self.final_rate + (1 - self.final_rate) * left)
+        """Return the learning rate of a step (cosine schedule)."""
+        decay = (1 + math.cos(math.pi * min(1.0, step / self.steps))) / 2
+        return self.rate * (self.final_rate + (1 - self.final_rate) * decay)
 
     def use_bfloat16(self, device: torch.device, kind: str) -> bool:
-        """Return whether a network runs under bf16 autocast: on a GPU, and where a CPU gains from it.
+        """Return whether to train under bf16 autocast; `auto`: on a GPU, and where a CPU gains from it.
 
-        Measured on a CPU with AVX-512 bf16: a recurrent network's step takes 0.4 of the time, a U-Net's
-        1.7 times as long.
+        Measured on a CPU with AVX-512 bf16: a step of a recurrent network takes 0.4 times as long, that of
+        a U-Net 1.7 times.
+
+        Args:
+            device: of the network.
+            kind: of the network, `NetworkConfig.kind`.
         """
         if self.precision != "auto":
             return self.precision == "bf16"
         return device.type == "cuda" or (kind == "blstm" and torch.cpu._is_avx512_bf16_supported())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all options by name, as plain values, for a checkpoint."""
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "remix"}
-        return _remix_options(self.remix) | own
+        """Return all options by name, those of the remixes too, as plain values, for a checkpoint."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "remix"}
+        return _flatten(self.remix) | values
 
     def differences(self, other: Mapping[str, Any]) -> str:
-        """Describe in one line the options that differ from those that `to_dict` wrote; empty if none does.
+        """Describe in one line the options that differ from those of another `to_dict`; empty if none does.
 
         Example:
             >>> from torchprim.training.recipes import Recipe, find_recipe
             >>> find_recipe("paper", {"frames": 100}).differences(Recipe().to_dict())
             'frames 400 -> 100'
         """
-        mine = self.to_dict()
-        return ", ".join(f"{k} {other.get(k)} -> {v}" for k, v in mine.items() if other.get(k) != v)
+        values = self.to_dict()
+        return ", ".join(f"{k} {other.get(k)} -> {v}" for k, v in values.items() if other.get(k) != v)
 
 
-def _remix_options(remix: RemixSettings) -> dict[str, Any]:
-    """The options of a command line, plain numbers, that settings of the remixes stand for."""
-    options = {f.name: getattr(remix, f.name) for f in dataclasses.fields(remix) if f.metadata}
-    low, high = options.pop("ratio")
-    flags = {name: int(options[name]) for name in ("natural", "bin_confidence")}
-    return options | flags | {"ratio_low": low, "ratio_high": high, "pool": remix.pool or 0}
+_FLAGS = ("natural", "bin_confidence")  # 0 or 1 on the command line
 
 
-def _remix_settings(options: Mapping[str, Any]) -> RemixSettings:
-    """The inverse of `_remix_options`."""
-    fields = {f.name: options[f.name] for f in dataclasses.fields(RemixSettings) if f.name in options}
-    fields |= {name: bool(options[name]) for name in ("natural", "bin_confidence")}
-    ratio = options["ratio_low"], options["ratio_high"]
-    return RemixSettings(**fields | {"ratio": ratio, "pool": options["pool"] or None})
+def _flatten(remix: RemixSettings) -> dict[str, Any]:
+    """Return the settings that have an option, as plain numbers by the option's name."""
+    values = {f.name: getattr(remix, f.name) for f in dataclasses.fields(remix) if f.metadata}
+    low, high = values.pop("ratio")
+    flags = {name: int(values[name]) for name in _FLAGS}
+    return values | flags | {"ratio_low": low, "ratio_high": high, "pool": remix.pool or 0}
+
+
+def _unflatten(values: Mapping[str, Any]) -> RemixSettings:
+    """Invert `_flatten`; other names are ignored."""
+    fields = {f.name: values[f.name] for f in dataclasses.fields(RemixSettings) if f.name in values}
+    flags = {name: bool(values[name]) for name in _FLAGS}
+    ratio = values["ratio_low"], values["ratio_high"]
+    return RemixSettings(**fields | flags | {"ratio": ratio, "pool": values["pool"] or None})
 
 
 def options() -> list[tuple[str, type, str]]:
-    """List name, type and help of every option of a recipe, for a command line."""
+    """List the options of a recipe for a command line: name, type and help text."""
     fields = (*dataclasses.fields(RemixSettings), *dataclasses.fields(Recipe))
     helps = {f.name: f.metadata["help"] for f in fields if f.metadata}
     helps |= {f"ratio_{end}": f"{end}est {helps['ratio']}" for end in ("low", "high")}
@@ -119,11 +127,11 @@ def options() -> list[tuple[str, type, str]]:
 
 
 def find_recipe(preset: str, changes: Mapping[str, Any] = MappingProxyType({})) -> Recipe:
-    """Return a preset's recipe, with options replaced.
+    """Return the recipe of a preset, with options replaced.
 
     Args:
         preset: one of `RECIPES`.
-        changes: options by name; None leaves the preset's.
+        changes: new values by name; None stands for the preset's.
 
     Raises:
         ValueError: for an unknown option, or one out of range.
@@ -140,13 +148,14 @@ def find_recipe(preset: str, changes: Mapping[str, Any] = MappingProxyType({})) 
     return _recipe(values | {name: value for name, value in changes.items() if value is not None})
 
 
-def _recipe(options: Mapping[str, Any]) -> Recipe:
-    options = Recipe().to_dict() | options
-    own = {f.name: options[f.name] for f in dataclasses.fields(Recipe) if f.name != "remix"}
-    return Recipe(_remix_settings(options), **own)
+def _recipe(changes: Mapping[str, Any]) -> Recipe:
+    """Invert `Recipe.to_dict`; options that are missing have their defaults."""
+    values = Recipe().to_dict() | changes
+    fields = {f.name: values[f.name] for f in dataclasses.fields(Recipe) if f.name != "remix"}
+    return Recipe(_unflatten(values), **fields)
 
 
-# What the small networks gain from, see docs/training.md.
+# Of the small networks; measured in docs/training.md.
 _SMALL = {
     "steps": 1500,
     "batch_size": 6,
@@ -156,7 +165,7 @@ _SMALL = {
     "cluster_frames": 32,
     "coherent": 0.8,
     "natural": 1,
-    # On a CPU an estimate costs as much as a step: the teacher takes a tenth of the time.
+    # On a CPU an estimate costs as much as a step: one every 12 steps takes a tenth of the time.
     "slots": 32,
     "every": 12,
     "check_every": 250,
@@ -169,8 +178,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "paper": Recipe(),
         "chimera": Recipe(),
-        # The cues of a remix need some seconds of it; they take most of a step's time on a CPU. Where a
-        # remix is of one and the same excerpt, its cues are its target's: little is learnt.
+        # Cues need some seconds of audio, and take most of a step on a CPU. The cues of a coherent pair are
+        # those that its target was made from: few such pairs.
         "small": _recipe(
             _SMALL
             | {"batch_size": 4, "frames": 512, "rate": 2e-3, "coherent": 0.1, "steps": 500}

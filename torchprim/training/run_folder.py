@@ -1,4 +1,4 @@
-"""The folder of a training: its log, its TensorBoard, and the checkpoints that it is resumed from."""
+"""Folder of a run: its log, also for TensorBoard, and the checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torchprim.networks.config import NetworkConfig
 
 
 def find_run(folder: Path, config: NetworkConfig, resume: bool) -> Checkpoint | None:
-    """What a run goes on from: None where it starts.
+    """Return the checkpoint to resume from; None for a new run.
 
     Args:
-        folder: of the run; made where it is not there.
-        config: of the network that is to be trained.
-        resume: whether to go on from `last.pt`.
+        folder: of the run; created if missing.
+        config: of the network to train.
+        resume: whether to resume from `last.pt`, if there is one.
 
     Raises:
-        CheckpointError: for a checkpoint of another network, or one that would be written over.
-        OSError: where the folder cannot be made.
+        CheckpointError: for a checkpoint of another network, or one that would be overwritten.
+        OSError: if the folder cannot be created.
     """
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "last.pt"
@@ -34,28 +34,28 @@ def find_run(folder: Path, config: NetworkConfig, resume: bool) -> Checkpoint | 
         return None
     if not last.exists():
         return None
-    read = read_checkpoint(last)
-    if read.config != config:
-        theirs, ours = read.config.to_dict(), config.to_dict()
-        names = [name for name in ours if theirs[name] != ours[name]]
-        differ = ", ".join(f"{name} {theirs[name]}, not {ours[name]}" for name in names)
-        raise CheckpointError(last, f"holds another network than was asked for: {differ}")
-    if not read.training:
+    checkpoint = read_checkpoint(last)
+    if checkpoint.config != config:
+        saved, wanted = checkpoint.config.to_dict(), config.to_dict()
+        names = [name for name in wanted if saved[name] != wanted[name]]
+        differences = ", ".join(f"{name} {saved[name]}, not {wanted[name]}" for name in names)
+        raise CheckpointError(last, f"holds another network than was asked for: {differences}")
+    if not checkpoint.training:
         raise CheckpointError(last, "holds no state of a training to go on from")
-    return read
+    return checkpoint
 
 
 class RunLog:
-    """Numbers of a run, as lines of JSON in `log.jsonl`, and for TensorBoard where it is installed.
+    """Scalars of a run: JSON lines in `log.jsonl`, and TensorBoard events where it is installed.
 
     Args:
         folder: of the run.
-        step: that the run goes on from: later lines, of a run that was killed, are taken away.
-        writes: whether this process is the one that writes.
+        step: to resume after; later records, of a run that was killed, are removed.
+        writes: whether this rank writes.
     """
 
     def __init__(self, folder: Path, step: int, writes: bool = True) -> None:
-        self.path, self.writes, self.board = folder / "log.jsonl", writes, None
+        self.path, self.writes, self.tensorboard = folder / "log.jsonl", writes, None
         if not writes:
             return
         filter_json_lines(
@@ -65,14 +65,14 @@ class RunLog:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return
-        self.board = SummaryWriter(folder / "tensorboard", purge_step=step + 1)
+        self.tensorboard = SummaryWriter(folder / "tensorboard", purge_step=step + 1)
 
     def write(self, records: list[dict[str, Any]]) -> None:
-        """Add records; each has a `step`."""
+        """Append records, each with its `step`."""
         if not self.writes:
             return
         append_json_lines(self.path, records)
-        for record in records if self.board is not None else []:
+        for record in records if self.tensorboard is not None else []:
             for name, value in record.items():
                 if name not in ("step", "seconds") and value is not None:
-                    self.board.add_scalar(name, value, record["step"])
+                    self.tensorboard.add_scalar(name, value, record["step"])

@@ -1,4 +1,4 @@
-"""Songs split into training and validation, and how each split is remixed."""
+"""Training and validation split of songs, with the remix settings of each split."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from torchprim.training.ranks import Ranks
 
 
 class Source(NamedTuple):
-    """One bank, and how it is remixed."""
+    """A bank with its teacher and labels, and its share of the training batches."""
 
     bank: Bank
-    teacher: torch.nn.Module | None
+    teacher: torch.nn.Module | None  # None: true stems
     labels: Labels | None
     quantiles: tuple[float, float]
-    share: float  # of the batches
+    share: float  # 0: for validation alone
 
 
 class Split(NamedTuple):
-    """Segments of one source for one purpose, and how they are remixed."""
+    """Training or held-out segments of one source, with their remix settings."""
 
     source: Source
     held_out: bool
@@ -39,15 +39,20 @@ class Split(NamedTuple):
     world: int = 1
 
     def check(self) -> None:
-        """Check that there is something to remix, without labels."""
+        """Check that the segments can be remixed, before there are labels.
+
+        Raises:
+            ValueError: as for `RemixStream`.
+        """
         if self.source.share > 0:
-            with self._named():
+            with self._with_hint():
                 shard = {"rank": self.rank, "world": self.world}
                 mixable_segments(self.source.bank, self.settings, None, self.segments, **shard)
 
     def stream(self, seed: int) -> RemixStream:
+        """Return the stream of remixes of the segments."""
         source = self.source
-        with self._named():
+        with self._with_hint():
             return RemixStream(
                 source.bank,
                 source.teacher,
@@ -60,7 +65,8 @@ class Split(NamedTuple):
             )
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _with_hint(self) -> Iterator[None]:
+        """Say in errors of held-out songs which option avoids them."""
         try:
             yield
         except ValueError as error:
@@ -70,15 +76,15 @@ class Split(NamedTuple):
 
 
 def held_out(names: Sequence[str], share: float, seed: int) -> set[int]:
-    """Draw the songs held out for validation: at least one of three or more, by the seed and their names.
+    """Draw the songs held out for validation: at least one of three or more, by a hash of seed and name.
 
     The same song in two banks, as a mixture and with its stems, is thus likely to be held out in both; and
-    a song that is added to a folder moves few others.
+    adding a song to a folder changes the split of few others.
 
     Args:
         names: path of each song.
         share: of the songs, in [0, 1].
-        seed: of the draw.
+        seed: of the hash.
 
     Returns:
         indices of the held-out songs.
@@ -107,29 +113,31 @@ def held_out(names: Sequence[str], share: float, seed: int) -> set[int]:
 def split_songs(
     sources: Sequence[Source], validation: float, remix: RemixSettings, seed: int, ranks: Ranks
 ) -> list[Split]:
-    """Split the songs of each source into a training part and, on the first rank, a held-out one.
+    """Split the songs of each source for training and, on the first rank, validation.
+
+    A source with no share of the batches is held out as a whole.
 
     Args:
         sources: one a bank.
         validation: share of the songs held out.
         remix: settings of the remixes.
         seed: of the split.
-        ranks: this process among all.
+        ranks: rank of this process, and world size.
     """
     splits = []
     for source in sources:
-        bank, learns = source.bank, source.share > 0
-        out = held_out(bank.names, validation, seed) if learns else set(range(len(bank.names)))
-        train = [i for i, segment in enumerate(bank.segments) if segment.song not in out]
-        held = [i for i, segment in enumerate(bank.segments) if segment.song in out]
+        bank, trains = source.bank, source.share > 0
+        held_songs = held_out(bank.names, validation, seed) if trains else set(range(len(bank.names)))
+        train = [i for i, segment in enumerate(bank.segments) if segment.song not in held_songs]
+        held = [i for i, segment in enumerate(bank.segments) if segment.song in held_songs]
         settings = dataclasses.replace(remix, quantiles=source.quantiles)
-        if learns:
+        if trains:
             splits.append(Split(source, False, train, settings, ranks.rank, ranks.world))
         if held and ranks.first:
-            # Held-out remixes are the same at each validation, and plain; few segments do.
+            # No augmentation, and a small store without refresh: every validation has the same remixes.
             slots = max(8, remix.slots // 4)
             plain = {"eq": 0.0, "speed": 0.0, "pool": None, "slots": slots, "every": 10**9}
             if len({bank.segments[i].song for i in held}) < 2:
-                plain["coherent"] = 1.0  # a single song has no partner
+                plain["coherent"] = 1.0  # a single song has no other to pair with
             splits.append(Split(source, True, held, dataclasses.replace(settings, **plain)))
     return splits

@@ -1,4 +1,4 @@
-"""One network in training: its step, its validation, and its state for a checkpoint."""
+"""Trainer: optimisation steps of a network, its validation loss, and its state for a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ from torchprim.training.recipes import Recipe
 
 
 class Trainer:
-    """A network, its optimiser, and the running means that its checkpoint needs.
+    """A network with its optimiser, gradient clipping and anchors.
 
-    Every random choice of a step, dropout among them, follows from (seed, rank, step): a resumed run
-    needs no random states.
+    Every random choice of a step, dropout included, is a function of (seed, rank, step): no state of a
+    random number generator is saved.
 
     Args:
         network: from `build_network`, on its device.
-        recipe: how it is trained.
-        seed: of frames and dropout.
+        recipe: settings of the training.
+        seed: of dropout, and of the frames of the clustering loss.
         rank: of this process.
-        world: number of processes; where there are several, their group must be there, and gradients
-            are averaged over them.
+        world: number of processes; with several, gradients are averaged over the default process group.
 
     Example:
         >>> import torch, torchprim as tp
@@ -51,10 +50,10 @@ class Trainer:
     ) -> None:
         self.network, self.recipe, self.seed, self.rank = network, recipe, seed, rank
         self.device = next(network.parameters()).device
-        self.called: nn.Module = network
+        self.parallel: nn.Module = network
         if world > 1:
             # No buffer of a network changes in training, and a broadcast would wait for all ranks.
-            self.called = nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
+            self.parallel = nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
         self.optimiser = torch.optim.Adam(network.parameters(), lr=recipe.rate, fused=True)
         self.clip = AutoClip(recipe.autoclip if recipe.autoclip > 0 else None, recipe.clip)
         config = network.config
@@ -62,19 +61,25 @@ class Trainer:
         self.anchors = Anchors(config.dimensions, self.device) if "embedding" in config.heads else None
 
     def step(self, batch: RemixBatch, step: int) -> Tensor:
-        """Take one optimisation step; return its loss, on the device."""
+        """Take one optimisation step; return its loss, detached, on the device."""
         torch.manual_seed(mixed_seed(self.seed, self.rank, SEED_DROPOUT, step))
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate_at(step)
-        loss = self.loss(batch, step, learn=True).total
+        loss = self.loss(batch, step, training=True).total
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.clip(self.network)
         self.optimiser.step()
         return loss.detach()
 
-    def loss(self, batch: RemixBatch, step: int = 0, learn: bool = False) -> TrainingLoss:
-        """The loss of a batch; `learn` averages gradients over ranks and takes it into the anchors."""
+    def loss(self, batch: RemixBatch, step: int = 0, training: bool = False) -> TrainingLoss:
+        """Compute the loss of a batch.
+
+        Args:
+            batch: of remixes, on the network's device.
+            step: seeds the frames of the clustering loss.
+            training: whether to average gradients over ranks in the backward pass, and update the anchors.
+        """
         recipe, frames = self.recipe, None
         if recipe.cluster_frames and self.anchors is not None:
             generator = derived_generator(self.seed, self.rank, SEED_FRAMES, step)
@@ -82,12 +87,12 @@ class Trainer:
             frames = frames.to(self.device, non_blocking=True)
         geometry = self.network.config.geometry
         mixture = Mixture(batch.mixture, geometry.sample_rate, geometry)
-        network = self.called if learn else self.network
+        network = self.parallel if training else self.network
         with torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext():
             output = run_network(network, batch.magnitude, mixture, frames)
         accompaniment, vocals = batch.spectra.unbind(1)
         if recipe.order == 2:
-            # Truncated or not, the parts of the two that are in phase with their sum add up to it.
+            # Phase-sensitive targets add up to the magnitude of the mixture, truncated or not.
             vocals = phase_sensitive(accompaniment + vocals, vocals)
             accompaniment = batch.magnitude - vocals
         else:
@@ -105,12 +110,12 @@ class Trainer:
             balance=recipe.balance,
             masking=recipe.masking,
         )
-        if learn and loss.grams is not None:
+        if training and loss.grams is not None:
             self.anchors.update_sums(loss.grams.cross, loss.grams.labels)
         return loss
 
     def validate(self, batches: Iterable[RemixBatch]) -> float:
-        """Mean loss of held-out batches, the network in evaluation mode."""
+        """Compute the mean loss of held-out batches, with the network in evaluation mode."""
         self.network.eval()
         with torch.no_grad():
             losses = [self.loss(batch, number).total for number, batch in enumerate(batches)]
@@ -118,7 +123,7 @@ class Trainer:
         return torch.stack(losses).mean().item()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed training needs beside the weights: plain values and tensors."""
+        """Return the state of the training but for the weights: plain values and tensors."""
         return {
             "optimiser": self.optimiser.state_dict(),
             "clip": self.clip.state_dict(),
@@ -127,7 +132,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict()`."""
+        """Restore the state of a checkpoint."""
         self.optimiser.load_state_dict(state["optimiser"])
         self.clip.load_state_dict(state["clip"], self.device)
         if self.anchors is not None:

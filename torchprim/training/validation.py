@@ -1,4 +1,4 @@
-"""SD-SDR of a network in training, on held-out songs whose stems are known."""
+"""Validation on held-out songs with true stems: SD-SDR of the network's separation."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from torchprim.bootstrap.stem_bank import StemBank
 from torchprim.metrics.scale import sd_sdr
 from torchprim.separators.network import NetworkSeparator
 
-_RANGE = 30.0  # dB: one silent estimate, at minus infinity, must not hide the others
+_SD_SDR_LIMIT = 30.0  # dB, of a segment: a silent estimate, at minus infinity, must not dominate the mean
 
 
 class ValidationScores(NamedTuple):
-    """Mean SD-SDR in dB; NaN where every source was silent."""
+    """Mean SD-SDR in dB; NaN if the source is silent in every segment."""
 
     vocals: float
     accompaniment: float
 
 
 class StemValidation:
-    """Separate held-out segments as they are, without remixing, and score them against their stems.
+    """Separate held-out segments, without remixing, and score them against their stems.
 
     Args:
         bank: songs with stems.
-        segments: the held-out ones.
-        most: segments that are used at most, evenly spread over them.
+        segments: indices of the held-out segments.
+        max_segments: number of segments to score at most, evenly spaced among them.
     """
 
-    def __init__(self, bank: StemBank, segments: Sequence[int], most: int = 24) -> None:
+    def __init__(self, bank: StemBank, segments: Sequence[int], max_segments: int = 24) -> None:
         self.bank = bank
-        stride = max(1, -(-len(segments) // most))
+        stride = max(1, -(-len(segments) // max_segments))
         self.segments = list(segments)[::stride]
 
     def scores(self, network: nn.Module, anchors: Tensor | None) -> ValidationScores:
-        """Compute the SD-SDR of a network's separation, in evaluation mode, averaged over segments."""
+        """Compute the mean SD-SDR of a network, in evaluation mode, over the segments."""
         separator = NetworkSeparator(network.eval(), anchors)
-        batches: list[Tensor] = []
+        scores: list[Tensor] = []
         with torch.inference_mode():
             for batch in self.bank.batches(4, self.segments):
                 vocals, accompaniment = self.bank.stems(batch)
-                got = separator(vocals + accompaniment, self.bank.sample_rate, keep_masks=False)
-                pairs = ((vocals, got.vocals), (accompaniment, got.accompaniment))
-                batches.append(torch.stack([sd_sdr(true, estimate) for true, estimate in pairs]))
+                estimate = separator(vocals + accompaniment, self.bank.sample_rate, keep_masks=False)
+                of_vocals = sd_sdr(vocals, estimate.vocals)
+                scores.append(torch.stack([of_vocals, sd_sdr(accompaniment, estimate.accompaniment)]))
         network.train()
-        scores = torch.cat(batches, 1).clamp(-_RANGE, _RANGE)
-        return ValidationScores(*scores.nanmean(1).tolist())
+        clamped = torch.cat(scores, 1).clamp(-_SD_SDR_LIMIT, _SD_SDR_LIMIT)  # (2, segments)
+        return ValidationScores(*clamped.nanmean(1).tolist())

@@ -1,0 +1,41 @@
+"""Segments of songs: cut at a fixed hop, those below a loudness dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from torchprim.audio.loudness import BLOCK_SECONDS, gated_loudness
+from torchprim.bootstrap.cache import CachedSong
+
+
+class Segment(NamedTuple):
+    """Part of one song, in samples at the bank's rate; loudness in LUFS."""
+
+    song: int
+    start: int
+    length: int
+    loudness: float
+
+
+def cut_segments(
+    index: int, song: CachedSong, segment_seconds: float, hop_seconds: float, quietest: float
+) -> Iterator[Segment]:
+    """Cut a song into segments of one length (section 4.1 of the paper).
+
+    A shorter song is one segment. The loudness (ITU-R BS.1770) is that of the cached block powers.
+
+    Args:
+        index: of the song in its bank.
+        song: its cache entry.
+        segment_seconds: length of a segment.
+        hop_seconds: hop between segments.
+        quietest: minimum loudness of a segment in LUFS.
+    """
+    hop = round(hop_seconds * song.sample_rate)
+    length = min(round(segment_seconds * song.sample_rate), song.length)
+    for start in range(0, song.length - length + 1, hop):
+        first, last = (int(edge / song.sample_rate / BLOCK_SECONDS) for edge in (start, start + length))
+        loudness = gated_loudness(song.powers[first : max(last, first + 1)])
+        if loudness >= quietest:
+            yield Segment(index, start, length, loudness)

@@ -1,0 +1,60 @@
+"""Segments that a remix stream can use: trusted, long enough, and of more than one song."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torchprim.bootstrap.bank import Bank
+from torchprim.bootstrap.labels import Labels
+from torchprim.bootstrap.settings import RemixSettings
+from torchprim.spectra.stft import Geometry
+
+
+def sequence_length(settings: RemixSettings, geometry: Geometry) -> int:
+    """Return the samples of a sequence: one hop less than its frames, which are centred, and at least 1."""
+    return max(1, (settings.frames - 1) * geometry.hop_length)
+
+
+def crop_length(settings: RemixSettings, geometry: Geometry) -> int:
+    """Return the samples that a crop takes of a segment at most: more than a sequence at a higher speed."""
+    return math.ceil(sequence_length(settings, geometry) * (1 + settings.speed))
+
+
+def mixable_segments(
+    bank: Bank,
+    settings: RemixSettings,
+    labels: Labels | None = None,
+    segments: Sequence[int] | None = None,
+    rank: int = 0,
+    world: int = 1,
+) -> list[int]:
+    """Select the segments of a rank: trusted, as long as a sequence, of two songs unless pairs are coherent.
+
+    Args: as for `RemixStream`.
+
+    Raises:
+        ValueError: where there is none, or the geometry has another sample rate than the bank.
+    """
+    geometry = settings.geometry or Geometry(bank.sample_rate)
+    if geometry.sample_rate != bank.sample_rate:
+        raise ValueError(f"geometry has {geometry.sample_rate} Hz, the bank {bank.sample_rate}")
+    if labels is None:
+        trusted = list(range(len(bank.segments))) if segments is None else sorted(segments)
+    else:
+        trusted = labels.trusted(*settings.quantiles, segments)
+    if not trusted:
+        raise ValueError(f"no segment lies between the quantiles {settings.quantiles} of confidence")
+    length = crop_length(settings, geometry)
+    long = [i for i in trusted if bank.segments[i].length >= length]
+    if not long:
+        seconds = length / bank.sample_rate
+        raise ValueError(f"no trusted segment is as long as {settings.frames} frames ({seconds:.1f} s)")
+    shard = long[rank::world]
+    if not shard:
+        raise ValueError(f"fewer trusted segments than processes ({world})")
+    if settings.coherent < 1 and len({bank.segments[i].song for i in shard}) < 2:
+        name = bank.names[bank.segments[shard[0]].song]
+        of = f" by process {rank} of {world}" if world > 1 else ""
+        raise ValueError(f"pairs need two songs, only {name} can be used{of}; coherent=1 takes one")
+    return shard
