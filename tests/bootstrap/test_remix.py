@@ -205,3 +205,10 @@ def test_wrong_settings_are_type_errors(bank):
         tp.RemixStream(bank, HalvingTeacher(), batchsize=2)
     with pytest.raises(TypeError, match=r"RemixSettings, got 2; .* keyword, such as batch_size=2"):
         tp.RemixStream(bank, HalvingTeacher(), 2)
+
+
+def test_bin_confidence_needs_the_teachers_grid(bank):
+    teacher = HalvingTeacher()
+    teacher.geometry = tp.Geometry(RATE, 512, 128)
+    with pytest.raises(ValueError, match="bin_confidence needs a teacher on the stream's grid"):
+        stream(bank, teacher, bin_confidence=True)

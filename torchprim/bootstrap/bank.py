@@ -24,7 +24,7 @@ RESIDENCES = ("auto", "device", "pinned")
 # Largest part of the free device memory that a bank takes under `auto`; the rest is for training.
 _DEVICE_MEMORY_SHARE = 0.4
 
-Paths = Sequence[str | os.PathLike]
+Paths = Sequence[str | os.PathLike[str]]
 
 
 class Bank:
@@ -79,7 +79,7 @@ class Bank:
         quietest: float = -40.0,
         device: str | torch.device = "cpu",
         residence: str = "auto",
-        cache: str | os.PathLike | None = None,
+        cache: str | os.PathLike[str] | None = None,
         threads: int | None = None,
         progress: bool = True,
     ) -> None:
@@ -88,16 +88,16 @@ class Bank:
         checks.positive(hop_seconds, "hop_seconds")
         if residence not in RESIDENCES:
             raise ValueError(f"residence must be one of {', '.join(RESIDENCES)}, got {residence!r}")
-        self.sample_rate = sample_rate
-        self.device = torch.device(device)
+        self.sample_rate: int = sample_rate
+        self.device: torch.device = torch.device(device)
         self.skipped: list[str] = []
         folder = song_cache.default_folder() if cache is None else Path(cache)
         if folders is None:
             songs = song_cache.read_all(folder, self.kind, sample_rate)
         else:
             songs = self._decode_all(folders, folder, threads or os.cpu_count() or 1, progress)
-        self.names = [song.name for song in songs]
-        self.segments = [
+        self.names: list[str] = [song.name for song in songs]
+        self.segments: list[Segment] = [
             segment
             for index, song in enumerate(songs)
             for segment in cut_segments(index, song, segment_seconds, hop_seconds, quietest)
@@ -107,14 +107,14 @@ class Bank:
         for song in songs:
             self._offsets.append(self._offsets[-1] + song.length)
         shape = (self.tracks, self._offsets[-1])
-        self.pinned = _use_pinned(residence, self.device, 2 * self.tracks * self._offsets[-1])
+        self.pinned: bool = _use_pinned(residence, self.device, 2 * self.tracks * self._offsets[-1])
         memory = torch.device("cpu") if self.pinned else self.device
         self._samples = torch.empty(shape, dtype=torch.int16, device=memory, pin_memory=self.pinned)
         for offset, song in zip(self._offsets, songs, strict=False):
             self._samples[:, offset : offset + song.length] = song.samples()
 
     @classmethod
-    def from_cache(cls, cache: str | os.PathLike, **settings: Any) -> Self:
+    def from_cache(cls, cache: str | os.PathLike[str], **settings: Any) -> Self:
         """Return a bank of every song in a cache folder, without the songs' files or a decoder.
 
         Args:

@@ -101,7 +101,7 @@ def read(path: Path) -> CachedSong | None:
         return None
 
 
-def read_all(folder: str | os.PathLike, kind: str, sample_rate: int) -> list[CachedSong]:
+def read_all(folder: str | os.PathLike[str], kind: str, sample_rate: int) -> list[CachedSong]:
     """Read every cached song of one type, sorted by name.
 
     Raises:

@@ -54,13 +54,13 @@ class Labels(NamedTuple):
         return sorted(order[round(low * len(order)) : round(high * len(order))])
 
 
-def count_labelled(bank: Bank, teacher: torch.nn.Module, path: str | os.PathLike) -> int:
+def count_labelled(bank: Bank, teacher: torch.nn.Module, path: str | os.PathLike[str]) -> int:
     """Count the segments of a bank that a file holds labels of, by the same teacher."""
     cached = _read_cached(path)
     return sum(_cache_key(_record(bank, i, teacher.identity)) in cached for i in range(len(bank.segments)))
 
 
-def _read_cached(path: str | os.PathLike | None) -> dict[tuple, dict]:
+def _read_cached(path: str | os.PathLike[str] | None) -> dict[tuple, dict]:
     return {} if path is None else {_cache_key(record): record for record in read_json_lines(path)}
 
 
@@ -71,7 +71,7 @@ def _cache_key(record: dict) -> tuple:
 def label(
     bank: Bank,
     teacher: torch.nn.Module,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
     *,
     batch_size: int = 4,
     rank: int = 0,

@@ -62,8 +62,9 @@ class RemixStream:
         changes: fields of the settings to replace, such as `batch_size=2`.
 
     Raises:
-        ValueError: for settings out of range, and where there is nothing to mix: no trusted segment,
-            none as long as a sequence, or one song only and pairs that need two.
+        ValueError: for settings out of range, a teacher on another grid where `bin_confidence` is set, and
+            where there is nothing to mix: no trusted segment, none as long as a sequence, or one song only
+            and pairs that need two.
         TypeError: for settings that are no `RemixSettings`, or a change that is no field of it.
 
     Example:
@@ -100,14 +101,26 @@ class RemixStream:
             )
         settings = dataclasses.replace(settings, **changes)
         trusted = mixable_segments(bank, settings, labels, segments, rank, world)
-        self.bank, self.teacher, self.settings = bank, teacher, settings
-        self.seed, self.rank, self.step = seed, rank, 0
-        self.geometry = settings.geometry or Geometry(bank.sample_rate)
-        self.confidence = labels.confidence if labels is not None else torch.ones(len(bank.segments))
+        self.bank: Bank = bank
+        self.teacher: torch.nn.Module | None = teacher
+        self.settings: RemixSettings = settings
+        self.seed: int = seed
+        self.rank: int = rank
+        self.step: int = 0
+        self.geometry: Geometry = settings.geometry or Geometry(bank.sample_rate)
+        confidence = labels.confidence if labels is not None else torch.ones(len(bank.segments))
+        self.confidence: Tensor = confidence
         self._stores_strength = settings.bin_confidence and teacher is not None
+        grid = getattr(teacher, "geometry", self.geometry)
+        if self._stores_strength and grid != self.geometry:
+            raise ValueError(
+                f"bin_confidence needs a teacher on the stream's grid, {self.geometry}, got {grid}"
+            )
         slots = len(trusted) if settings.pool is not None else settings.slots
         seeds = (seed, rank, SEED_STORE)
-        self.store = RemixStore(trusted, slots, settings.every, seeds, self._estimate, settings.teacher_batch)
+        self.store: RemixStore = RemixStore(
+            trusted, slots, settings.every, seeds, self._estimate, settings.teacher_batch
+        )
 
     def _estimate(self, indices: list[int]) -> list[StoredEstimate]:
         """Estimate the sources of segments: by the teacher, or from their stems."""
