@@ -17,7 +17,7 @@ from torchprim.audio.find import find_files
 from torchprim.audio.load import read
 from torchprim.bootstrap import cache as song_cache
 from torchprim.bootstrap.cache import CachedSong
-from torchprim.bootstrap.segments import cut_segments
+from torchprim.bootstrap.segments import Segment, cut_segments
 from torchprim.errors import AudioError
 
 RESIDENCES = ("auto", "device", "pinned")
