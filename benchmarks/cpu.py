@@ -80,8 +80,8 @@ def calls(audio: torch.Tensor) -> dict[str, tuple[Callable[[], object], float]]:
 
         def call() -> object:
             fresh = tp.Mixture(audio, RATE, preset.geometry)  # keeps no results of an earlier call
-            fresh.once("spectrum", mixture.spectrum)
-            fresh.once("magnitude", mixture.magnitude)
+            fresh.cached("spectrum", mixture.spectrum)
+            fresh.cached("magnitude", mixture.magnitude)
             return module(fresh)
 
         return call

@@ -97,7 +97,7 @@ class Scene:
     def moving(self) -> Tensor:
         """The long window's mask without a cut: what weights the melody."""
         with torch.no_grad(), plain_torch():
-            return self.separator.cues["melody"].weight.uncut(self.mixture)
+            return self.separator.cues["melody"].weight.full_band(self.mixture)
 
     @cached_property
     def relative(self) -> Tensor:

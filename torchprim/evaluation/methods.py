@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchprim.ensemble.presets import PRESETS
 from torchprim.evaluation.songs import Song
 from torchprim.metrics.baselines import baseline_estimates
-from torchprim.separators.network import load
+from torchprim.separators.load import load
 from torchprim.separators.primitive import METHODS, PrimitiveSeparator
 from torchprim.version import __version__
 
