@@ -89,7 +89,7 @@ def weighted_distances(masks: Sequence[Tensor], weights: Tensor, centre: Tensor)
     d = sqrt(Σ w_i (x_i - c_i)²), with gradient 0 at distance 0.
 
     Args:
-        masks: D masks, `(..., P)` or `(..., F, N)`.
+        masks: D masks `(..., F, N)`, or D coordinates `(..., P)` of points.
         weights: `(D,)`.
         centre: `(D,)`, or `(..., D)` for one in each item of the batch.
 
@@ -117,8 +117,9 @@ def membership(to_accompaniment: Tensor, to_vocals: Tensor, beta: float | Tensor
     Example:
         >>> import torch
         >>> from torchprim.ensemble.clustering import membership
-        >>> membership(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]), 5.0).tolist()
-        [0.5, 0.5]
+        >>> to_accompaniment, to_vocals = torch.tensor([1.0, 0.5]), torch.tensor([0.0, 0.5])
+        >>> [round(x, 3) for x in membership(to_accompaniment, to_vocals, 5.0).tolist()]
+        [0.993, 0.5]
     """
     return torch.sigmoid(beta * (to_accompaniment - to_vocals))
 

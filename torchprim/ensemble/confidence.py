@@ -10,12 +10,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.ensemble.clustering import (
-    checked_masks,
-    checked_weights,
-    membership,
-    weighted_distances,
-)
+from torchprim.ensemble.clustering import checked_masks, checked_weights, membership, weighted_distances
 from torchprim.kernels.clustering.loudest import loudest_bins, values_at
 from torchprim.kernels.clustering.silhouette import silhouette_samples
 from torchprim.kernels.clustering.soft_assignment import assign, root

@@ -80,8 +80,8 @@ class Separator(nn.Module, ABC):
     ) -> Separation:
         """Separate a batch of recordings of one length.
 
-        Recordings over 30 s are separated in overlapping pieces of 30 s, which are cross-faded: memory is
-        bounded but for the stems. Their confidence is the mean over pieces, weighted by duration.
+        Recordings over 30 s are separated in overlapping pieces of 30 s, which are cross-faded, so that
+        memory grows by the stems alone. Their confidence is the mean over pieces, weighted by duration.
 
         Args:
             audio: `(..., T)`, or `(..., C, T)` with `channels`; on any device.
@@ -125,7 +125,7 @@ class Separator(nn.Module, ABC):
             for values in zip(*confidences, strict=True)
         )
         mask, masks = self._join_masks(estimates, pieces, sample_rate) if keep_masks else (None, {})
-        return Separation(vocals, audio - vocals, mask, *means, masks)
+        return Separation(vocals, audio - vocals, mask, *means, masks=masks)
 
     def _hop_length(self, sample_rate: float) -> float:
         """Return the hop of the grid in samples of the audio."""
@@ -157,15 +157,13 @@ class Separator(nn.Module, ABC):
             spectrum = mixture.spectrum() * estimate.mask
         vocals = istft(spectrum, geometry, mixture.audio.shape[-1])
         vocals = resample(vocals, geometry.sample_rate, sample_rate)[..., : audio.shape[-1]]
-        padding = (
-            audio.shape[-1] - vocals.shape[-1]
-        )  # resampling by a rounded ratio may be some samples short
+        padding = audio.shape[-1] - vocals.shape[-1]  # resampling by a rounded ratio may fall short
         return torch.nn.functional.pad(vocals, (0, padding)), estimate._replace(vocals=None)
 
     def _join_masks(
         self, estimates: list[Estimate], pieces: list[Piece], sample_rate: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Overlap-add the masks of all pieces with cross-fades, as the audio."""
+        """Overlap-add the masks of all pieces with cross-fades, as the vocals are."""
         if len(estimates) == 1:
             return estimates[0].mask, estimates[0].masks
         frame_counts = [estimate.mask.shape[-1] for estimate in estimates]

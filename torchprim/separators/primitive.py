@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -90,7 +91,11 @@ class PrimitiveSeparator(Separator):
         return self.cues(mixture)
 
     def masks(
-        self, mixture: Mixture, *, weights: Tensor | None = None, beta: float | Tensor | None = None
+        self,
+        mixture: Mixture,
+        *,
+        weights: Sequence[float] | Tensor | None = None,
+        beta: float | Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the mask of a mixture on the preset's grid.
 
@@ -106,7 +111,7 @@ class PrimitiveSeparator(Separator):
         return mask, masks
 
     def _masks(
-        self, mixture: Mixture, weights: Tensor | None, beta: float | Tensor | None
+        self, mixture: Mixture, weights: Sequence[float] | Tensor | None, beta: float | Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         """Compute the mask, the cues' masks, and the masked spectrum if the same operator computes it."""
         masks = self.cue_masks(mixture)
@@ -121,8 +126,8 @@ class PrimitiveSeparator(Separator):
         return mask, masks, vocals
 
     def _clustering(
-        self, weights: Tensor | None, beta: float | Tensor | None
-    ) -> tuple[Tensor | list[float], float | Tensor]:
+        self, weights: Sequence[float] | Tensor | None, beta: float | Tensor | None
+    ) -> tuple[Sequence[float] | Tensor, float | Tensor]:
         """Return weights and beta of equation 1, the preset's by default."""
         weights = self.cue_weights() if weights is None else weights
         return weights, self.preset.beta if beta is None else checks.positive(beta, "beta")
@@ -133,7 +138,7 @@ class PrimitiveSeparator(Separator):
         mixture: Mixture,
         generator: torch.Generator | None = None,
         *,
-        weights: Tensor | None = None,
+        weights: Sequence[float] | Tensor | None = None,
         beta: float | Tensor | None = None,
     ) -> Confidence:
         """Compute the confidence of the clustering of `masks`; weights and beta as in `masks`."""
@@ -146,7 +151,7 @@ class PrimitiveSeparator(Separator):
         mixture: Mixture,
         generator: torch.Generator | None = None,
         *,
-        weights: Tensor | None = None,
+        weights: Sequence[float] | Tensor | None = None,
         beta: float | Tensor | None = None,
     ) -> Estimate:
         """Estimate the mask and its confidence; weights and beta as in `masks`."""

@@ -36,7 +36,7 @@ def log_salience(
     Args:
         magnitude: `(..., K, N)`, at least the lowest `grid.comb_bins` bins, the loudest bin near 1.
         grid: the candidate pitches.
-        weight: `(..., K, N)` in [0, 1], a vocals mask; its fourth root multiplies the magnitude.
+        weight: `(..., K, N)` in [0, 1], a vocals mask that weights the spectrum by its fourth root.
         sharpness: factor of the logarithm.
 
     Returns:

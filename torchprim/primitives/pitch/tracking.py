@@ -14,7 +14,7 @@ from torchprim.primitives.pitch.grid import PitchGrid
 from torchprim.primitives.pitch.salience import inhibiting_combs, log_salience
 from torchprim.primitives.pitch.voicing import voicing_score
 
-SHARPNESS = 2.8  # factor of the log salience in the emission
+SHARPNESS = 2.8  # factor of the log salience in the emission: errors of frames are not independent
 COMB_WIDTH = 32.0  # Hz, standard deviation of a tooth
 SLOPE = 0.01  # transition cost per pitch (10 cents) of distance
 JUMP = 12.0  # maximum transition cost, that of a new note
