@@ -84,8 +84,8 @@ def calls(audio: torch.Tensor) -> dict[str, tuple[Callable[[], object], float]]:
 
         def call() -> object:
             fresh = tp.Mixture(audio, RATE, preset.geometry)  # an empty cache
-            fresh.once("spectrum", mixture.spectrum)
-            fresh.once("magnitude", mixture.magnitude)
+            fresh.cached("spectrum", mixture.spectrum)
+            fresh.cached("magnitude", mixture.magnitude)
             return module(fresh)
 
         return call

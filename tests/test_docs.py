@@ -1,4 +1,4 @@
-"""Every docstring example of the package, and every Python block of the README, runs."""
+"""Docstring examples, and Python blocks of the README and of docs/differentiability.md, run."""
 
 import contextlib
 import doctest
@@ -43,8 +43,8 @@ def test_walk_finds_modules():
     assert any(name.startswith("torchprim.kernels.") for name in names)
 
 
-def python_blocks():
-    return re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+def python_blocks(page):
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
 def test_readme_blocks_run(tmp_path, monkeypatch):
@@ -57,9 +57,25 @@ def test_readme_blocks_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     names = {"__name__": "readme"}
-    for block in python_blocks():
+    for block in python_blocks(README):
         with contextlib.redirect_stdout(io.StringIO()):
             exec(compile(block, "README.md", "exec"), names)
+
+
+def test_learning_a_setting_runs():
+    """The block of docs/differentiability.md, given a recording and its spectrogram."""
+    (block,) = python_blocks(ROOT / "docs" / "differentiability.md")
+    recording = torch.randn(22050, generator=torch.Generator().manual_seed(0))
+    names = {"audio": recording, "rate": 44100, "magnitude": torchprim.stft(recording).abs()}
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(block, "differentiability.md", "exec"), names)
+    assert printed.getvalue() == "['power']\n"
+    learnt = dict(names["separator"].named_parameters())
+    assert list(learnt) == ["cues.hpss.primitive.power"]
+    for setting in (*learnt.values(), names["weights"], names["beta"]):
+        assert setting.grad.isfinite().all() and setting.grad.any()
+    assert learnt["cues.hpss.primitive.power"].item() != 2.0  # the optimiser's step
 
 
 def test_readme_names_existing_commands_and_files():

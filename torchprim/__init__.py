@@ -74,7 +74,7 @@ _PUBLIC = {
     "CheckpointError": "torchprim.errors",
     "NetworkSeparator": "torchprim.separators.network",
     "EnsembleSeparator": "torchprim.separators.network",
-    "load": "torchprim.separators.network",
+    "load": "torchprim.separators.load",
     "sd_sdr": "torchprim.metrics.scale",
     "si_sdr": "torchprim.metrics.scale",
     "snr": "torchprim.metrics.scale",

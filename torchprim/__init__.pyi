@@ -47,9 +47,9 @@ from torchprim.primitives.pitch.track_pitch import track_pitch as track_pitch
 from torchprim.primitives.repet_sim import RepetSim as RepetSim
 from torchprim.primitives.repet_sim import repet_sim as repet_sim
 from torchprim.separators.base import Separation as Separation
+from torchprim.separators.load import load as load
 from torchprim.separators.network import EnsembleSeparator as EnsembleSeparator
 from torchprim.separators.network import NetworkSeparator as NetworkSeparator
-from torchprim.separators.network import load as load
 from torchprim.separators.primitive import PrimitiveSeparator as PrimitiveSeparator
 from torchprim.spectra.high_pass import high_pass as high_pass
 from torchprim.spectra.mixture import Mixture as Mixture

@@ -1,4 +1,4 @@
-"""Errors of files: one line each, "PATH: reason"."""
+"""Errors about files, each one line: "PATH: reason"."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Iterator
 
 
 def shown(path: str | os.PathLike) -> str:
-    """Return the path on one line: control characters and undecodable bytes are escaped."""
+    """Return a path in printable form: control characters and undecodable bytes are escaped."""
     text = os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class FileError(Exception):
-    """A file that cannot be used; its text is one line, "PATH: reason".
+    """Error about a file; `str` of it is one line, "PATH: reason".
 
     Args:
         path: the file or folder.
-        reason: what is wrong with it.
+        reason: why it cannot be used; runs of whitespace become one space.
     """
 
     def __init__(self, path: str | os.PathLike, reason: str) -> None:
-        super().__init__(path, reason)  # both, so that the error can be pickled
+        super().__init__(path, reason)  # pickle calls __init__ with these
         self.path = path
         self.reason = " ".join(reason.split())
 
@@ -31,11 +31,11 @@ class FileError(Exception):
 
 
 class AudioError(FileError):
-    """An audio file that cannot be read or written; its text is one line, "PATH: reason".
+    """Error about an audio file that cannot be read or written.
 
     Args:
         path: the file or folder.
-        reason: what is wrong with it.
+        reason: why.
 
     Example:
         >>> from torchprim.errors import AudioError
@@ -45,15 +45,15 @@ class AudioError(FileError):
 
 
 class AudioWarning(UserWarning):
-    """An audio file of which a part could not be decoded."""
+    """Warning about an audio file that was decoded in part."""
 
 
 class CheckpointError(FileError):
-    """A checkpoint that cannot be used; its text is one line, "PATH: reason".
+    """Error about a checkpoint that cannot be read or does not fit.
 
     Args:
         path: the file.
-        reason: what is wrong with it.
+        reason: why.
 
     Example:
         >>> import torchprim as tp
@@ -64,7 +64,7 @@ class CheckpointError(FileError):
 
 @contextlib.contextmanager
 def writing(path: str | os.PathLike) -> Iterator[None]:
-    """Raise an `OSError` of the block as an `AudioError`: "PATH: cannot be written: reason"."""
+    """Convert an `OSError` raised in the block to an `AudioError`: "PATH: cannot be written: reason"."""
     try:
         yield
     except OSError as error:
@@ -72,10 +72,23 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
 
 
 def one_line(path: str | os.PathLike, error: Exception, device: str) -> str:
-    """Describe in one line what went wrong with a file, for a command that goes on with the next."""
+    """Format any error about a file as one line, "PATH: reason", for commands that continue with the next.
+
+    Running out of GPU memory also empties the CUDA cache.
+
+    Args:
+        path: the input file.
+        error: the exception, of any type.
+        device: for the advice when its memory is exhausted.
+
+    Example:
+        >>> from torchprim.errors import one_line
+        >>> one_line("song.wav", KeyError("x"), "cpu")
+        "song.wav: KeyError: 'x'"
+    """
     import torch
 
-    if isinstance(error, AudioError):  # of the file itself, or of one that is written for it
+    if isinstance(error, AudioError):  # about the input itself, or about one of its outputs
         return str(error if error.path == path else AudioError(path, str(error)))
     text = " ".join(str(error).split())
     if isinstance(error, OSError):

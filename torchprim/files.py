@@ -1,4 +1,4 @@
-"""Files that a kill leaves whole: replaced at once, or grown by lines of JSON."""
+"""Crash-safe files: atomic replacement (temporary file, fsync, rename), and append-only JSON Lines."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, BinaryIO
 
 @contextlib.contextmanager
 def replaced(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`, and rename it to `path` when the block ends without an error.
+    """Replace a file atomically: open a temporary file beside `path`, renamed to it when the block succeeds.
 
-    The file is flushed and synchronised to the disk before it is renamed, so that neither a kill nor a power
-    cut leaves the name without its content. Folders on the way are made; temporary files of this path that a
-    killed process left behind are removed.
+    The temporary file is flushed and fsynced before the rename, so that neither a kill nor a power cut leaves
+    a truncated file. Parent folders are created; temporary files that killed processes left for this path
+    are removed.
 
     Raises:
-        OSError: with `filename` the path, where it cannot be written.
+        OSError: where the file cannot be written; its `filename` is `path`.
 
     Example:
         >>> import tempfile
@@ -37,52 +37,53 @@ def replaced(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def all_replaced(paths: Iterable[str | os.PathLike]) -> Iterator[list[BinaryIO]]:
-    """Replace several files as `replaced` does one: none is renamed before all are on the disk.
+    """Replace several files as `replaced` does one: all are fsynced before the first is renamed.
 
     Raises:
-        OSError: with `filename` the path that could not be written.
+        OSError: where a file cannot be written; its `filename` is that path.
     """
-    paths = [Path(path) for path in paths]
-    parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in paths]
+    targets = [Path(path) for path in paths]
+    temporaries = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in targets]
     files: list[BinaryIO] = []
     try:
-        for path, part in zip(paths, parts, strict=True):
-            with _names(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _remove_abandoned(path)
-                files.append(open(part, "wb"))  # noqa: SIM115 (closed below)
+        for target, temporary in zip(targets, temporaries, strict=True):
+            with _set_filename(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _remove_stale(target)
+                files.append(open(temporary, "wb"))  # noqa: SIM115 (closed below)
         yield files
-        for path, file in zip(paths, files, strict=True):
-            with _names(path), file:
+        for target, file in zip(targets, files, strict=True):
+            with _set_filename(target), file:
                 file.flush()
                 os.fsync(file.fileno())
-        for path, part in zip(paths, parts, strict=True):
-            with _names(path):
-                os.replace(part, path)
+        for target, temporary in zip(targets, temporaries, strict=True):
+            with _set_filename(target):
+                os.replace(temporary, target)
     finally:
-        for file, part in zip(files, parts, strict=False):
-            with contextlib.suppress(OSError):  # what could not be flushed above
+        for file, temporary in zip(files, temporaries, strict=False):
+            with contextlib.suppress(OSError):  # close flushes again, and fails again on a full disk
                 file.close()
             with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
 
 
 def check_writable(path: str | os.PathLike) -> None:
-    """Make the folder of `path` and try to write beside it, before much is computed for it.
+    """Check that a file can be written, before much is computed for it; its folder is created.
 
     Raises:
-        OSError: with `filename` the path, where it could not be written.
+        OSError: where it cannot be written; its `filename` is `path`.
     """
-    with contextlib.suppress(_Abandoned), all_replaced([path]):
-        raise _Abandoned
+    with contextlib.suppress(_Rollback), all_replaced([path]):
+        raise _Rollback
 
 
-class _Abandoned(Exception):
-    pass
+class _Rollback(Exception):
+    """Leave the block of `all_replaced` without a rename."""
 
 
 @contextlib.contextmanager
-def _names(path: Path) -> Iterator[None]:
+def _set_filename(path: Path) -> Iterator[None]:
+    """Set `filename` of an `OSError` to the path that the caller knows, not the temporary one."""
     try:
         yield
     except OSError as error:
@@ -90,18 +91,19 @@ def _names(path: Path) -> Iterator[None]:
         raise
 
 
-def _remove_abandoned(path: Path) -> None:
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        owner = part.name.split(".")[-2]
-        if owner.isdigit() and not _running(int(owner)):
-            part.unlink(missing_ok=True)
+def _remove_stale(path: Path) -> None:
+    """Remove the temporary files of `path` whose process is gone."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        pid = temporary.name.split(".")[-2]
+        if pid.isdigit() and not _is_running(int(pid)):
+            temporary.unlink(missing_ok=True)
 
 
-def _running(process: int) -> bool:
-    if process == os.getpid():
-        return False  # of an earlier process with this number
+def _is_running(pid: int) -> bool:
+    if pid == os.getpid():
+        return False  # left by an earlier process with the same number
     try:
-        os.kill(process, 0)
+        os.kill(pid, 0)  # sends no signal
     except ProcessLookupError:
         return False
     except OSError:
@@ -110,10 +112,10 @@ def _running(process: int) -> bool:
 
 
 def append_json_lines(path: str | os.PathLike, records: Iterable[dict[str, Any]]) -> None:
-    """Append records, one line of JSON each, and synchronise them to the disk.
+    """Append records to a file of JSON Lines, and fsync it.
 
-    Several processes may append to one file: writes are made under a lock on its folder. A line that a kill
-    left unfinished is closed first, and one that a full disk cuts short is taken back.
+    Several processes may append to one file: writers hold an advisory lock on its folder. An incomplete last
+    line, which a kill left, is terminated first; after a failed write the file is truncated to its old size.
 
     Raises:
         OSError: where the file cannot be written.
@@ -137,7 +139,7 @@ def append_json_lines(path: str | os.PathLike, records: Iterable[dict[str, Any]]
 
 
 def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """Read the records of a file; none where it does not exist. Lines that hold no object are left out.
+    """Read the records of a file of JSON Lines; none where it does not exist. Other lines are skipped.
 
     Raises:
         OSError: where the file exists and cannot be read.
@@ -159,18 +161,20 @@ def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
 def filter_json_lines(
     path: str | os.PathLike, keep: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 ) -> None:
-    """Replace the file by the records that `keep` returns, where that leaves out any line.
+    """Rewrite a file of JSON Lines with the records that `keep` selects, atomically.
+
+    The file is left as it is where every line is complete and selected.
 
     Raises:
         OSError: where the file cannot be replaced.
     """
     with _locked(Path(path).parent):
         content = _content(path)
-        kept = keep(_parse(content))
+        selected = keep(_parse(content))
         complete = not content or content.endswith(b"\n")
-        if not complete or len(kept) != len(content.splitlines()):
+        if not complete or len(selected) != len(content.splitlines()):
             with replaced(path) as file:
-                file.writelines(json.dumps(record).encode() + b"\n" for record in kept)
+                file.writelines(json.dumps(record).encode() + b"\n" for record in selected)
 
 
 def _content(path: str | os.PathLike) -> bytes:
@@ -190,14 +194,15 @@ def _parse(content: bytes) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
+    """Hold an exclusive advisory lock on a folder, where the system has such locks."""
     try:
         import fcntl
-    except ImportError:  # not a Unix
+    except ImportError:  # Windows
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
+        with contextlib.suppress(OSError):  # some network file systems have none
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:

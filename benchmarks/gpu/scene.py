@@ -97,7 +97,7 @@ class Scene:
     def moving(self) -> Tensor:
         """Mask of the long-window HPSS without a cut: the weight of the melody."""
         with torch.no_grad(), plain_torch():
-            return self.separator.cues["melody"].weight.uncut(self.mixture)
+            return self.separator.cues["melody"].weight.full_band(self.mixture)
 
     @cached_property
     def relative(self) -> Tensor:

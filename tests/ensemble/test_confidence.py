@@ -1,4 +1,4 @@
-"""Equation 1 and the confidence measure, against the paper's formulas written out."""
+"""Equation 1 and the confidence measure, against the paper's formulas in NumPy."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ WEIGHTS = [1.0, 2.0, 0.0, 0.5]
 
 
 def equation_1(x, weights, beta):
-    """Points (P, D) -> (P,), as the paper writes it."""
+    """Compute equation 1 in the paper's form: points `(..., D)` -> `(...)`."""
     d0 = np.sqrt((weights * x**2).sum(-1))
     d1 = np.sqrt((weights * (1 - x) ** 2).sum(-1))
     return np.exp(-beta * d1) / (np.exp(-beta * d0) + np.exp(-beta * d1))
@@ -60,7 +60,7 @@ def test_confidence_is_the_papers(masks, magnitude):
     assert torch.equal(tp.posterior_strength(*args, 2.5, share=0.05), got.posterior)
 
 
-def test_sampling_is_repeatable_close_and_the_same_for_every_item(masks, magnitude):
+def test_sampling_is_reproducible_close_and_the_same_for_every_item(masks, magnitude):
     def measure(m, a, n_points, seed=0):
         g = torch.Generator().manual_seed(seed)
         return tp.confidence_measure(m, a, n_points=n_points, share=1.0, generator=g).silhouette
@@ -71,7 +71,7 @@ def test_sampling_is_repeatable_close_and_the_same_for_every_item(masks, magnitu
     assert not torch.equal(sampled, measure(masks, magnitude, 500, seed=1))
     alone = measure([m[1] for m in masks], magnitude[1], 500)
     torch.testing.assert_close(alone, sampled[1])
-    # More points asked for than there are: all of them.
+    # More points than there are: all of them.
     torch.testing.assert_close(measure(masks, magnitude, 10**6), exact)
 
 
@@ -122,23 +122,23 @@ def test_kernels_give_the_same_confidence_and_gradients(masks, magnitude, by_fra
         )
         return [*got, *torch.autograd.grad(got.confidence.sum(), [beta, *leaves])]
 
-    # The references, in double precision, on whichever device.
+    # The references, in double precision.
     leaves = [x.double().requires_grad_() for x in (torch.tensor(WEIGHTS), *masks)]
     beta = torch.tensor(2.5, dtype=torch.float64, requires_grad=True)
     wanted = tp.confidence_measure(leaves[1:], magnitude, leaves[0], beta, n_points=None, share=0.03)
     wanted = [*wanted, *torch.autograd.grad(wanted.confidence.sum(), [beta, *leaves])]
 
-    def stop(*_):
+    def fail(*_):
         raise AssertionError("a reference ran, not its kernel")
 
     for module in (loudest, silhouette, soft_assignment):
         for name in dir(module):
             if name.startswith("reference"):
-                monkeypatch.setattr(module, name, stop)
+                monkeypatch.setattr(module, name, fail)
     with forced_kernels():
         got = measure()
-    for mine, theirs in zip(got, wanted, strict=True):
-        torch.testing.assert_close(mine.double().cpu(), theirs, atol=1e-5, rtol=1e-4)
+    for value, reference in zip(got, wanted, strict=True):
+        torch.testing.assert_close(value.double().cpu(), reference, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Cues: anything that turns a mixture into a mask."""
+"""Cues of functions and of primitives, those of a preset, and their cache."""
 
 import torch
 
@@ -7,36 +7,44 @@ from torchprim.ensemble.cues import Cues, PrimitiveCue
 from torchprim.ensemble.preset_cues import preset_cues
 
 
-def mixture():
+def noise_mixture():
     return tp.Mixture(torch.randn(2, 22050, generator=torch.Generator().manual_seed(0)), 44100)
 
 
 def test_functions_and_modules_are_cues():
-    song = mixture()
+    mixture = noise_mixture()
     cues = Cues({"loud": lambda m: (m.magnitude() > 1).float(), "timbre": PrimitiveCue(tp.HPSS(9))})
-    masks = cues(song)
+    masks = cues(mixture)
     assert list(masks) == ["loud", "timbre"] and cues.names == ("loud", "timbre")
-    assert torch.equal(masks["timbre"], tp.hpss(song.magnitude(), 9))
+    assert torch.equal(masks["timbre"], tp.hpss(mixture.magnitude(), 9))
 
 
 def test_a_preset_builds_the_cues_that_it_uses_and_no_others():
     cues = preset_cues(tp.PRESETS["best"], ["hpss", "2dft-m"])
-    kinds = {type(module).__name__ for module in cues.modules()}
-    assert kinds == {"Cues", "PrimitiveCue", "HPSS", "FT2D"}
+    types = {type(module).__name__ for module in cues.modules()}
+    assert types == {"Cues", "PrimitiveCue", "HPSS", "FT2D"}
 
 
-def test_equal_settings_are_computed_once(monkeypatch):
+def test_equal_settings_share_a_cache_entry(monkeypatch):
     calls = []
     forward = tp.FT2D.forward
     monkeypatch.setattr(tp.FT2D, "forward", lambda self, x: calls.append(self) or forward(self, x))
-    song = mixture()
-    preset_cues(tp.PRESETS["best"], ["2dft-r", "2dft-m"])(song)
-    preset_cues(tp.PRESETS["best"], ["2dft-r"])(song)
+    mixture = noise_mixture()
+    preset_cues(tp.PRESETS["best"], ["2dft-r", "2dft-m"])(mixture)
+    preset_cues(tp.PRESETS["best"], ["2dft-r"])(mixture)
     assert len(calls) == 1
-    preset_cues(tp.PRESETS["paper"], ["2dft-r"])(song)  # another neighbourhood
+    preset_cues(tp.PRESETS["paper"], ["2dft-r"])(mixture)  # another neighbourhood
     assert len(calls) == 2
 
 
-def test_the_melody_shares_the_long_window():
-    cues = preset_cues(tp.PRESETS["best"], ["melody", "long-hpss"])
+def test_cues_share_their_primitives():
+    cues = preset_cues(tp.PRESETS["best"], ["2dft-r", "2dft-m", "melody", "long-hpss"])
     assert cues["melody"].weight is cues["long-hpss"]
+    assert cues["2dft-r"].primitive is cues["2dft-m"].primitive
+
+
+def test_the_long_hpss_cue_is_long_hpss():
+    mixture, preset = noise_mixture(), tp.PRESETS["best"]
+    got = preset_cues(preset, ["long-hpss"])(mixture)["long-hpss"]
+    wanted = tp.long_hpss(mixture.audio, cutoff=preset.cutoff, geometry=preset.geometry)
+    torch.testing.assert_close(got, wanted)

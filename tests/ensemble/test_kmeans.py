@@ -1,10 +1,10 @@
-"""k-means from known starts and the soft assignment, against the definition and scikit-learn; grids."""
+"""k-means from given centres and soft assignment, against the definition and scikit-learn."""
 
 import pytest
 import torch
 
 import torchprim as tp
-from torchprim.ensemble.kmeans import assign_to_centres, centre_distance, refine_centres
+from torchprim.ensemble.kmeans import assign_to_centres, centre_distances, refine_centres
 
 
 def test_refined_centres_are_lloyds(generator):
@@ -33,12 +33,12 @@ def test_scikit_learn_agrees(generator):
     torch.testing.assert_close(got, torch.from_numpy(theirs.cluster_centers_))
 
 
-def test_an_empty_cluster_stays_and_a_prior_holds_back():
+def test_an_empty_cluster_keeps_its_centre_and_a_prior_pulls_back():
     points = torch.tensor([[1.0, 1.0], [1.0, 3.0]])
     starts = torch.tensor([[1.0, 1.0], [90.0, 90.0]])
     torch.testing.assert_close(refine_centres(points, starts), torch.tensor([[1.0, 2.0], [90.0, 90.0]]))
     torch.testing.assert_close(refine_centres(points, starts, iterations=0), starts)
-    # 2 points against a prior of 1 x 2 points at the start: half way.
+    # 2 points against a prior of 1 x 2 points at the initial centre: half way.
     torch.testing.assert_close(refine_centres(points, starts, prior=1.0)[0], torch.tensor([1.0, 1.5]))
     silent = refine_centres(points, starts, torch.zeros(2), prior=0.1)
     torch.testing.assert_close(silent, starts)
@@ -47,12 +47,12 @@ def test_an_empty_cluster_stays_and_a_prior_holds_back():
 def test_assignment_is_equation_1(generator):
     embedding = torch.rand(2, 9, 7, 4, generator=generator, dtype=torch.float64)
     centres = torch.rand(2, 2, 4, generator=generator, dtype=torch.float64)
-    far = torch.stack([(embedding - c[:, None, None]).norm(dim=-1) for c in centres.unbind(1)])
-    wanted = torch.softmax(-3.0 * far, 0)[1]
+    distances = torch.stack([(embedding - c[:, None, None]).norm(dim=-1) for c in centres.unbind(1)])
+    wanted = torch.softmax(-3.0 * distances, 0)[1]
     torch.testing.assert_close(assign_to_centres(embedding, centres, 3.0), wanted)
     frames_first = embedding.transpose(1, 2).contiguous().transpose(1, 2)
     torch.testing.assert_close(assign_to_centres(frames_first, centres, 3.0), wanted)
-    # The same as the ensemble's equation 1 where the centres are 0 and 1.
+    # With centres 0 and 1, equal to the ensemble's.
     corners = torch.stack([torch.zeros(4), torch.ones(4)]).double()
     masks = embedding.unbind(-1)
     torch.testing.assert_close(
@@ -63,10 +63,10 @@ def test_assignment_is_equation_1(generator):
 def test_distances_do_not_cancel():
     centre = torch.full((1, 20), 0.2236068)
     near = centre + 1e-6 * torch.eye(20)
-    torch.testing.assert_close(centre_distance(near, centre), torch.full((20, 1), 1e-6), rtol=0.2, atol=0)
-    row = centre.clone().requires_grad_()
-    centre_distance(row, centre).sum().backward()
-    assert not row.grad.any()
+    torch.testing.assert_close(centre_distances(near, centre), torch.full((20, 1), 1e-6), rtol=0.2, atol=0)
+    point = centre.clone().requires_grad_()
+    centre_distances(point, centre).sum().backward()
+    assert not point.grad.any()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The two cues of the 2-D Fourier transform, beside what test_primitives asks of every primitive."""
+"""The two cues of the 2-D Fourier transform; tests/primitives/test_primitives.py has the common tests."""
 
 import contextlib
 
@@ -33,7 +33,7 @@ def test_circular_shift_shifts_ft2d_masks():
 
 
 @pytest.mark.parametrize("neighbourhood", [(1, 5), (3, 5)])
-def test_a_cold_choice_of_peaks_is_the_hard_one(neighbourhood):
+def test_soft_peaks_approach_hard_ones_at_low_temperature(neighbourhood):
     magnitude = spectrogram(33, 40).double() + 0.1
     hard = tp.ft2d(magnitude, neighbourhood, cutoff=220.0)
     for temperature, largest in ((1e-200, 1e-12), (1e-3, 0.05)):

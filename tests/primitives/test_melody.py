@@ -1,4 +1,4 @@
-"""Salience, comb, voicing and the melody's mask."""
+"""Salience, comb and the mask of the melody."""
 
 import math
 
@@ -22,26 +22,26 @@ def spectrum(audio, geometry=None):
     return tp.stft(audio, geometry).abs()
 
 
-@pytest.mark.parametrize("place", [40.0, 40.3, 40.5, 41.8])
-def test_peaks_find_a_tone_between_bins(place):
+@pytest.mark.parametrize("frequency", [40.0, 40.3, 40.5, 41.8])  # in bins
+def test_peaks_are_interpolated_between_bins(frequency):
     t = torch.arange(RATE) / RATE
-    found, height = peaks(spectrum(torch.sin(2 * math.pi * place * BIN * t))[:, 40:50])
+    position, height = peaks(spectrum(torch.sin(2 * math.pi * frequency * BIN * t))[:, 40:50])
     best = height[:, 4].argmax()
-    assert found[best, 4].item() == pytest.approx(place, abs=0.06)
+    assert position[best, 4].item() == pytest.approx(frequency, abs=0.06)
     assert (height[:, 4] > 0.01 * height[:, 4].max()).sum() == 1
 
 
 def test_a_weighting_of_the_standard():
-    """0 dB at 1 kHz, and the table of IEC 61672 elsewhere."""
+    """0 dB at 1 kHz, and the values of IEC 61672 elsewhere."""
     level = 20 * torch.log10(a_weighting(torch.tensor([1000.0, 100.0, 31.62, 10000.0])))
     torch.testing.assert_close(level, torch.tensor([0.0, -19.1, -39.4, -2.5]), atol=0.1, rtol=0)
 
 
 def test_saliences_by_definition():
-    """Both matrix products against sums written out for one frame."""
+    """S2 in all frames, S1 in one, against their sums in NumPy."""
     magnitude = torch.rand(300, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    pitches = PitchGrid(300, BIN, 80.0, 400.0)
-    grid = pitches.frequencies(magnitude)
+    grid = PitchGrid(300, BIN, 80.0, 400.0)
+    pitches = grid.frequencies(magnitude).numpy()
 
     def lobe(x):
         x = np.abs(x)
@@ -49,10 +49,10 @@ def test_saliences_by_definition():
         return np.where(x < 2, inside, 0)
 
     k = np.arange(300)
-    heard = magnitude.numpy() * a_weighting(torch.tensor(k * BIN)).numpy()[:, None]
-    level = np.sqrt(heard + 1e-6) - 1e-3
+    weighted = magnitude.numpy() * a_weighting(torch.tensor(k * BIN)).numpy()[:, None]
+    level = np.sqrt(weighted + 1e-6) - 1e-3
     rows = []
-    for f in grid.numpy() / BIN:
+    for f in pitches / BIN:
         comb = sum(
             0.9 ** (h - 1) * (lobe(k - h * f) - 0.3 * (lobe(k - (h - 0.5) * f) + lobe(k - (h + 0.5) * f)))
             for h in range(1, 21)
@@ -60,21 +60,22 @@ def test_saliences_by_definition():
         rows.append(np.maximum(comb @ level / comb[comb > 0].sum(), 0))
     rows = np.stack(rows)
     wanted = np.stack([rows[:, max(0, n - 2) : n + 3].mean(1) for n in range(7)], 1)
-    got = comb_salience(magnitude, pitches)
+    got = comb_salience(magnitude, grid)
     np.testing.assert_allclose(got.numpy(), wanted, atol=1e-9)
 
-    place, height = (x.numpy()[:, 3] for x in peaks(torch.tensor(heard[: int(4500 / BIN) + 2])))
+    position, height = (x.numpy()[:, 3] for x in peaks(torch.tensor(weighted[: int(4500 / BIN) + 2])))
     height = np.where(height > 0.01 * height.max(), height, 0)
-    wanted = np.zeros(len(grid))
-    for p, a in zip(place[height > 0] * BIN, height[height > 0], strict=True):
+    wanted = np.zeros(len(pitches))
+    for p, a in zip(position[height > 0] * BIN, height[height > 0], strict=True):
         cents = round(120 * math.log2(p / 80)) * 10
         if p < 80 * 2 ** (-1 / 240) or cents > 1200 * math.log2(4500 / 80):
             continue
         for h in range(1, 21):
-            away = np.abs(cents - 1200 * math.log2(h) - 10 * np.arange(len(grid))) / 100
-            wanted += 0.9 ** (h - 1) * a**1.1 * np.where(away < 1, np.cos(math.pi / 2 * away) ** 2, 0)
-    middle = magnitude[:, 3:4].expand(-1, 3)  # one frame alone: its median over time is itself
-    got = harmonic_sum(middle, pitches)[:, 0] / 0.7
+            semitones = np.abs(cents - 1200 * math.log2(h) - 10 * np.arange(len(pitches))) / 100
+            g = np.where(semitones < 1, np.cos(math.pi / 2 * semitones) ** 2, 0)
+            wanted += 0.9 ** (h - 1) * a**1.1 * g
+    repeated = magnitude[:, 3:4].expand(-1, 3)  # equal frames: 1 - 0.3 is left over their median
+    got = harmonic_sum(repeated, grid)[:, 0] / 0.7
     np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-9, atol=1e-9)
 
 
@@ -90,8 +91,8 @@ def test_comb_by_definition():
     mask = harmonic_comb(torch.tensor([200.0, 350.0]), torch.tensor([1.0, 0.5]), 1025, BIN, 32.0, 3)
     f = torch.arange(1025) * BIN
     for n, (f0, height) in enumerate(((200, 1.0), (350, 0.5))):
-        away = torch.stack([(f - h * f0).abs() for h in (1, 2, 3)]).amin(0)
-        torch.testing.assert_close(mask[:, n], height * torch.exp(-0.5 * (away / 32) ** 2))
+        distance = torch.stack([(f - h * f0).abs() for h in (1, 2, 3)]).amin(0)
+        torch.testing.assert_close(mask[:, n], height * torch.exp(-0.5 * (distance / 32) ** 2))
 
 
 def test_comb_gradient():
@@ -103,7 +104,7 @@ def test_comb_gradient():
 @pytest.mark.parametrize(
     ("rate", "geometry"), [(RATE, Geometry()), (16000, Geometry(16000, 512, 128, "sqrt_hann"))]
 )
-def test_mask_finds_a_voice_beside_a_bass_and_drums(rate, geometry):
+def test_mask_separates_a_voice_from_bass_and_drums(rate, geometry):
     sung = voice(330.0, rate=rate)
     t = torch.arange(len(sung)) / rate
     noise = torch.randn(len(sung), generator=torch.Generator().manual_seed(0))
@@ -157,7 +158,7 @@ def test_soft_mask_has_a_gradient_and_is_near_the_hard_one():
 
 
 def test_gradient_in_double_precision():
-    """Small grid, so that the path of autograd is checked end to end."""
+    """On a small grid, end to end."""
     magnitude = torch.rand(24, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) + 0.1
     weight = torch.rand(24, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3)) + 0.1
 
@@ -168,7 +169,7 @@ def test_gradient_in_double_precision():
     assert torch.autograd.gradcheck(mask, (scale, weight.requires_grad_()), atol=1e-4, eps=1e-7)
 
 
-def test_use_in_inference_mode_leaves_gradients_possible():
+def test_tables_cached_in_inference_mode_serve_with_gradients():
     with torch.inference_mode():
         tp.melody(torch.rand(77, 5), sample_rate=8000)
     magnitude = torch.rand(77, 5, requires_grad=True)

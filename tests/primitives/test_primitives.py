@@ -1,4 +1,4 @@
-"""What holds for every primitive, and what each one is for."""
+"""Properties common to all primitives, and the behaviour of each on synthetic signals."""
 
 import inspect
 
@@ -34,7 +34,7 @@ def cue(request):
 
 @pytest.mark.parametrize(("function", "module"), PAIRS, ids=lambda x: x.__name__)
 def test_module_has_the_settings_of_the_function(function, module):
-    """Same names, order and defaults, but for the tensors that only the call knows."""
+    """Same names, order and defaults, but for the inputs of `forward`."""
     wanted = dict(inspect.signature(function).parameters)
     wanted.pop(next(iter(wanted)))
     called = inspect.signature(module.forward).parameters
@@ -70,12 +70,12 @@ def test_non_contiguous_input(cue):
 
 
 @pytest.mark.parametrize("factor", [2.0**-20, 4.0, 2.0**20])
-def test_scaling_by_powers_of_two_changes_nothing(cue, factor):
+def test_masks_are_invariant_to_scaling_by_powers_of_two(cue, factor):
     magnitude = spectrogram(65, 40)
     torch.testing.assert_close(cue(magnitude * factor), cue(magnitude), atol=1e-6, rtol=0)
 
 
-def test_precision(cue):
+def test_dtype(cue):
     """Half precision is computed in float32; float64 stays."""
     magnitude = spectrogram(65, 40).half()
     for dtype, wanted in ((torch.float16, torch.float32), (torch.bfloat16, torch.float32)):
@@ -98,7 +98,7 @@ def test_gradient_is_finite_on_partly_silent_input(cue):
     assert torch.isfinite(magnitude.grad).all()
 
 
-def test_high_pass_cuts(cue):
+def test_high_pass(cue):
     magnitude = spectrogram(65, 40) + 0.01
     bins = torch.arange(65) * 22050 / 64
     hard = cue(magnitude, cutoff=4000.0, smooth=False)
@@ -169,13 +169,13 @@ def test_a_huge_power_does_not_overflow():
 # --- repetition and micro-modulation -----------------------------------------------------------------
 
 
-def test_local_medians_shift_away_from_the_edges():
+def test_medians_are_shift_invariant_away_from_the_edges():
     magnitude = spectrogram(65, 90)
     assert torch.equal(tp.hpss(magnitude, 9)[:, 20:70], tp.hpss(magnitude[:, 5:], 9)[:, 15:65])
 
 
 def test_drum_loop_repeats_and_voice_over_it_does_not(drum_loop, voice):
-    """Of each source, the share of energy that the mask gives to the vocals."""
+    """Shares of the energy of voice and loop that the mask assigns to the vocals."""
     loop, sung = tp.stft(drum_loop).abs(), tp.stft(voice).abs()
     magnitude = tp.stft(drum_loop + voice).abs()
     for mask in (*tp.ft2d(magnitude, cutoff=150.0), tp.repet_sim(magnitude, apart=0.4)):
@@ -185,17 +185,17 @@ def test_drum_loop_repeats_and_voice_over_it_does_not(drum_loop, voice):
 
 
 def test_repet_sim_by_hand():
-    """Frames of two alternating kinds; the median of like frames is the frame itself but for the extra."""
+    """Two alternating frames, and a note added to one: the median of similar frames lacks the note alone."""
     a, b = torch.tensor([1.0, 0.0, 2.0]), torch.tensor([0.0, 3.0, 0.0])
     magnitude = torch.stack([a, b] * 6, dim=1)
-    magnitude[1, 4] = 1.0  # something sung over the fifth frame
+    magnitude[1, 4] = 1.0  # a note in the fifth frame
     mask = tp.repet_sim(magnitude, apart=2.0, hop_length=1, sample_rate=1)
     assert mask[1, 4] == 1.0
     mask[1, 4] = 0.0
     assert not mask.any()
 
 
-def test_repet_sim_with_nothing_similar_calls_all_vocals():
+def test_repet_sim_without_similar_frames_is_all_vocals():
     magnitude = torch.rand(5, 3) + 0.1
     assert torch.equal(tp.repet_sim(magnitude), torch.ones(5, 3))
     with pytest.raises(ValueError, match="apart must be positive, got 0"):
@@ -207,7 +207,7 @@ def test_repet_sim_with_nothing_similar_calls_all_vocals():
 # --- long window ----------------------------------------------------------------------------------
 
 
-def test_long_hpss_keeps_vibrato_and_drops_a_steady_tone(voice):
+def test_long_hpss_passes_vibrato_and_rejects_a_steady_tone(voice):
     t = torch.arange(len(voice)) / 44100
     steady = 0.1 * torch.sin(2 * torch.pi * 440 * t)
     sung = slice(44100 * 3 // 2, 44100 * 2 - 4096)

@@ -1,4 +1,4 @@
-"""A trained network in the place of the primitives: clustering from anchors, heads, ensemble, loading."""
+"""Separation by a network: clustering from anchors, heads, ensemble with the primitives, loading."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ def anchored(kind="blstm", **changes):
 
 
 class Oracle(torch.nn.Module):
-    """Embeds everything above half of the band as vocals, with noise that hides it from single bins."""
+    """Network that embeds the upper half of the band as vocals, with noise."""
 
     def __init__(self, heads=("embedding",), noise=0.1, shift=0.0):
         super().__init__()
@@ -48,8 +48,8 @@ class Oracle(torch.nn.Module):
 # ---- the separator
 
 
-def test_centres_are_found_and_named_with_no_ground_truth(generator):
-    """Embeddings of the song lie elsewhere than the anchors: k-means follows, names stay."""
+def test_centres_are_found_in_the_order_of_the_anchors_without_ground_truth(generator):
+    """The song's clusters are shifted from the anchors: k-means follows, and keeps their order."""
     network = Oracle(noise=0.05, shift=0.5)
     anchors = torch.nn.functional.normalize(torch.tensor([[1.0, 0.2, 0.0], [0.2, 1.0, 0.0]]), dim=-1)
     song = torch.randn(16000, generator=generator)
@@ -59,12 +59,12 @@ def test_centres_are_found_and_named_with_no_ground_truth(generator):
         assert (high - low) * order > 0.8
         assert stems.silhouette > 0.8 and stems.posterior > 0.9
     blurred = tp.NetworkSeparator(Oracle(noise=3.0), anchors)(song, 16000)
-    assert blurred.confidence < 0.5 * stems.confidence  # says that it does not know
+    assert blurred.confidence < 0.5 * stems.confidence
 
 
 @pytest.mark.parametrize("kind", ["blstm", "unet"])
 @pytest.mark.parametrize("use", ["auto", "embedding", "mask", "both"])
-def test_what_comes_back(kind, use, generator):
+def test_shapes_masks_batch_and_reproducibility(kind, use, generator):
     separator = tp.NetworkSeparator(*anchored(kind), use=use)
     batch = 0.1 * torch.randn(2, 12345, generator=generator)
     stems = separator(batch, 22050)
@@ -80,11 +80,11 @@ def test_what_comes_back(kind, use, generator):
         alone = separator(batch[i], 22050)
         torch.testing.assert_close(alone.vocals, stems.vocals[i], atol=1e-5, rtol=0)
         torch.testing.assert_close(alone.confidence, stems.confidence[i], atol=1e-3, rtol=0)
-    assert torch.equal(separator(batch, 22050).confidence, stems.confidence)  # repeats
+    assert torch.equal(separator(batch, 22050).confidence, stems.confidence)  # reproducible
     stereo = separator(batch, 22050, channels=True)
     assert stereo.vocals.shape == batch.shape and stereo.confidence.shape == ()
-    many = separator(batch.reshape(2, 1, 1, -1).double(), 22050)
-    assert many.vocals.dtype == torch.float64 and many.confidence.shape == (2, 1, 1)
+    double = separator(batch.reshape(2, 1, 1, -1).double(), 22050)
+    assert double.vocals.dtype == torch.float64 and double.confidence.shape == (2, 1, 1)
 
 
 def test_confidence_is_the_measure_of_its_own_clustering(generator):
@@ -97,7 +97,7 @@ def test_confidence_is_the_measure_of_its_own_clustering(generator):
 
 
 def test_confidence_with_centres(generator):
-    """Centres of an embedding: the same as 0 and 1 where they are that, and as written out elsewhere."""
+    """Explicit centres 0 and 1 equal the default, other centres the definition."""
     embedding = torch.rand(2, 20, 30, 3, generator=generator)
     magnitude = torch.rand(2, 20, 30, generator=generator)
     corners = torch.stack([torch.zeros(3), torch.ones(3)])
@@ -111,9 +111,9 @@ def test_confidence_with_centres(generator):
     got = tp.posterior_strength(embedding, magnitude, beta=4.0, centres=centres, share=0.2)
     for i in range(2):
         points = embedding[i].flatten(0, 1)[magnitude[i].flatten().topk(120).indices]
-        far = torch.stack([(points - c).norm(dim=-1) for c in centres[i]])
-        most = torch.softmax(-4 * far, 0).amax(0)
-        torch.testing.assert_close(got[i], (2 * most - 1).mean())
+        distances = torch.stack([(points - c).norm(dim=-1) for c in centres[i]])
+        strongest = torch.softmax(-4 * distances, 0).amax(0)
+        torch.testing.assert_close(got[i], (2 * strongest - 1).mean())
     with pytest.raises(ValueError, match=r"centres must have shape \(..., 2, 3\), got \(3, 3\)"):
         tp.silhouette(embedding, magnitude, centres=torch.rand(3, 3))
 
@@ -131,7 +131,7 @@ def test_silence_constants_and_a_few_samples(use, generator):
         assert torch.isfinite(stems.vocals).all() and torch.isfinite(stems.confidence).all()
 
 
-def test_long_audio_goes_in_pieces(monkeypatch, generator):
+def test_long_audio_is_separated_in_pieces(monkeypatch, generator):
     monkeypatch.setattr(separation, "PIECE_SECONDS", 1.0)
     monkeypatch.setattr(separation, "OVERLAP_SECONDS", 0.2)
     song, seen = torch.randn(40000, generator=generator), []
@@ -160,11 +160,11 @@ def test_bad_settings(heads, anchors, arguments, message):
         tp.NetworkSeparator(anchored(heads=heads)[0], anchors, **arguments)
 
 
-# ---- beside the primitives
+# ---- ensemble with the primitives
 
 
-def test_one_more_cue_is_one_more_cue(generator):
-    """Equation 1 over the primitives' masks and the network's, on the preset's grid."""
+def test_the_network_is_one_more_cue_in_equation_1(generator):
+    """On the preset's grid, which is not the network's."""
     song = torch.randn(20000, generator=generator)
     network = tp.NetworkSeparator(anchored(heads=("mask",))[0])
     for preset in ("best", "companion"):
@@ -186,8 +186,8 @@ def test_same_grid_needs_no_interpolation(generator):
     )
     song = torch.randn(20000, generator=generator)
     with torch.inference_mode():
-        together = network.with_primitives()(song, 44100)
-        assert torch.equal(together.masks["network"], network(song, 44100).mask)
+        ensemble = network.with_primitives()(song, 44100)
+        assert torch.equal(ensemble.masks["network"], network(song, 44100).mask)
         assert network.with_primitives().weight == 1.0  # an eighth of the primitives
 
 
@@ -210,25 +210,25 @@ def test_load(tmp_path, generator):
     song = torch.randn(9000, generator=generator)
     for use in ("embedding", "mask"):
         loaded = tp.load(tmp_path / "best.pt", use=use)
-        own = tp.NetworkSeparator(network, anchors, use=use)
-        assert torch.equal(loaded(song, 16000).vocals, own(song, 16000).vocals)
-        assert loaded.identity == own.identity
+        saved = tp.NetworkSeparator(network, anchors, use=use)
+        assert torch.equal(loaded(song, 16000).vocals, saved(song, 16000).vocals)
+        assert loaded.identity == saved.identity
         assert not any(p.requires_grad for p in loaded.parameters()) and not loaded.training
 
 
-def test_identity_changes_with_all_that_changes_the_masks(tmp_path):
+def test_identity_depends_on_weights_and_settings():
     network, anchors = anchored()
-    seen = {tp.NetworkSeparator(network, anchors, **kw).identity
-            for kw in ({}, {"use": "both"}, {"beta": 3.0}, {"n_points": None})}  # fmt: skip
-    seen.add(tp.NetworkSeparator(network, anchors + 0.1).identity)
-    seen.add(tp.NetworkSeparator(tp.build_network(TINY), anchors).identity)
+    settings = ({}, {"use": "both"}, {"beta": 3.0}, {"n_points": None})
+    identities = {tp.NetworkSeparator(network, anchors, **kwargs).identity for kwargs in settings}
+    identities.add(tp.NetworkSeparator(network, anchors + 0.1).identity)
+    identities.add(tp.NetworkSeparator(tp.build_network(TINY), anchors).identity)
     separator = tp.NetworkSeparator(network, anchors)
-    seen |= {separator.with_primitives(*a).identity for a in ((), ("paper",), ("best", 3.0))}
-    assert len(seen) == 9
+    identities |= {separator.with_primitives(*args).identity for args in ((), ("paper",), ("best", 3.0))}
+    assert len(identities) == 9
     assert tp.NetworkSeparator(network, anchors).identity == separator.identity
 
 
-def test_load_says_what_is_wrong(tmp_path):
+def test_errors_of_load_name_the_file(tmp_path):
     with pytest.raises(CheckpointError, match=r"none\.pt: there is no such file"):
         tp.load(tmp_path / "none.pt")
     save_checkpoint(tmp_path / "a.pt", anchored(heads=("embedding",))[0])

@@ -1,4 +1,4 @@
-"""From audio to stems: the ensemble, pieces of long recordings, rates, channels, awkward input."""
+"""From audio to stems: ensemble, pieces of long recordings, sample rates, channels, edge cases."""
 
 import math
 
@@ -12,36 +12,37 @@ from torchprim.audio.find import demo_song
 from torchprim.audio.load import load_stems
 from torchprim.ensemble.presets import PRIMITIVES
 from torchprim.metrics.scale import sd_sdr
-from torchprim.separators import base as module
-from torchprim.separators.pieces import cut, on_frames
+from torchprim.separators import base
+from torchprim.separators.pieces import split, to_frames
 
 
 @given(
     length=st.integers(1, 4000),
-    piece=st.integers(60, 400),
+    piece_length=st.integers(60, 400),
     overlap=st.integers(0, 9),
-    grid=st.sampled_from([1.0, 3.0, 7.25]),
+    hop=st.sampled_from([1.0, 3.0, 7.25]),
 )
 @settings(max_examples=200, deadline=None)
-def test_pieces_cover_the_recording_and_fades_add_up(length, piece, overlap, grid):
-    pieces = cut(length, piece, overlap, grid)
+def test_pieces_cover_the_recording_and_cross_fades_add_up_to_1(length, piece_length, overlap, hop):
+    pieces = split(length, piece_length, overlap, hop)
     total = torch.zeros(length, dtype=torch.float64)
     for p in pieces:
-        assert p.start <= p.begin < p.end <= p.stop <= length
-        assert abs(p.start - round(round(p.start / grid) * grid)) == 0
-        assert p.stop - p.start < piece + grid + 1
-        assert len(pieces) == 1 or p.stop - p.start >= piece
-        total[p.begin : p.end] += p.faded(torch.ones(p.stop - p.start, dtype=torch.float64))
+        assert p.start <= p.output_start < p.output_stop <= p.stop <= length
+        assert abs(p.start - round(round(p.start / hop) * hop)) == 0
+        assert p.stop - p.start < piece_length + hop + 1
+        assert len(pieces) == 1 or p.stop - p.start >= piece_length
+        p.overlap_add(torch.ones(p.stop - p.start, dtype=torch.float64), total)
     torch.testing.assert_close(total, torch.ones_like(total))
     assert math.isclose(sum(p.weight for p in pieces), length)
 
 
-def test_pieces_in_frames_add_up():
-    pieces = cut(100_000, 30_000, 2_000, 557.28)
-    counts = [1 + (p.stop - p.start) // 557 for p in pieces]
-    total = torch.zeros(on_frames(pieces, 557.28, counts)[-1].stop)
-    for p, count in zip(on_frames(pieces, 557.28, counts), counts, strict=True):
-        total[p.begin : p.end] += p.faded(torch.ones(count))
+def test_cross_fades_of_pieces_in_frames_add_up_to_1():
+    pieces = split(100_000, 30_000, 2_000, 557.28)
+    frame_counts = [1 + (p.stop - p.start) // 557 for p in pieces]
+    frame_pieces = to_frames(pieces, 557.28, frame_counts)
+    total = torch.zeros(frame_pieces[-1].stop)
+    for p, count in zip(frame_pieces, frame_counts, strict=True):
+        p.overlap_add(torch.ones(count), total)
     torch.testing.assert_close(total, torch.ones_like(total))
 
 
@@ -66,7 +67,7 @@ def test_ensemble_beats_its_parts_and_the_mixture_on_a_real_song():
 
 
 @pytest.mark.parametrize("preset", ["best", "paper", "companion"])
-def test_what_comes_back(preset, mix):
+def test_shapes_masks_batch_and_reproducibility(preset, mix):
     separator = tp.PrimitiveSeparator(preset)
     batch = torch.stack([mix[:60000], mix[50000:110000]])
     stems = separator(batch, 44100)
@@ -82,11 +83,11 @@ def test_what_comes_back(preset, mix):
         alone = separator(batch[i], 44100)
         torch.testing.assert_close(alone.vocals, stems.vocals[i], atol=1e-4, rtol=0)
         torch.testing.assert_close(alone.confidence, stems.confidence[i], atol=1e-3, rtol=0)
-    assert torch.equal(separator(batch, 44100).confidence, stems.confidence)  # repeats
+    assert torch.equal(separator(batch, 44100).confidence, stems.confidence)  # reproducible
 
 
 @pytest.mark.parametrize("method", PRIMITIVES)
-def test_one_primitive_is_its_own_mask(method, mix):
+def test_the_mask_of_one_primitive(method, mix):
     stems = tp.PrimitiveSeparator("best", method)(mix[:60000], 44100)
     assert list(stems.masks) == [method]
     assert torch.equal(stems.mask, stems.masks[method])
@@ -100,40 +101,40 @@ def test_channels_share_one_mask(mix):
     assert stems.confidence.shape == ()
     middle = tp.PrimitiveSeparator()(stereo.mean(0), 44100)
     torch.testing.assert_close(stems.mask, middle.mask, atol=1e-4, rtol=0)
-    # The mask is linear in the audio once it is fixed: the channels' mean is the mean's estimate.
+    # Given the mask, separation is linear: the mean of the channels' vocals is the vocals of their mean.
     torch.testing.assert_close(stems.vocals.mean(0), middle.vocals, atol=1e-4, rtol=0)
 
 
-def test_long_audio_goes_in_pieces(mix, monkeypatch):
-    """Pieces of 3 s instead of 30: 9 s and a bit, faded; the masks lie on the grid of the whole."""
-    monkeypatch.setattr(module, "PIECE_SECONDS", 3.0)
-    monkeypatch.setattr(module, "OVERLAP_SECONDS", 0.5)
+def test_long_audio_is_separated_in_pieces(mix, monkeypatch):
+    """9 s in pieces of 3 s instead of 30: cross-faded, with masks on the grid of the whole recording."""
+    monkeypatch.setattr(base, "PIECE_SECONDS", 3.0)
+    monkeypatch.setattr(base, "OVERLAP_SECONDS", 0.5)
     song = torch.cat([mix, mix[:50001]])
     separator, seen = tp.PrimitiveSeparator(), []
     stems = separator(song, 44100, keep_masks=True, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(i, len(seen)) for i in range(1, len(seen) + 1)]
-    assert len(seen) == len(cut(len(song), 3 * 44100, 22050))
+    assert len(seen) == len(split(len(song), 3 * 44100, 22050))
     torch.testing.assert_close(stems.vocals + stems.accompaniment, song, atol=1e-5, rtol=0)
     assert stems.mask.shape == (1025, 1 + len(song) // 512)
-    # In the middle of a piece the masks are that piece's own, and so are the stems.
+    # Outside of the cross-fades the masks are those of the piece alone.
     piece = separator._pieces(len(song), 44100)[1]
-    own = separator(song[piece.start : piece.stop], 44100)
-    first = (piece.begin + 22050) // 512 + 2
-    count = (piece.end - 22050) // 512 - 2 - first
+    alone = separator(song[piece.start : piece.stop], 44100)
+    first = (piece.output_start + 22050) // 512 + 2
+    count = (piece.output_stop - 22050) // 512 - 2 - first
     offset = piece.start // 512
     torch.testing.assert_close(
-        stems.mask[:, first : first + count], own.mask[:, first - offset : first - offset + count]
+        stems.mask[:, first : first + count], alone.mask[:, first - offset : first - offset + count]
     )
-    # Joined masks, applied to the whole, are the stems but for the fades' finite slope.
-    again = tp.istft(tp.stft(song) * stems.mask, length=len(song))
-    assert sd_sdr(stems.vocals, again) > 30
+    # The joined mask, applied to the whole recording, gives the vocals but for the slope of the fades.
+    masked = tp.istft(tp.stft(song) * stems.mask, length=len(song))
+    assert sd_sdr(stems.vocals, masked) > 30
     assert separator(song, 44100).mask is None
     assert separator(song, 44100).masks == {}
 
 
 def test_confidence_of_a_song_is_the_mean_of_its_pieces(mix, monkeypatch):
-    monkeypatch.setattr(module, "PIECE_SECONDS", 3.0)
-    monkeypatch.setattr(module, "OVERLAP_SECONDS", 0.5)
+    monkeypatch.setattr(base, "PIECE_SECONDS", 3.0)
+    monkeypatch.setattr(base, "OVERLAP_SECONDS", 0.5)
     separator = tp.PrimitiveSeparator(n_points=None)
     song = mix[: 5 * 44100]
     pieces = separator._pieces(len(song), 44100)
@@ -144,7 +145,7 @@ def test_confidence_of_a_song_is_the_mean_of_its_pieces(mix, monkeypatch):
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44099, 48000, 192000])
-def test_other_rates(rate, mix):
+def test_other_sample_rates(rate, mix):
     song = tp.resample(mix[: 2 * 44100], 44100, rate)
     stems = tp.PrimitiveSeparator()(song, rate)
     torch.testing.assert_close(stems.vocals + stems.accompaniment, song, atol=1e-5, rtol=0)
@@ -175,7 +176,7 @@ def test_silence_and_constants(value, preset, method):
     assert torch.equal(stems.accompaniment, song)
 
 
-def test_level_changes_nothing(mix):
+def test_masks_are_invariant_to_level(mix):
     loud, quiet = (tp.PrimitiveSeparator()(mix[:60000] * gain, 44100) for gain in (1.0, 2.0**-12))
     torch.testing.assert_close(loud.mask, quiet.mask, atol=1e-4, rtol=0)
     torch.testing.assert_close(loud.vocals, quiet.vocals * 2.0**12, atol=1e-4, rtol=0)
@@ -192,7 +193,7 @@ def test_gradient_flows_to_the_audio(mix):
 def test_changed_presets():
     separator = tp.PrimitiveSeparator("best", beta=3.0, weights={"hpss": 1.0, "2dft-r": 0.0})
     assert separator.preset.beta == 3.0
-    assert separator.cues.names == ("hpss",)  # a weight of 0 is not computed
+    assert separator.cues.names == ("hpss",)  # a cue with weight 0 is not computed
     assert tp.PRESETS["best"].beta == 2.5
 
 

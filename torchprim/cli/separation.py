@@ -78,7 +78,7 @@ def build_separator(settings: Settings) -> Any:
         CheckpointError: where the checkpoint cannot be used.
     """
     if settings.checkpoint is not None:
-        from torchprim.separators.network import load
+        from torchprim.separators.load import load
 
         network = load(settings.checkpoint, settings.device)
         if not settings.with_primitives:

@@ -1,1 +1,1 @@
-"""From the masks of cues to one mask, and how far to trust it."""
+"""The ensemble of primitives: presets, cues, clustering of their masks, and its confidence."""

@@ -9,12 +9,18 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.kernels.clustering.soft_assignment import assign, distances, root
+from torchprim.kernels.clustering.soft_assignment import assign, root
 from torchprim.kernels.tables import constant_table
 
 
 def embed(masks: Sequence[Tensor]) -> Tensor:
-    """Stack D masks `(..., F, N)` into the primitive embedding `(..., F, N, D)` (section 2 of the paper).
+    """Stack D masks into the primitive embedding (section 2 of the paper).
+
+    Args:
+        masks: D masks `(..., F, N)`; dtypes are promoted to one.
+
+    Returns:
+        `(..., F, N, D)`.
 
     Raises:
         ValueError: for no masks, or masks of different shapes.
@@ -28,7 +34,11 @@ def embed(masks: Sequence[Tensor]) -> Tensor:
 
 
 def checked_masks(masks: Sequence[Tensor] | Tensor) -> list[Tensor]:
-    """D masks of one shape and type, from a sequence of them or from an embedding `(..., F, N, D)`."""
+    """Check D masks, a sequence or an embedding `(..., F, N, D)`; return a list of one shape and dtype.
+
+    Raises:
+        ValueError: for no masks, masks of different shapes, or masks that are not real.
+    """
     if isinstance(masks, Tensor):
         masks = checks.real(masks, "masks", 3, "(..., F, N, D)").unbind(-1)
     if len(masks) == 0:
@@ -37,19 +47,28 @@ def checked_masks(masks: Sequence[Tensor] | Tensor) -> list[Tensor]:
     for i, mask in enumerate(masks):
         if mask.shape != masks[0].shape:
             raise ValueError(f"masks[{i}] has shape {tuple(mask.shape)}, masks[0] {tuple(masks[0].shape)}")
-    kind = reduce(torch.promote_types, (mask.dtype for mask in masks))
-    return [mask.to(kind) for mask in masks]
+    dtype = reduce(torch.promote_types, (mask.dtype for mask in masks))
+    return [mask.to(dtype) for mask in masks]
 
 
 def checked_weights(weights: Sequence[float] | Tensor | None, dimensions: int, like: Tensor) -> Tensor:
-    """Weights `(D,)`, not negative and not all zero; None is 1 each."""
+    """Check weights; return them as a tensor `(D,)` in the dtype and on the device of `like`.
+
+    Args:
+        weights: D numbers, not negative and not all 0; None for 1 each.
+        dimensions: D.
+        like: gives dtype and device.
+
+    Raises:
+        ValueError: for a wrong number of weights, or weights that are negative, not finite, or all 0.
+    """
     if weights is None:
         return torch.ones(dimensions, dtype=like.dtype, device=like.device)
     if isinstance(weights, Tensor):
         weights = weights.to(like.device, like.dtype, non_blocking=True)
     else:
-        # A graph of the device's work can be captured once the numbers are there.
-        weights = _numbers(tuple(map(float, weights)), like.dtype, like.device)[0]
+        # Cached on the device: a CUDA graph cannot capture a copy from pageable host memory.
+        weights = _weights_table(tuple(map(float, weights)), like.dtype, like.device)[0]
     if weights.shape != (dimensions,):
         raise ValueError(f"weights must hold {dimensions} numbers, one a mask, got {weights.tolist()}")
     if weights.device.type == "cpu" and not torch.compiler.is_compiling():
@@ -60,27 +79,49 @@ def checked_weights(weights: Sequence[float] | Tensor | None, dimensions: int, l
 
 
 @constant_table
-def _numbers(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+def _weights_table(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
     return [torch.tensor(values, dtype=dtype).to(device)]
 
 
-def centre_distances(
-    masks: Sequence[Tensor], weights: Tensor, centres: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Weighted Euclidean distances of every bin to the two centres, without stacking the masks.
+def weighted_distances(masks: Sequence[Tensor], weights: Tensor, centre: Tensor) -> Tensor:
+    """Compute the weighted Euclidean distance of every bin to a centre, without stacking the masks.
 
-    The centres are 0 and 1, or those given: `(..., 2, D)`, the first of accompaniment.
+    d = sqrt(Σ w_i (x_i - c_i)²), with gradient 0 at distance 0.
+
+    Args:
+        masks: D masks `(..., F, N)`, or D coordinates `(..., P)` of points.
+        weights: `(D,)`.
+        centre: `(D,)`, or `(..., D)` for one in each item of the batch.
+
+    Returns:
+        Like each mask.
     """
-    if centres is None:
-        return distances(masks, weights)
+    coordinates = (x.reshape(x.shape + (1,) * (masks[0].dim() - x.dim())) for x in centre.unbind(-1))
+    return root(sum(w * (mask - x).square() for w, mask, x in zip(weights, masks, coordinates, strict=True)))
 
-    def distance(centre: Tensor) -> Tensor:
-        places = (place.reshape(place.shape + (1,) * (masks[0].dim() - place.dim())) for place in centre)
-        return root(
-            sum(w * (mask - place).square() for w, mask, place in zip(weights, masks, places, strict=True))
-        )
 
-    return distance(centres[..., 0, :].unbind(-1)), distance(centres[..., 1, :].unbind(-1))
+def membership(to_accompaniment: Tensor, to_vocals: Tensor, beta: float | Tensor) -> Tensor:
+    """Compute the soft membership in the vocals' cluster from the distances to both centres (equation 1).
+
+    exp(-β d1) / (exp(-β d0) + exp(-β d1)) = sigmoid(β (d0 - d1)). With centres 0 and 1, `soft_assignment`
+    computes distances and membership in one operator.
+
+    Args:
+        to_accompaniment: d0, distance to the centre of the accompaniment.
+        to_vocals: d1, distance to the centre of the vocals, of the same shape.
+        beta: hardness β.
+
+    Returns:
+        Like the distances, in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from torchprim.ensemble.clustering import membership
+        >>> to_accompaniment, to_vocals = torch.tensor([1.0, 0.5]), torch.tensor([0.0, 0.5])
+        >>> [round(x, 3) for x in membership(to_accompaniment, to_vocals, 5.0).tolist()]
+        [0.993, 0.5]
+    """
+    return torch.sigmoid(beta * (to_accompaniment - to_vocals))
 
 
 def soft_assignment(
@@ -88,7 +129,7 @@ def soft_assignment(
     weights: Sequence[float] | Tensor | None = None,
     beta: float | Tensor = 5.0,
 ) -> Tensor:
-    """One vocals mask of D masks: soft k-means with centres fixed at 0 and 1 (equation 1 of the paper).
+    """Combine D masks into one: soft k-means with centres fixed at 0 and 1 (equation 1 of the paper).
 
     mask = exp(-β d1) / (exp(-β d0) + exp(-β d1)) = sigmoid(β (d0 - d1)), with
     d0 = sqrt(Σ w_i x_i²) and d1 = sqrt(Σ w_i (1 - x_i)²).

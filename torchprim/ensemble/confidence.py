@@ -1,4 +1,4 @@
-"""How far to trust a separation, with no ground truth: section 3.1 of the paper."""
+"""Confidence in a separation, without ground truth (section 3.1 of the paper)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.ensemble.clustering import centre_distances, checked_masks, checked_weights
+from torchprim.ensemble.clustering import checked_masks, checked_weights, membership, weighted_distances
 from torchprim.kernels.clustering.loudest import loudest_bins, values_at
 from torchprim.kernels.clustering.silhouette import silhouette_samples
 from torchprim.kernels.clustering.soft_assignment import assign, root
 
-# So hard that a point belongs to the nearer centre, however close the other one is.
+# As beta: memberships are 0 or 1, hard k-means.
 _HARD = 1e30
 
 
 class Confidence(NamedTuple):
-    """The measure and its two factors, each `(...)`: one number an item of the batch."""
+    """Confidence and its two factors, each `(...)`, one number for each item of the batch."""
 
     confidence: Tensor
     silhouette: Tensor
@@ -28,7 +28,19 @@ class Confidence(NamedTuple):
 
 
 def loudest(masks: Sequence[Tensor] | Tensor, magnitude: Tensor, share: float) -> Tensor:
-    """Embedding of the loudest `share` of each item's bins: `(..., P, D)`, loudest first on a CPU."""
+    """Select the embedding of the loudest bins of each item.
+
+    Args:
+        masks: D masks `(..., F, N)`, as a sequence or as an embedding `(..., F, N, D)`.
+        magnitude: of the mixture, `(..., F, N)`.
+        share: of the bins that are selected, in (0, 1].
+
+    Returns:
+        `(..., P, D)`: in descending order of magnitude on a CPU, in another, reproducible one on a GPU.
+
+    Raises:
+        ValueError: for shapes that do not fit, or a share out of range.
+    """
     magnitude = checks.magnitude(magnitude)
     if isinstance(masks, Tensor):
         masks = checks.real(masks, "masks", 3, "(..., F, N, D)")
@@ -44,14 +56,15 @@ def loudest(masks: Sequence[Tensor] | Tensor, magnitude: Tensor, share: float) -
     index = loudest_bins(magnitude, count)
     if not isinstance(masks, Tensor):
         return values_at(masks, index)
-    # A network's embedding is large, and lies frames first: its bins are fetched where they lie.
-    items, chosen = masks.reshape(-1, *masks.shape[-3:]), index.reshape(-1, count)
-    columns = shape[-1]
-    points = [item[i // columns, i % columns] for item, i in zip(items, chosen, strict=True)]
+    # A network's embedding is large and not contiguous (frames first): index it without a copy.
+    items, indices = masks.reshape(-1, *masks.shape[-3:]), index.reshape(-1, count)
+    frames = shape[-1]
+    points = [item[i // frames, i % frames] for item, i in zip(items, indices, strict=True)]
     return torch.stack(points).reshape(*index.shape, masks.shape[-1])
 
 
 def _checked_centres(centres: Tensor | None, points: Tensor) -> Tensor | None:
+    """Check centres for points `(..., P, D)`; return them in the dtype and on the device of the points."""
     if centres is None:
         return None
     centres = checks.real(centres, "centres", 2, "(..., 2, D)").to(points)
@@ -61,34 +74,42 @@ def _checked_centres(centres: Tensor | None, points: Tensor) -> Tensor | None:
 
 
 def _posterior(points: Tensor, weights: Tensor, beta: float | Tensor, centres: Tensor | None) -> Tensor:
-    """How far each point `(..., P, D)` belongs to the vocals: `(..., P)`."""
+    """Compute the posterior of the vocals' cluster at each point: `(..., P, D)` -> `(..., P)`."""
+    coordinates = points.unbind(-1)
     if centres is None:
-        return assign(points.unbind(-1), weights, beta)
-    to_zero, to_one = centre_distances(points.unbind(-1), weights, centres)
-    return torch.sigmoid(beta * (to_zero - to_one))
+        return assign(coordinates, weights, beta)
+    accompaniment, vocals = centres.unbind(-2)
+    to_accompaniment = weighted_distances(coordinates, weights, accompaniment)
+    return membership(to_accompaniment, weighted_distances(coordinates, weights, vocals), beta)
 
 
 def _mean_silhouette(
-    points: Tensor, weights: Tensor, n_points: int | None, generator, centres: Tensor | None
+    points: Tensor,
+    weights: Tensor,
+    n_points: int | None,
+    generator: torch.Generator | None,
+    centres: Tensor | None,
 ) -> Tensor:
+    """Compute the mean silhouette of `n_points` points drawn from `(..., P, D)`, or of all: `(...)`."""
     if n_points is not None:
         checks.integer(n_points, "n_points", 2)
-        # One draw for the whole batch: an item's result does not depend on its neighbours.
+        # One draw for the whole batch, so that an item's result is independent of the others.
         device = points.device if generator is None else generator.device
-        chosen = torch.randperm(points.shape[-2], generator=generator, device=device)[:n_points]
-        points = points.index_select(-2, chosen.to(points.device))
+        index = torch.randperm(points.shape[-2], generator=generator, device=device)[:n_points]
+        points = points.index_select(-2, index.to(points.device))
     centres = None if centres is None else centres.detach()
-    vocals = _posterior(points.detach(), weights.detach(), _HARD, centres) > 0.5
-    # The silhouette's distance is the clustering's: weighted.
+    labels = _posterior(points.detach(), weights.detach(), _HARD, centres) > 0.5
+    # Euclidean distances of the scaled points are the clustering's weighted distances.
     scaled = points * root(weights)
-    return silhouette_samples(scaled, vocals.long()).mean(-1)
+    return silhouette_samples(scaled, labels.long()).mean(-1)
 
 
 def _mean_posterior(points: Tensor, weights: Tensor, beta: float | Tensor, centres: Tensor | None) -> Tensor:
+    """Compute the mean posterior strength of points `(..., P, D)`: `(...)`."""
     checks.positive(beta, "beta")
-    vocals = _posterior(points, weights, beta, centres)
+    posterior = _posterior(points, weights, beta, centres)
     # (K max γ - 1) / (K - 1) with K = 2
-    return (2 * torch.maximum(vocals, 1 - vocals) - 1).mean(-1)
+    return (2 * torch.maximum(posterior, 1 - posterior) - 1).mean(-1)
 
 
 def silhouette(
@@ -101,18 +122,18 @@ def silhouette(
     share: float = 0.01,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Mean silhouette of loud bins in the primitive embedding (section 3.1.1, equation 2).
+    """Compute the mean silhouette of the loudest bins in the embedding (section 3.1.1, equation 2).
 
-    Each bin belongs to the nearer centre, 0 or 1 if none are given; distances are those of equation 1.
+    Each bin's label is the nearer centre; distances are the weighted ones of equation 1.
 
     Args:
         masks: D masks `(..., F, N)`, as a sequence or as an embedding `(..., F, N, D)`.
-        magnitude: of the mixture, `(..., F, N)`: the loudest bins are taken.
+        magnitude: of the mixture, `(..., F, N)`.
         weights: `(D,)` of the clustering; 1 each by default.
-        n_points: bins drawn from the loudest ones, at least 2; None takes all, exactly, in tiles.
+        n_points: bins sampled from the loudest ones, at least 2; None for all of them, computed in tiles.
         centres: `(2, D)` or `(..., 2, D)`, accompaniment first; 0 and 1 by default.
-        share: of the bins that counts as the loudest.
-        generator: for the draw.
+        share: of the bins that count as the loudest.
+        generator: for the sampling.
 
     Returns:
         `(...)` in [-1, 1]; 0 where all bins lie in one cluster.
@@ -141,17 +162,17 @@ def posterior_strength(
     centres: Tensor | None = None,
     share: float = 0.01,
 ) -> Tensor:
-    """Mean strength of the soft assignments of the loudest bins (section 3.1.2, equation 3).
+    """Compute the mean posterior strength of the loudest bins (section 3.1.2, equation 3).
 
-    (K max_k γ_k - 1) / (K - 1), here with K = 2: 0 for an even split, 1 for a firm decision.
+    (K max_k γ_k - 1) / (K - 1), here with K = 2: 0 for equal posteriors, 1 for a hard decision.
 
     Args:
         masks: D masks `(..., F, N)`, as a sequence or as an embedding `(..., F, N, D)`.
         magnitude: of the mixture, `(..., F, N)`.
         weights: `(D,)` of the clustering; 1 each by default.
-        beta: of the clustering, positive.
+        beta: hardness of the clustering, positive.
         centres: `(2, D)` or `(..., 2, D)`, accompaniment first; 0 and 1 by default.
-        share: of the bins that counts as the loudest.
+        share: of the bins that count as the loudest.
 
     Returns:
         `(...)` in [0, 1].
@@ -181,17 +202,17 @@ def confidence_measure(
     share: float = 0.01,
     generator: torch.Generator | None = None,
 ) -> Confidence:
-    """The paper's confidence: silhouette times posterior strength, per item of the batch.
+    """Compute the confidence of section 3.1: silhouette times posterior strength, for each item of the batch.
 
     Args:
         masks: D masks `(..., F, N)`, as a sequence or as an embedding `(..., F, N, D)`.
         magnitude: of the mixture, `(..., F, N)`.
         weights: `(D,)` of the clustering; 1 each by default.
-        beta: of the clustering, positive.
-        n_points: bins drawn for the silhouette, at least 2; None takes all of the loudest.
+        beta: hardness of the clustering, positive.
+        n_points: bins sampled for the silhouette, at least 2; None for all of the loudest.
         centres: `(2, D)` or `(..., 2, D)`, accompaniment first; 0 and 1 by default.
-        share: of the bins that counts as the loudest.
-        generator: for the draw.
+        share: of the bins that count as the loudest.
+        generator: for the sampling.
 
     Returns:
         `confidence`, `silhouette` and `posterior`, each `(...)`.
@@ -208,6 +229,6 @@ def confidence_measure(
     points = loudest(masks, magnitude, share)
     weights = checked_weights(weights, points.shape[-1], points)
     centres = _checked_centres(centres, points)
-    strength = _mean_posterior(points, weights, beta, centres)
-    score = _mean_silhouette(points, weights, n_points, generator, centres)
-    return Confidence(score * strength, score, strength)
+    posterior = _mean_posterior(points, weights, beta, centres)
+    mean_silhouette = _mean_silhouette(points, weights, n_points, generator, centres)
+    return Confidence(mean_silhouette * posterior, mean_silhouette, posterior)

@@ -1,8 +1,8 @@
-"""A cue is anything that turns a `Mixture` into a mask; primitives as cues; and several cues by name."""
+"""Cues: callables from a `Mixture` to a mask, such as the primitives, and collections of them by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,10 +18,10 @@ Cue = Callable[[Mixture], Tensor]
 
 
 class Cues(nn.ModuleDict):
-    """Compute the masks of named cues.
+    """Cues by name; called with a mixture, they return their masks.
 
     Args:
-        cues: by name, in the order of the result. A cue that is a module is registered.
+        cues: name -> cue, in the order of the masks. A cue that is a module is registered.
 
     Example:
         >>> import torch, torchprim as tp
@@ -34,18 +34,24 @@ class Cues(nn.ModuleDict):
     """
 
     def __init__(self, cues: Mapping[str, Cue]) -> None:
-        super().__init__({n: c if isinstance(c, nn.Module) else _FunctionCue(c) for n, c in cues.items()})
+        modules = {
+            name: cue if isinstance(cue, nn.Module) else _FunctionCue(cue) for name, cue in cues.items()
+        }
+        super().__init__(modules)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The cues' names, in the order of the masks."""
+        """Names of the cues, in the order of the masks."""
         return tuple(self.keys())
 
     def forward(self, mixture: Mixture) -> dict[str, Tensor]:
+        """Compute the mask of each cue, `(..., F, N)`, by name."""
         return {name: cue(mixture) for name, cue in self.items()}
 
 
 class _FunctionCue(nn.Module):
+    """Module of a cue that is a plain function."""
+
     def __init__(self, function: Cue) -> None:
         super().__init__()
         self.function = function
@@ -58,11 +64,12 @@ class _FunctionCue(nn.Module):
 
 
 class PrimitiveCue(nn.Module):
-    """Use a primitive of the magnitude spectrogram as a cue.
+    """Cue of a primitive that reads the magnitude spectrogram; its result is cached in the mixture.
 
     Args:
         primitive: such as `tp.HPSS()`.
-        field: name of the mask, of a primitive that returns several, such as `repetition` of `tp.FT2D()`.
+        field: field of the result, for a primitive that returns several masks, such as `repetition` of
+            `tp.FT2D()`.
     """
 
     def __init__(self, primitive: Primitive, field: str | None = None) -> None:
@@ -70,47 +77,57 @@ class PrimitiveCue(nn.Module):
         self.primitive, self.field = primitive, field
 
     def forward(self, mixture: Mixture) -> Tensor:
-        masks = mixture.once(self.primitive.cache_key, lambda: self.primitive(mixture.magnitude()))
-        return masks if self.field is None else getattr(masks, self.field)
+        result = mixture.cached(self.primitive.cache_key, lambda: self.primitive(mixture.magnitude()))
+        return result if self.field is None else getattr(result, self.field)
 
 
 class LongHPSSCue(nn.Module):
-    """Use long-window HPSS as a cue; its mask without the high-pass is computed once and shared."""
+    """Cue of `LongHPSS`. Its mask without the high-pass is cached: the melody is weighted by it.
+
+    Args:
+        primitive: its geometry is that of the mixtures.
+    """
 
     def __init__(self, primitive: LongHPSS) -> None:
         super().__init__()
         self.primitive = primitive
 
-    @property
-    def _uncut_settings(self) -> dict[str, Any]:
-        return self.primitive.settings | {"cutoff": 0.0}
+    def forward(self, mixture: Mixture) -> Tensor:
+        mask, settings = self.full_band(mixture), self.primitive.settings
+        bins, sample_rate = mask.shape[-2], mixture.geometry.sample_rate
+        return mask * high_pass(bins, sample_rate, settings["cutoff"], settings["smooth"], like=mask)
 
-    @property
-    def uncut_key(self) -> tuple:
-        """Cache key of the mask without the high-pass."""
-        return "LongHPSS", *self._uncut_settings.items()
-
-    def uncut(self, mixture: Mixture) -> Tensor:
-        """The mask without the high-pass."""
+    def full_band(self, mixture: Mixture) -> Tensor:
+        """Compute the mask without the high-pass, `(..., F, N)`, cached."""
 
         def compute() -> Tensor:
-            return long_hpss(mixture.audio, **self._uncut_settings, spectrum=mixture.spectrum())
+            return long_hpss(mixture.audio, **self._full_band_settings, spectrum=mixture.spectrum())
 
-        return mixture.once(self.uncut_key, compute)
+        return mixture.cached(self.full_band_key, compute)
 
-    def forward(self, mixture: Mixture) -> Tensor:
-        mask, p = self.uncut(mixture), self.primitive
-        return mask * high_pass(mask.shape[-2], mixture.geometry.sample_rate, p.cutoff, p.smooth, like=mask)
+    @property
+    def full_band_key(self) -> Hashable:
+        """Cache key of the mask without the high-pass."""
+        return "LongHPSS", *self._full_band_settings.items()
+
+    @property
+    def _full_band_settings(self) -> dict[str, Any]:
+        return self.primitive.settings | {"cutoff": 0.0}
 
 
 class MelodyCue(nn.Module):
-    """Use the melody as a cue, weighted by long-window HPSS, which tells a moving voice from held notes."""
+    """Cue of `Melody`, weighted by long-window HPSS, which is high where the pitch moves.
+
+    Args:
+        primitive: the melody.
+        weight: cue whose mask without the high-pass is the weight: the low harmonics matter.
+    """
 
     def __init__(self, primitive: Melody, weight: LongHPSSCue) -> None:
         super().__init__()
         self.primitive, self.weight = primitive, weight
 
     def forward(self, mixture: Mixture) -> Tensor:
-        weight = self.weight.uncut(mixture)  # with the low harmonics
-        key = (self.primitive.cache_key, self.weight.uncut_key)
-        return mixture.once(key, lambda: self.primitive(mixture.magnitude(), weight))
+        weight = self.weight.full_band(mixture)
+        key = (self.primitive.cache_key, self.weight.full_band_key)
+        return mixture.cached(key, lambda: self.primitive(mixture.magnitude(), weight))

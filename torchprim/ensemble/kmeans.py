@@ -1,4 +1,4 @@
-"""Clustering of a network's embedding: centres found by k-means from known starts, and equation 1 there."""
+"""Clustering of a network's embedding: k-means from given initial centres, and soft assignment to them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.ensemble.clustering import membership
 
 
-def centre_distance(embedding: Tensor, centres: Tensor) -> Tensor:
-    """Euclidean distance of every row to every centre: `(..., P, D)`, `(..., K, D)` -> `(..., P, K)`.
+def centre_distances(points: Tensor, centres: Tensor) -> Tensor:
+    """Compute the Euclidean distances `(..., P, K)` of points `(..., P, D)` to centres `(..., K, D)`.
 
-    By differences: products would cancel where rows lie close to a centre. Gradient 0 at distance 0.
+    Without matrix products, which cancel where a point is close to a centre. Gradient 0 at distance 0.
     """
-    return torch.cdist(embedding, centres, compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.cdist(points, centres, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def refine_centres(
@@ -23,18 +24,18 @@ def refine_centres(
     iterations: int = 10,
     prior: float = 0.0,
 ) -> Tensor:
-    """k-means (Lloyd 1982) from given centres, each held back to where it started by a prior.
+    """Run weighted k-means (Lloyd 1982) from given centres, with a prior at each of them.
 
-    c_k = (p W s_k + Σ w_i x_i) / (p W + Σ w_i), sums over the points nearest to c_k, s_k the start, W the
-    sum of all weights: a cluster that has lost all its points stays where it started, and the clusters
-    keep their names.
+    c_k = (p W s_k + Σ w_i x_i) / (p W + Σ w_i), sums over the points nearest to c_k, s_k the initial centre,
+    W the sum of all weights. An empty cluster returns to its initial centre. The order of the clusters is
+    that of the initial centres.
 
     Args:
         points: `(..., P, D)`.
-        centres: the starts, `(K, D)` or `(..., K, D)`.
+        centres: the initial ones, `(K, D)` or `(..., K, D)`.
         weights: `(..., P)`, not negative; 1 each by default.
-        iterations: at most; 0 leaves the starts.
-        prior: p, how much of all points each start counts, not negative.
+        iterations: number of updates; 0 returns the initial centres.
+        prior: p, weight of an initial centre relative to that of all points, not negative.
 
     Returns:
         `(..., K, D)`.
@@ -51,31 +52,32 @@ def refine_centres(
                 [9., 1.]])
     """
     points = checks.real(points, "points", 2, "(..., P, D)")
-    starts = checks.real(centres, "centres", 2, "(..., K, D)").to(points)
-    if starts.shape[-1] != points.shape[-1]:
-        raise ValueError(f"centres have {starts.shape[-1]} dimensions, the points {points.shape[-1]}")
+    initial = checks.real(centres, "centres", 2, "(..., K, D)").to(points)
+    if initial.shape[-1] != points.shape[-1]:
+        raise ValueError(f"centres have {initial.shape[-1]} dimensions, the points {points.shape[-1]}")
     checks.integer(iterations, "iterations", 0)
     if not 0 <= prior < float("inf"):
         raise ValueError(f"prior must not be negative, got {prior!r}")
     weights = points.new_ones(points.shape[:-1]) if weights is None else weights.to(points)
     if weights.shape != points.shape[:-1]:
         raise ValueError(f"weights have shape {tuple(weights.shape)}, the points {tuple(points.shape)}")
-    count, dimensions = starts.shape[-2:]
-    starts = starts.expand(*points.shape[:-2], count, dimensions)
-    held = prior * weights.sum(-1)[..., None, None]
-    centres = starts
+    count, dimensions = initial.shape[-2:]
+    initial = initial.expand(*points.shape[:-2], count, dimensions)
+    prior_weight = prior * weights.sum(-1)[..., None, None]
+    centres = initial
     for _ in range(iterations):
-        nearest = centre_distance(points.detach(), centres.detach()).argmin(-1)  # (..., P)
-        member = torch.nn.functional.one_hot(nearest, count).to(points) * weights.unsqueeze(-1)
-        sizes = held + member.sum(-2).unsqueeze(-1)  # (..., K, 1)
-        sums = held * starts + member.mT @ points
-        # A cluster of nothing has no mean.
-        centres = torch.where(sizes > 0, sums / torch.where(sizes > 0, sizes, 1), starts)
+        labels = centre_distances(points.detach(), centres.detach()).argmin(-1)  # (..., P)
+        members = torch.nn.functional.one_hot(labels, count).to(points) * weights.unsqueeze(-1)
+        totals = prior_weight + members.sum(-2).unsqueeze(-1)  # (..., K, 1)
+        sums = prior_weight * initial + members.mT @ points
+        centres = torch.where(totals > 0, sums / torch.where(totals > 0, totals, 1), initial)
     return centres
 
 
 def assign_to_centres(embedding: Tensor, centres: Tensor, beta: float) -> Tensor:
-    """Equation 1 in an embedding: sigmoid(β (d0 - d1)), d0 and d1 the distances to the two centres.
+    """Assign the bins of an embedding softly to two centres (equation 1): sigmoid(β (d0 - d1)).
+
+    d0 and d1 are the Euclidean distances to the centres.
 
     Args:
         embedding: `(..., F, N, D)`.
@@ -102,9 +104,9 @@ def assign_to_centres(embedding: Tensor, centres: Tensor, beta: float) -> Tensor
             f"centres must have shape (..., 2, {embedding.shape[-1]}), got {tuple(centres.shape)}"
         )
     checks.positive(beta, "beta")
-    # A recurrent network makes its embedding frames first, and a copy of it would be large.
-    swapped = not embedding.is_contiguous() and embedding.transpose(-3, -2).is_contiguous()
-    laid = embedding.transpose(-3, -2) if swapped else embedding
-    distance = centre_distance(laid.flatten(-3, -2), centres)
-    mask = torch.sigmoid(beta * (distance[..., 0] - distance[..., 1])).unflatten(-1, laid.shape[-3:-1])
-    return mask.transpose(-2, -1) if swapped else mask
+    # The embedding of a recurrent network is contiguous with frames first; `flatten` would copy it.
+    transposed = not embedding.is_contiguous() and embedding.transpose(-3, -2).is_contiguous()
+    plane = embedding.transpose(-3, -2) if transposed else embedding
+    to_accompaniment, to_vocals = centre_distances(plane.flatten(-3, -2), centres).unbind(-1)
+    mask = membership(to_accompaniment, to_vocals, beta).unflatten(-1, plane.shape[-3:-1])
+    return mask.transpose(-2, -1) if transposed else mask

@@ -1,4 +1,4 @@
-"""The cues that a preset names, built from its settings."""
+"""Cues of a preset."""
 
 from __future__ import annotations
 
@@ -15,18 +15,25 @@ from torchprim.primitives.long_hpss import LongHPSS
 from torchprim.primitives.melody import Melody
 from torchprim.primitives.repet_sim import RepetSim
 
-# The long window spans 0.37 s: 16384 samples at 44.1 kHz, the nearest power of two elsewhere.
+# 16384 samples at 44.1 kHz; the nearest power of two at other rates.
 _LONG_WINDOW_SECONDS = 16384 / 44100
 
 
 def preset_cues(preset: Preset, names: Iterable[str]) -> Cues:
-    """Build the named cues with a preset's settings, and no others.
+    """Build the named cues with the settings of a preset, and no others.
 
-    Both cues of the 2DFT share one module, and the melody shares that of the long window.
+    Both cues of the 2DFT share one `FT2D`, and the melody shares the cue of long-window HPSS, so that a
+    setting learnt in one is learnt in the other.
 
     Args:
         preset: the settings.
-        names: of `PRIMITIVES`, in the order of the masks.
+        names: from `PRIMITIVES`, in the order of the masks.
+
+    Returns:
+        The cues by name.
+
+    Raises:
+        KeyError: for an unknown name.
 
     Example:
         >>> import torch, torchprim as tp
@@ -38,28 +45,33 @@ def preset_cues(preset: Preset, names: Iterable[str]) -> Cues:
     """
     geometry = preset.geometry
 
-    def cut(name: str) -> dict[str, Any]:
+    def high_pass(name: str) -> dict[str, Any]:
         return {"cutoff": preset.cutoff if name in preset.cut else 0.0, "smooth": preset.smooth}
 
-    def rated(name: str) -> dict[str, Any]:
-        return {**cut(name), "sample_rate": geometry.sample_rate}
+    def common(name: str) -> dict[str, Any]:
+        return {**high_pass(name), "sample_rate": geometry.sample_rate}
 
-    @cache
+    @cache  # built when the first cue asks for it, and shared with the second
     def ft2d() -> FT2D:
-        return FT2D(preset.neighbourhood, **rated("2dft-r"))
+        return FT2D(preset.neighbourhood, **common("2dft-r"))
 
     @cache
     def long_hpss() -> LongHPSSCue:
-        window = 2 ** round(math.log2(_LONG_WINDOW_SECONDS * geometry.sample_rate))
-        spans = {"window_length": window, "hop_length": window // 4}
-        return LongHPSSCue(LongHPSS(**spans, **cut("long-hpss"), geometry=geometry))
+        window_length = 2 ** round(math.log2(_LONG_WINDOW_SECONDS * geometry.sample_rate))
+        primitive = LongHPSS(
+            window_length=window_length,
+            hop_length=window_length // 4,
+            geometry=geometry,
+            **high_pass("long-hpss"),
+        )
+        return LongHPSSCue(primitive)
 
-    build: dict[str, Callable[[], Cue]] = {
-        "hpss": lambda: PrimitiveCue(HPSS(preset.kernel_size, **rated("hpss"))),
+    builders: dict[str, Callable[[], Cue]] = {
+        "hpss": lambda: PrimitiveCue(HPSS(preset.kernel_size, **common("hpss"))),
         "long-hpss": long_hpss,
         "2dft-r": lambda: PrimitiveCue(ft2d(), "repetition"),
         "2dft-m": lambda: PrimitiveCue(ft2d(), "micro_modulation"),
-        "melody": lambda: MelodyCue(Melody(**rated("melody")), long_hpss()),
-        "repet-sim": lambda: PrimitiveCue(RepetSim(hop_length=geometry.hop_length, **rated("repet-sim"))),
+        "melody": lambda: MelodyCue(Melody(**common("melody")), long_hpss()),
+        "repet-sim": lambda: PrimitiveCue(RepetSim(hop_length=geometry.hop_length, **common("repet-sim"))),
     }
-    return Cues({name: build[name]() for name in names})
+    return Cues({name: builders[name]() for name in names})

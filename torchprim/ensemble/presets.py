@@ -1,4 +1,4 @@
-"""Named settings of the ensemble: the paper's, its authors' later code's, and the best that was measured."""
+"""Presets of the ensemble: the paper's, that of its authors' later code, and the best measured here."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ PRIMITIVES = ("hpss", "long-hpss", "2dft-r", "2dft-m", "melody", "repet-sim")
 
 @dataclass(frozen=True)
 class Preset:
-    """Everything that fixes an ensemble: its grid, its cues with their weights, and their settings.
+    """Settings of an ensemble: STFT grid, cues with their weights, and the cues' settings.
 
     Args:
-        name: what results are labelled with.
-        weights: cue -> weight in equation 1.
-        geometry: the STFT grid of the masks.
+        name: label of the results.
+        weights: name of a cue -> its weight in equation 1.
+        geometry: STFT grid of the masks.
         beta: hardness in equation 1.
-        neighbourhood: scales and rates of the 2DFT's peak picking.
-        kernel_size: of the short HPSS.
+        neighbourhood: (scales, rates) of the 2DFT's peak picking.
+        kernel_size: length of the median filters of `hpss`.
         cutoff: high-pass in Hz.
-        smooth: raised cosine in log frequency, or a step.
-        cut: the cues that the high-pass acts on.
+        smooth: high-pass as a raised cosine in log frequency instead of a step.
+        cut: names of the cues with a high-pass.
 
     Raises:
         ValueError: for an unknown cue, a negative weight, no weight above 0, or beta <= 0.
@@ -92,7 +92,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 
 def find_preset(preset: str | Preset) -> Preset:
-    """A preset by name.
+    """Return a preset by name; a `Preset` is returned as it is.
 
     Raises:
         ValueError: for an unknown name.

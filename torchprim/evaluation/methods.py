@@ -13,7 +13,7 @@ from torchprim.evaluation.songs import Song
 from torchprim.metrics.baselines import baseline_estimates
 from torchprim.metrics.scale import sd_sdr
 from torchprim.separators.base import Separation
-from torchprim.separators.network import load
+from torchprim.separators.load import load
 from torchprim.separators.primitive import METHODS, PrimitiveSeparator
 from torchprim.version import __version__
 

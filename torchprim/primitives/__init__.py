@@ -1,1 +1,1 @@
-"""Grouping cues that need no training. One cue a file; the functions are exported by `torchprim`."""
+"""Primitives: grouping cues that need no training, each a function and a module in a file of its own."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 
 class Primitive(nn.Module):
-    """Hold the settings of a function as attributes of a module.
+    """Base of a module that holds the settings of a function as attributes.
 
-    A subclass names the function, repeats its settings as arguments of `__init__` (all but the inputs of
-    `forward`), and hands them over. A subclass whose settings differ from the function's in name, order or
-    default cannot be defined:
+    A subclass names its function in the class statement and repeats the function's parameters, except the
+    inputs of `forward`, as those of `__init__`. The two signatures are compared when the class is defined:
 
         class HPSS(Primitive, function=hpss):
             def __init__(self, kernel_size: int = 31, power: float | Tensor = 2.0) -> None:
@@ -23,15 +22,17 @@ class Primitive(nn.Module):
             def forward(self, magnitude: Tensor) -> Tensor:
                 return hpss(magnitude, **self.settings)
 
-    A setting that is an `nn.Parameter` is registered as a parameter and reaches an optimiser by
+    A setting that is an `nn.Parameter` is registered as a parameter, so that an optimiser finds it in
     `parameters()`; any other tensor is registered as a buffer. Both follow `.to(device)` and are in the
-    `state_dict`. Settings can be assigned at any time: `hpss.power = nn.Parameter(torch.tensor(2.0))`.
+    `state_dict`. A setting can be replaced at any time, by a value of another type, too:
+    `hpss.power = nn.Parameter(torch.tensor(2.0))`.
 
     Args:
-        settings: by name; `self` among them is left out, so that `locals()` can be given.
+        settings: name -> value; other names are ignored, so that `locals()` of `__init__` will do.
 
     Raises:
-        TypeError: at the definition of a subclass whose settings are not those of its function.
+        TypeError: at the definition of a subclass, for settings that differ from the function's parameters
+            in name, order, default or annotation.
 
     Example:
         >>> import torch, torchprim as tp
@@ -40,26 +41,30 @@ class Primitive(nn.Module):
         (['power'], 17)
     """
 
-    _names: tuple[str, ...] = ()
+    _setting_names: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls, function: Callable | None = None, **more: Any) -> None:
-        super().__init_subclass__(**more)
-        if function is None:  # a subclass of a subclass
+    def __init_subclass__(cls, function: Callable[..., Any] | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if function is None:  # inherits the settings of its base class
             return
         inputs = inspect.signature(cls.forward).parameters
-        wanted = [p for name, p in inspect.signature(function).parameters.items() if name not in inputs]
-        given = [p for name, p in inspect.signature(cls.__init__).parameters.items() if name != "self"]
-        if given != wanted:
-            raise TypeError(f"{cls.__name__} must have the settings of {function.__name__}, {wanted}")
-        cls._names = tuple(p.name for p in wanted)
+        expected = [p for name, p in inspect.signature(function).parameters.items() if name not in inputs]
+        actual = [p for name, p in inspect.signature(cls.__init__).parameters.items() if name != "self"]
+        if actual != expected:
+            raise TypeError(
+                f"{cls.__name__} must have the settings of {function.__name__}, "
+                f"{inspect.Signature(expected)}, got {inspect.Signature(actual)}"
+            )
+        cls._setting_names = tuple(p.name for p in expected)
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        for name in self._names:
+        for name in self._setting_names:
             setattr(self, name, settings[name])
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._names:
+        if name in self._setting_names:
+            # nn.Module refuses to replace a parameter by a number, and a number by a buffer.
             for registry in (self.__dict__, self._parameters, self._buffers):
                 registry.pop(name, None)
             if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
@@ -73,20 +78,21 @@ class Primitive(nn.Module):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings by name."""
-        return {name: getattr(self, name) for name in self._names}
+        """Settings by name, in the function's order."""
+        return {name: getattr(self, name) for name in self._setting_names}
 
     @property
-    def cache_key(self) -> tuple:
-        """Cache key of a result for one input: type and settings, tensors by identity."""
+    def cache_key(self) -> tuple[Any, ...]:
+        """Cache key of the result for one input: class and settings, tensors by identity."""
         return type(self).__name__, *self.settings.items()
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={_short(value)}" for name, value in self.settings.items())
+        return ", ".join(f"{name}={_format(value)}" for name, value in self.settings.items())
 
 
-def _short(value: Any) -> str:
+def _format(value: Any) -> str:
+    """Format a setting: a tensor of one number by that number, a larger one by its shape."""
     if not isinstance(value, Tensor):
         return repr(value)
-    number = f"{value.item():.4g}" if value.numel() == 1 else f"of shape {tuple(value.shape)}"
-    return f"{type(value).__name__}({number})"
+    content = f"{value.item():.4g}" if value.numel() == 1 else f"of shape {tuple(value.shape)}"
+    return f"{type(value).__name__}({content})"

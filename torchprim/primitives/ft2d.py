@@ -1,4 +1,4 @@
-"""Repetition and micro-modulation, both from the 2-D Fourier transform of the spectrogram."""
+"""2DFT: repetition and micro-modulation, from the 2-D Fourier transform of the spectrogram."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchprim.spectra.high_pass import high_pass
 
 
 class FT2DMasks(NamedTuple):
-    """Vocals masks `(..., F, N)` of the two cues."""
+    """Vocals masks of the two cues, each `(..., F, N)`."""
 
     repetition: Tensor
     micro_modulation: Tensor
@@ -30,35 +30,35 @@ def ft2d(
     smooth: bool = True,
     sample_rate: float = 44100,
 ) -> FT2DMasks:
-    """Vocals masks of repetition (2DFT-R) and micro-modulation (2DFT-M).
+    """Compute the vocals masks of repetition (2DFT-R) and micro-modulation (2DFT-M).
 
-    What repeats in time is a peak of S = FFT2(A). With P the map of those peaks, see `local_peaks`, the
-    background is B = |IFFT2(P S)| and what is left G = |IFFT2((1 - P) S)| = |A - IFFT2(P S)|
+    Repetition in time is a peak of S = FFT2(A). With P the map of the peaks, see `local_peaks`, the
+    background is B = |IFFT2(P S)| and the foreground G = |IFFT2((1 - P) S)| = |A - IFFT2(P S)|
     (Seetharaman, Pishdadian and Pardo 2017). 2DFT-R: 1 - b with b = min(B, A) / A scaled to a maximum
     of 1; 2DFT-M: min(G, A) / A scaled likewise. Where A is 0 both are 0.
 
-    A real transform keeps half of the plane: P is symmetric and the background real by construction,
-    and both cues take one forward and one inverse transform. On a GPU, the hard choice of peaks from
-    neighbourhoods of one scale and up to 63 rates is one kernel, the masks another; soft choices and
-    other neighbourhoods are plain torch.
+    The transform is a real FFT, half of the plane: P is symmetric and the background real by construction,
+    and both cues share one forward and one inverse transform. On a GPU, picking hard peaks in
+    neighbourhoods of one scale and up to 63 rates is one kernel, the masks another; soft peaks and other
+    neighbourhoods are plain torch.
 
     Args:
         magnitude: `(..., F, N)`, not negative.
-        neighbourhood: scales and rates of a peak's surroundings, odd. Clips with fewer frames than
-            rates use what there is.
-        temperature: of the choice of peaks, in standard deviations of a neighbourhood, see `local_peaks`.
-            With 0, the rule above, which entries are peaks is fixed for the gradient; above 0, gradients
-            flow to all entries, and to the temperature, if it is a tensor.
+        neighbourhood: (scales, rates) of the window of peak picking, both odd; the window is at most as
+            large as the spectrum.
+        temperature: of soft peaks, in standard deviations of a neighbourhood, see `local_peaks`. At 0, the
+            rule above, peak picking is constant for the gradient; above 0, gradients flow to all entries,
+            and to the temperature, if it is a tensor.
         cutoff: high-pass in Hz, see `high_pass`; 0 for none.
         smooth: whether the high-pass is smooth.
-        sample_rate: in Hz; gives the bins their frequencies, for the high-pass alone.
+        sample_rate: in Hz; used by the high-pass alone.
 
     Returns:
         `repetition` and `micro_modulation`, each `(..., F, N)` in [0, 1].
 
     Raises:
         ValueError: for a magnitude that is complex, negative or not finite, an even neighbourhood, or a
-            temperature that is negative.
+            negative temperature.
 
     Example:
         >>> import torch, torchprim as tp
@@ -72,19 +72,20 @@ def ft2d(
         checks.positive(temperature, "temperature")
     bins, frames = magnitude.shape[-2:]
     sizes = zip(neighbourhood, (bins, frames), strict=True)
-    fitting = tuple(size if size % 2 == 0 else min(size, whole - (whole + 1) % 2) for size, whole in sizes)
-    # Frames innermost: the transform that is halved runs over them, and of an even length costs half.
+    # The largest odd window that fits; an even one is left for `kept_peaks` to refuse.
+    window = tuple(size if size % 2 == 0 else min(size, limit - (limit + 1) % 2) for size, limit in sizes)
+    # The real FFT halves the innermost dimension, and is fast where that is contiguous.
     magnitude = magnitude.contiguous()
     spectrum = torch.fft.rfft2(magnitude)
-    kept, highest = kept_peaks(spectrum, frames, fitting, temperature)
-    # Neither max P nor the norm of the transform is divided by here: the masks do so as they read.
-    background = torch.fft.irfft2(kept, s=(bins, frames), norm="forward")
+    peaks, peak_max = kept_peaks(spectrum, frames, window, temperature)
+    # Unnormalised: `ft2d_masks` divides by max P and by the size of the transform as it reads.
+    background = torch.fft.irfft2(peaks, s=(bins, frames), norm="forward")
     gain = high_pass(bins, sample_rate, cutoff, smooth, like=magnitude)[:, 0]
-    return FT2DMasks(*ft2d_masks(magnitude, background, highest, 1 / (bins * frames), gain))
+    return FT2DMasks(*ft2d_masks(magnitude, background, peak_max, 1 / (bins * frames), gain))
 
 
 class FT2D(Primitive, function=ft2d):
-    """`ft2d` as a module: its settings are attributes, see `Primitive`.
+    """Module of `ft2d`; its settings are attributes, see `Primitive`.
 
     Example:
         >>> import torch, torchprim as tp

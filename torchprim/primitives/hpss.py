@@ -1,4 +1,4 @@
-"""Timbre: harmonic against percussive sound, by medians along time and along frequency."""
+"""HPSS: timbre, harmonic against percussive, by median filters along time and along frequency."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torchprim.primitives.base import Primitive
 from torchprim.spectra.high_pass import high_pass
 
 
-def windows(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
-    """Samples of the medians (over frames, over bins), checked."""
+def filter_lengths(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Check a kernel size; return the lengths of the median filters (over frames, over bins)."""
     over_frames, over_bins = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     checks.integer(over_frames, "kernel_size", 1, LARGEST_WINDOW)
     checks.integer(over_bins, "kernel_size", 1, LARGEST_WINDOW)
@@ -30,26 +30,26 @@ def hpss(
     smooth: bool = True,
     sample_rate: float = 44100,
 ) -> Tensor:
-    """Vocals mask of harmonic-percussive separation: the harmonic part is called vocals.
+    """Compute the vocals mask of harmonic-percussive separation: the harmonic part counts as vocals.
 
-    mask = H^p / (H^p + P^p), H the running median of the magnitude over `kernel_size` frames and P over
-    as many bins (FitzGerald 2010), edges mirrored; 1/2 where both are 0, 0 where the magnitude is 0.
+    mask = H^p / (H^p + P^p), H the magnitude median-filtered over `kernel_size` frames and P over as many
+    bins (FitzGerald 2010), edges mirrored; 1/2 where both are 0, 0 where the magnitude is 0.
     Elsewhere it equals `librosa.decompose.hpss(magnitude, kernel_size=31, mask=True)[0]`.
 
     Args:
         magnitude: `(..., F, N)`, not negative.
-        kernel_size: samples of the medians, 1 to 1023; a pair gives (over frames, over bins).
+        kernel_size: length of the median filters, 1 to 1023; a pair gives (over frames, over bins).
         power: exponent p, positive; a tensor receives a gradient.
         cutoff: high-pass in Hz, see `high_pass`; 0 for none.
         smooth: whether the high-pass is smooth.
-        sample_rate: in Hz; gives the bins their frequencies, for the high-pass alone.
+        sample_rate: in Hz; used by the high-pass alone.
 
     Returns:
         `(..., F, N)` in [0, 1].
 
     Raises:
-        ValueError: for a magnitude that is complex, negative or not finite, a window out of range, or a
-            power that is not positive.
+        ValueError: for a magnitude that is complex, negative or not finite, a kernel size out of range, or
+            a power that is not positive.
 
     Example:
         >>> import torch, torchprim as tp
@@ -63,11 +63,11 @@ def hpss(
     magnitude = checks.magnitude(magnitude)
     checks.positive(power, "power")
     gain = high_pass(magnitude.shape[-2], sample_rate, cutoff, smooth, like=magnitude)
-    return hpss_mask(magnitude, *windows(kernel_size), power, gain[:, 0])
+    return hpss_mask(magnitude, *filter_lengths(kernel_size), power, gain[:, 0])
 
 
 class HPSS(Primitive, function=hpss):
-    """`hpss` as a module: its settings are attributes, see `Primitive`.
+    """Module of `hpss`; its settings are attributes, see `Primitive`.
 
     Example:
         >>> import torch, torchprim as tp

@@ -1,4 +1,4 @@
-"""Fluctuation: with a long window a singing voice looks percussive, sustained instruments harmonic."""
+"""Long-window HPSS: fluctuation, a singing voice looks percussive and sustained instruments harmonic."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.kernels.hpss.hpss_mask import hpss_mask, power_ratio
 from torchprim.primitives.base import Primitive
-from torchprim.primitives.hpss import windows
+from torchprim.primitives.hpss import filter_lengths
 from torchprim.spectra.high_pass import high_pass
 from torchprim.spectra.stft import Geometry, istft, stft
 
@@ -27,24 +27,24 @@ def long_hpss(
     geometry: Geometry | None = None,
     spectrum: Tensor | None = None,
 ) -> Tensor:
-    """Vocals mask of harmonic-percussive separation with a long window: the percussive part is vocals.
+    """Compute the vocals mask of HPSS with a long window: the percussive part counts as vocals.
 
-    With a window of a third of a second a voice moves enough within one frame to spread over bins, and
-    steady notes do not. e is the percussive part there (1 - H^p / (H^p + P^p), see `hpss`), brought back
-    to audio; E its STFT on the grid of the masks, X that of the mixture:
+    Within a window of a third of a second the pitch of a voice moves enough to spread over bins; sustained
+    notes do not. With e the percussive part there (1 - H^p / (H^p + P^p), see `hpss`), resynthesised, E its
+    STFT on the grid of the masks and X that of the mixture:
     mask = |E|² / (|E|² + |X - E|²) (FitzGerald 2010; Tachibana, Ono and Sagayama 2014).
-    Drums count as vocals here, too: the cue is used beside others.
+    Drums count as vocals, too: combine this cue with others.
 
     Args:
         audio: `(..., T)`, at the sample rate of `geometry`.
-        kernel_size: samples of the medians; a pair gives (over frames, over bins).
+        kernel_size: length of the median filters, 1 to 1023; a pair gives (over frames, over bins).
         power: exponent p, positive; a tensor receives a gradient.
         window_length: of the long STFT, in samples.
         hop_length: of the long STFT, in samples.
         cutoff: high-pass in Hz, see `high_pass`; 0 for none.
         smooth: whether the high-pass is smooth.
         geometry: grid of the mask; the paper's by default.
-        spectrum: the mixture's STFT on that grid, where it is at hand.
+        spectrum: the mixture's STFT on that grid, `(..., F, N)`; computed by default.
 
     Returns:
         `(..., F, N)` in [0, 1].
@@ -61,18 +61,18 @@ def long_hpss(
     audio = checks.audio(audio)
     checks.positive(power, "power")
     spectrum = stft(audio, geometry) if spectrum is None else spectrum
-    long = Geometry(geometry.sample_rate, window_length, hop_length, geometry.window)
-    long_spectrum = stft(audio, long)
-    steady = hpss_mask(long_spectrum.abs(), *windows(kernel_size), power)
-    moving = istft((1 - steady) * long_spectrum, long, audio.shape[-1])
-    moving_spectrum = stft(moving, geometry)
-    mask = power_ratio(moving_spectrum.abs(), (spectrum - moving_spectrum).abs(), 2.0)
+    long_geometry = Geometry(geometry.sample_rate, window_length, hop_length, geometry.window)
+    long_spectrum = stft(audio, long_geometry)
+    harmonic_mask = hpss_mask(long_spectrum.abs(), *filter_lengths(kernel_size), power)
+    percussive = istft((1 - harmonic_mask) * long_spectrum, long_geometry, audio.shape[-1])
+    percussive_spectrum = stft(percussive, geometry)
+    mask = power_ratio(percussive_spectrum.abs(), (spectrum - percussive_spectrum).abs(), 2.0)
     gain = high_pass(geometry.bins, geometry.sample_rate, cutoff, smooth, like=audio)
     return torch.where(spectrum.abs() > 0, mask * gain, 0)
 
 
 class LongHPSS(Primitive, function=long_hpss):
-    """`long_hpss` as a module: its settings are attributes, see `Primitive`.
+    """Module of `long_hpss`; its settings are attributes, see `Primitive`.
 
     Example:
         >>> import torch, torchprim as tp

@@ -1,4 +1,4 @@
-"""Melody: the mask of the singing pitch (time and pitch proximity)."""
+"""Melody: time and pitch proximity, a mask at the harmonics of the sung pitch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchprim.primitives.pitch.grid import PitchGrid, check_range
 from torchprim.primitives.pitch.tracking import COMB_WIDTH, JUMP, SLOPE, track
 from torchprim.spectra.high_pass import high_pass
 
-BIAS = 1.0  # towards voice, in half log odds
+BIAS = 1.0  # of the voicing score, towards voiced
 
 
 def melody(
@@ -31,25 +31,26 @@ def melody(
     smooth: bool = True,
     sample_rate: float = 44100,
 ) -> Tensor:
-    """Vocals mask of the most salient melody: a soft comb at the harmonics of the tracked pitch.
+    """Compute the vocals mask of the predominant melody: a soft comb at the harmonics of its pitch.
 
     Mask = v · exp(-d² / 2 width²), d the distance to the nearest of 40 harmonics of the best path through
     the salience (Salamon and Gómez 2012; see `torchprim.primitives.pitch.salience`), v = sigmoid(2 (score
-    + bias)) with the voicing score of `torchprim.primitives.pitch.voicing`. Leaning towards voice pays: a
-    lost voice costs more than a comb that stands in accompaniment.
+    + bias)) with the voicing score of `torchprim.primitives.pitch.voicing`. The bias is towards voiced: a
+    missed voice costs more SD-SDR than a comb that passes accompaniment.
 
     Args:
         magnitude: `(..., F, N)`; tuned for a window of 2048 and a hop of 512 at 44.1 kHz.
         f_min: lowest pitch in Hz.
         f_max: highest pitch in Hz.
         width: standard deviation of a tooth of the comb in Hz; a tensor receives a gradient.
-        soft: the mean comb over all paths instead of the best path's; gradients pass through it.
+        soft: average the combs by the marginals of all paths, instead of taking the best path's;
+            gradients flow through the marginals.
         bias: added to the voicing score; a tensor receives a gradient.
-        slope: cost of a step of the path, for each pitch (10 cents) of distance. With `soft` a tensor
+        slope: transition cost of the path, per pitch (10 cents) of distance. With `soft` a tensor
             receives a gradient.
-        jump: cost of a new note, likewise.
-        weight: `(..., F, N)` in [0, 1], how far each bin may be the voice. The mask of `long_hpss`
-            without a cut makes the melody much better: it knows what moves in pitch.
+        jump: maximum transition cost, that of a new note; likewise.
+        weight: `(..., F, N)` in [0, 1], a vocals mask that weights the spectrum. That of `long_hpss` without
+            a high-pass improves the melody much: it is high where the pitch moves.
         cutoff: high-pass of the mask in Hz, see `high_pass`; 0 for none.
         smooth: whether the high-pass is smooth.
         sample_rate: of the audio, in Hz.
@@ -59,8 +60,8 @@ def melody(
 
     Raises:
         ValueError: for magnitudes or weights that are negative or not finite, weights of another shape, a
-            width that is not positive, a pitch range that is upside down or not below half the rate, or a
-            tensor of path costs without `soft`.
+            width that is not positive, a pitch range that is empty or not below half the sample rate, or
+            path costs that are tensors without `soft`.
 
     Example:
         >>> import torch, torchprim as tp
@@ -82,14 +83,14 @@ def melody(
     bins = magnitude.shape[-2]
     bin_width = sample_rate / 2 / max(1, bins - 1)
     grid = PitchGrid(bins, bin_width, f_min, f_max)
-    found = track(magnitude, grid, weight, width, soft, slope, jump)
-    mask = found.comb * torch.sigmoid(2 * (found.score + bias))[..., None, :]
+    result = track(magnitude, grid, weight, width, soft, slope, jump)
+    mask = result.comb * torch.sigmoid(2 * (result.score + bias))[..., None, :]
     mask = mask * high_pass(bins, sample_rate, cutoff, smooth, like=magnitude)
     return torch.where(magnitude > 0, mask, 0)
 
 
 class Melody(Primitive, function=melody):
-    """`melody` as a module: its settings are attributes, see `Primitive`.
+    """Module of `melody`; its settings are attributes, see `Primitive`.
 
     Example:
         >>> import torch, torchprim as tp

@@ -1,4 +1,4 @@
-"""Repetition without a period: a frame's background is the median of the frames most like it."""
+"""REPET-SIM: repetition without a period; the background of a frame is the median of similar frames."""
 
 from __future__ import annotations
 
@@ -11,48 +11,51 @@ from torchprim import checks
 from torchprim.primitives.base import Primitive
 from torchprim.spectra.high_pass import high_pass
 
-# Values gathered and sorted at once: bounds the memory, whatever the length of the clip.
-_BLOCK = 1 << 23
+# Values gathered and sorted in one block: bounds the memory for clips of any length.
+_BLOCK_VALUES = 1 << 23
 
 
-def _similar_frames(magnitude: Tensor, apart: int, count: int) -> tuple[Tensor, Tensor]:
-    """For each frame those most like it, `apart` frames from it and from each other: (N, K), valid.
+def _similar_frames(magnitude: Tensor, min_distance: int, count: int) -> tuple[Tensor, Tensor]:
+    """Find the frames most similar to each frame, `min_distance` from it and from each other.
 
-    Greedy: the frame of highest cosine similarity is taken and its surroundings ruled out, again and
-    again. The frame itself is ruled out first: it would pull the median towards the voice in it.
+    Greedy: the frame of highest cosine similarity is selected and its neighbours are suppressed, again and
+    again. The frame itself is suppressed first: it would pull the median towards the voice in it.
+
+    Returns:
+        Indices `(N, K)`, and whether each is valid, `(N, K)`.
     """
     frames = magnitude.shape[-1]
     norm = torch.linalg.vector_norm(magnitude, dim=0, keepdim=True)
     unit = magnitude / torch.where(norm > 0, norm, 1)
     similarity = unit.T @ unit
-    around = torch.arange(1 - apart, apart, device=magnitude.device)
-    itself = torch.arange(frames, device=magnitude.device)[:, None]
-    similarity.scatter_(1, (itself + around).clamp(0, frames - 1), -1)
-    chosen, valid = [], []
-    for _ in range(min(count, -(-frames // apart))):
+    offsets = torch.arange(1 - min_distance, min_distance, device=magnitude.device)
+    diagonal = torch.arange(frames, device=magnitude.device)[:, None]
+    similarity.scatter_(1, (diagonal + offsets).clamp(0, frames - 1), -1)
+    indices, valid = [], []
+    for _ in range(min(count, -(-frames // min_distance))):
         best, index = similarity.max(1, keepdim=True)
-        chosen.append(index)
+        indices.append(index)
         valid.append(best >= 0)
-        similarity.scatter_(1, (index + around).clamp(0, frames - 1), -1)
-    return torch.cat(chosen, 1), torch.cat(valid, 1)
+        similarity.scatter_(1, (index + offsets).clamp(0, frames - 1), -1)
+    return torch.cat(indices, 1), torch.cat(valid, 1)
 
 
-def _repeating(magnitude: Tensor, apart: int, count: int) -> Tensor:
-    """(F, N): for each bin the median over the similar frames."""
+def _background(magnitude: Tensor, min_distance: int, count: int) -> Tensor:
+    """Compute the median of each bin over the similar frames: `(F, N)` -> `(F, N)`."""
     with torch.no_grad():
-        index, valid = _similar_frames(magnitude, apart, count)
+        all_indices, all_valid = _similar_frames(magnitude, min_distance, count)
     bins = magnitude.shape[0]
     rows = magnitude.T  # (N, F)
-    result = []
-    block = max(1, _BLOCK // (bins * index.shape[1]))
-    for chosen, found in zip(index.split(block), valid.split(block), strict=True):
-        stack = rows[chosen].transpose(1, 2)  # (n, F, K)
-        stack = stack.masked_fill(~found[:, None], torch.inf).sort(-1).values
-        found = found.sum(-1)[:, None, None].expand(-1, bins, 1)
-        middle = stack.gather(-1, (found - 1).clamp(min=0) // 2) + stack.gather(-1, found // 2)
-        # Where no frame is similar nothing is known to repeat.
-        result.append(torch.where(found > 0, middle / 2, 0)[..., 0])
-    return torch.cat(result).T
+    medians = []
+    block = max(1, _BLOCK_VALUES // (bins * all_indices.shape[1]))
+    for index, valid in zip(all_indices.split(block), all_valid.split(block), strict=True):
+        stack = rows[index].transpose(1, 2)  # (n, F, K)
+        stack = stack.masked_fill(~valid[:, None], torch.inf).sort(-1).values
+        sizes = valid.sum(-1)[:, None, None].expand(-1, bins, 1)
+        middle = stack.gather(-1, (sizes - 1).clamp(min=0) // 2) + stack.gather(-1, sizes // 2)
+        # Without a similar frame nothing is known to repeat.
+        medians.append(torch.where(sizes > 0, middle / 2, 0)[..., 0])
+    return torch.cat(medians).T
 
 
 def repet_sim(
@@ -65,24 +68,23 @@ def repet_sim(
     smooth: bool = True,
     sample_rate: float = 44100,
 ) -> Tensor:
-    """Vocals mask of REPET-SIM (Rafii and Pardo 2012).
+    """Compute the vocals mask of REPET-SIM (Rafii and Pardo 2012).
 
-    With c(i, j) the cosine similarity of frames i and j, the background of a frame is W = the median,
-    bin by bin, of the frames of highest similarity that lie at least `apart` seconds from it and from each
-    other; mask = 1 - min(W, A) / A, 0 where A is 0. The best of the classical methods in
-    SiSEC 2018; it needs clips of many seconds, where much repeats.
+    The background W of a frame is the median, bin by bin, of the frames of highest cosine similarity that
+    lie at least `apart` seconds from it and from each other; mask = 1 - min(W, A) / A, 0 where A is 0. The
+    best of the classical methods in SiSEC 2018; it needs clips of many seconds, where much repeats.
 
     Args:
         magnitude: `(..., F, N)`, not negative.
-        apart: least distance of similar frames in seconds.
-        count: most frames that a median is taken of.
-        hop_length: samples between frames; gives `apart` its frames.
+        apart: minimum distance of similar frames, in seconds.
+        count: maximum number of similar frames.
+        hop_length: samples from one frame to the next; converts `apart` to frames.
         cutoff: high-pass in Hz, see `high_pass`; 0 for none.
         smooth: whether the high-pass is smooth.
         sample_rate: in Hz.
 
     Returns:
-        `(..., F, N)` in [0, 1]. Which frames are similar carries no gradient.
+        `(..., F, N)` in [0, 1]. The choice of similar frames is constant for the gradient.
 
     Raises:
         ValueError: for a magnitude that is complex, negative or not finite, or settings out of range.
@@ -96,19 +98,18 @@ def repet_sim(
     checks.positive(apart, "apart")
     checks.integer(count, "count", 1)
     checks.integer(hop_length, "hop_length", 1)
-    frames_apart = max(1, round(apart * sample_rate / hop_length))
+    min_distance = max(1, round(apart * sample_rate / hop_length))
     items = magnitude.reshape(-1, *magnitude.shape[-2:])
-    background = torch.stack([_repeating(item, frames_apart, count) for item in items]).reshape(
-        magnitude.shape
-    )
-    present = magnitude > 0
-    share = (background / torch.where(present, magnitude, 1)).clamp(max=1)
+    background = torch.stack([_background(item, min_distance, count) for item in items])
+    background = background.reshape(magnitude.shape)
+    nonzero = magnitude > 0
+    ratio = (background / torch.where(nonzero, magnitude, 1)).clamp(max=1)
     gain = high_pass(magnitude.shape[-2], sample_rate, cutoff, smooth, like=magnitude)
-    return torch.where(present, (1 - share) * gain, 0)
+    return torch.where(nonzero, (1 - ratio) * gain, 0)
 
 
 class RepetSim(Primitive, function=repet_sim):
-    """`repet_sim` as a module: its settings are attributes, see `Primitive`.
+    """Module of `repet_sim`; its settings are attributes, see `Primitive`.
 
     Example:
         >>> import torch, torchprim as tp

@@ -1,1 +1,1 @@
-"""Audio in, stems and confidence out: by primitives, and by a trained network."""
+"""Separators, audio in and stems out: by primitives, by a network, and by both."""

@@ -1,9 +1,11 @@
-"""Audio in, vocals and accompaniment and a confidence out: the ensemble of primitives."""
+"""Separation by the ensemble of primitives."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,16 +24,16 @@ METHODS = ("pcl", *PRIMITIVES)
 
 
 class PrimitiveSeparator(Separator):
-    """Primitive clustering (sections 2 and 3.1 of the paper): cues, equation 1, confidence, stems.
+    """Separator by primitive clustering (sections 2 and 3.1 of the paper): cues, equation 1, confidence.
 
-    A call takes `weights` and `beta`, too, as tensors that are learnt; so do `masks`, `estimate` and
-    `confidence`. Settings of the cues are attributes: with `separator.cues["hpss"].primitive.power =
+    Calls accept `weights` and `beta`, too, as tensors that receive gradients; so do `masks`, `estimate` and
+    `confidence`. Settings of the cues are attributes: after `separator.cues["hpss"].primitive.power =
     nn.Parameter(...)` the power is among `separator.parameters()`.
 
     Args:
         preset: `best`, `paper`, `companion`, or a `Preset`.
-        method: `pcl` for the ensemble, or the name of one primitive, whose own mask is then used.
-        n_points: bins drawn for the silhouette; None takes all of the loudest 1 %.
+        method: `pcl` for the ensemble, or the name of a primitive to use its mask alone.
+        n_points: bins sampled for the silhouette; None for all of the loudest 1 %.
         changes: fields of the preset to replace, such as `beta=3.0`.
 
     Raises:
@@ -53,7 +55,7 @@ class PrimitiveSeparator(Separator):
         preset: str | Preset = "best",
         method: str = "pcl",
         n_points: int | None = 1000,
-        **changes,
+        **changes: Any,
     ) -> None:
         if method not in METHODS:
             raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
@@ -68,55 +70,65 @@ class PrimitiveSeparator(Separator):
         self.preset = preset
         self.method = method
         self.n_points = n_points
-        # A weight of 0 takes a cue out; it is not computed.
-        used = [name for name, weight in self.preset.weights.items() if weight > 0]
-        self.cues = preset_cues(preset, used if method == "pcl" else [method])
-        # As numbers: torch.compile cannot look into a preset's read-only mapping.
-        self._weights = [preset.weights[name] for name in used] if method == "pcl" else [1.0]
+        # A cue with weight 0 is not computed.
+        weights = {name: weight for name, weight in preset.weights.items() if weight > 0}
+        weights = weights if method == "pcl" else {method: 1.0}
+        self.cues = preset_cues(preset, weights)
+        self._weights = list(weights.values())  # torch.compile cannot trace a preset's read-only mapping
 
     @property
     def identity(self) -> str:
-        """Changes with everything that changes the masks: what labels are kept under."""
+        """Method, preset, and a digest of version and settings; cache key of the labels."""
         settings = hashlib.sha256(repr((__version__, self.preset, self.n_points)).encode()).hexdigest()
         return f"{self.method} {self.preset.name} {settings[:12]}"
 
     def cue_weights(self) -> list[float]:
-        """The weights of equation 1, in the order of the masks."""
+        """Return the preset's weights of equation 1, in the order of the masks."""
         return list(self._weights)
 
     def cue_masks(self, mixture: Mixture) -> dict[str, Tensor]:
-        """What the ensemble is made of: each cue's mask by name."""
+        """Compute the mask of each cue, `(..., F, N)`, by name."""
         return self.cues(mixture)
 
     def masks(
-        self, mixture: Mixture, *, weights: Tensor | None = None, beta: float | Tensor | None = None
+        self,
+        mixture: Mixture,
+        *,
+        weights: Sequence[float] | Tensor | None = None,
+        beta: float | Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mask `(..., F, N)` of a mixture on the preset's grid, and each cue's by name.
+        """Compute the mask of a mixture on the preset's grid.
 
         Args:
-            mixture: keeps the cues' masks: make a new one where the audio or a cue's settings have changed.
+            mixture: caches the cues' masks; create a new one whenever a cue's setting has changed.
             weights: `(D,)` of equation 1, in the order of the masks; the preset's by default.
             beta: hardness of equation 1; the preset's by default.
+
+        Returns:
+            The mask, `(..., F, N)`, and the mask of each cue by name.
         """
         mask, masks, _ = self._masks(mixture, weights, beta)
         return mask, masks
 
     def _masks(
-        self, mixture: Mixture, weights: Tensor | None, beta: float | Tensor | None
+        self, mixture: Mixture, weights: Sequence[float] | Tensor | None, beta: float | Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
-        """The mask and the cues', and the ensemble's vocals: one kernel reads all that makes both."""
+        """Compute the mask, the cues' masks, and the masked spectrum if the same operator computes it."""
         masks = self.cue_masks(mixture)
         if self.method != "pcl":
             return masks[self.method], masks, None
-        every = list(masks.values())
+        embedding = list(masks.values())
         weights, beta = self._clustering(weights, beta)
-        weights = checked_weights(weights, len(every), every[0])
-        # Masks of 0 all round give a small positive number in equation 1; silence is 0.
-        mask, vocals = assign_and_apply(every, weights, beta, mixture.spectrum())
+        weights = checked_weights(weights, len(embedding), embedding[0])
+        # Where the mixture is silent all masks are 0, of which equation 1 makes a small positive number; the
+        # operator returns 0 there.
+        mask, vocals = assign_and_apply(embedding, weights, beta, mixture.spectrum())
         return mask, masks, vocals
 
-    def _clustering(self, weights: Tensor | None, beta: float | Tensor | None):
-        """Weights and beta of equation 1: the preset's, unless others are given."""
+    def _clustering(
+        self, weights: Sequence[float] | Tensor | None, beta: float | Tensor | None
+    ) -> tuple[Sequence[float] | Tensor, float | Tensor]:
+        """Return weights and beta of equation 1, the preset's by default."""
         weights = self.cue_weights() if weights is None else weights
         return weights, self.preset.beta if beta is None else checks.positive(beta, "beta")
 
@@ -126,23 +138,23 @@ class PrimitiveSeparator(Separator):
         mixture: Mixture,
         generator: torch.Generator | None = None,
         *,
-        weights: Tensor | None = None,
+        weights: Sequence[float] | Tensor | None = None,
         beta: float | Tensor | None = None,
     ) -> Confidence:
-        """The confidence measure, with the clustering's own weights and beta."""
+        """Compute the confidence of the clustering of `masks`; weights and beta as in `masks`."""
         weights, beta = self._clustering(weights, beta)
-        every, magnitude = list(masks.values()), mixture.magnitude()
-        return confidence_measure(every, magnitude, weights, beta, self.n_points, generator=generator)
+        embedding, magnitude = list(masks.values()), mixture.magnitude()
+        return confidence_measure(embedding, magnitude, weights, beta, self.n_points, generator=generator)
 
     def estimate(
         self,
         mixture: Mixture,
         generator: torch.Generator | None = None,
         *,
-        weights: Tensor | None = None,
+        weights: Sequence[float] | Tensor | None = None,
         beta: float | Tensor | None = None,
     ) -> Estimate:
-        """The ensemble's mask, the cues' masks, the confidence; weights and beta as in `masks`."""
+        """Estimate the mask and its confidence; weights and beta as in `masks`."""
         mask, masks, vocals = self._masks(mixture, weights, beta)
         confidence = self.confidence(masks, mixture, generator, weights=weights, beta=beta)
         return Estimate(mask, masks, confidence, vocals)

@@ -1,1 +1,1 @@
-"""The STFT grid, the spectra of a mixture on it, and masks from one grid to another."""
+"""The STFT and its grid, a mixture's cached spectra, interpolation of masks between grids, high-pass."""

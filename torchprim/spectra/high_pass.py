@@ -1,4 +1,4 @@
-"""High-pass for masks: below a cut-off everything is accompaniment."""
+"""High-pass of vocals masks: everything below a cut-off is accompaniment."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def high_pass(
     *,
     like: Tensor | None = None,
 ) -> Tensor:
-    """Gain of each bin of a spectrogram, to multiply a vocals mask with.
+    """Compute the gain of each frequency bin, to multiply a vocals mask with.
 
     Hard: g(f) = 1 where f >= cutoff, else 0. Smooth: a raised cosine in log frequency,
     g(f) = sin²(π / 2 · clamp(1 / 2 + log2(f / cutoff), 0, 1)), from cutoff / √2 to cutoff √2.
-    A cut is what improves the classical primitives most: little of a voice and most of the bass and the
-    bass drum lies under 200 Hz.
+    No other setting improves the classical primitives as much: little of a voice and most of the bass and
+    the bass drum lies below 200 Hz.
 
     Args:
         bins: F, from 0 Hz to half the sample rate.
         sample_rate: in Hz.
-        cutoff: in Hz; 0 for none. A tensor receives a gradient where the cut is smooth.
+        cutoff: in Hz; 0 for none. A tensor receives a gradient if `smooth`.
         smooth: raised cosine instead of a step.
-        like: gives precision and device.
+        like: gives dtype and device.
 
     Returns:
         `(F, 1)`, in [0, 1].
@@ -45,17 +45,17 @@ def high_pass(
     """
     checks.integer(bins, "bins", 1)
     checks.positive(sample_rate, "sample_rate")
-    learnt = isinstance(cutoff, Tensor)
-    if not learnt and not 0 <= cutoff <= sample_rate / 2:
+    is_tensor = isinstance(cutoff, Tensor)
+    if not is_tensor and not 0 <= cutoff <= sample_rate / 2:
         raise ValueError(f"cutoff must lie in [0, {sample_rate / 2}] Hz, got {cutoff!r}")
     like = torch.empty(0) if like is None else like
     frequency = torch.linspace(0, sample_rate / 2, bins, dtype=like.dtype, device=like.device)[:, None]
-    if not learnt and cutoff == 0:
+    if not is_tensor and cutoff == 0:
         return torch.ones_like(frequency)
     if not smooth:
         return (frequency >= cutoff).to(like.dtype)
-    # 0 Hz is moved to far below any cut, so that the logarithm stays finite.
+    # The clamp keeps the logarithm finite at 0 Hz.
     octaves = torch.log2(frequency.clamp(min=1e-3)) - (
-        torch.log2(cutoff.to(like)) if learnt else math.log2(cutoff)
+        torch.log2(cutoff.to(like)) if is_tensor else math.log2(cutoff)
     )
     return torch.sin(math.pi / 2 * (0.5 + octaves).clamp(0, 1)) ** 2

@@ -1,9 +1,9 @@
-"""One batch of mixtures, and everything that is computed from it once and used by several cues."""
+"""A batch of mixtures with a cache of its spectra and masks, shared by the cues."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -11,17 +11,19 @@ from torchprim import checks
 from torchprim.audio.resampling import resample
 from torchprim.spectra.stft import Geometry, stft
 
+Value = TypeVar("Value")
+
 
 class Mixture:
-    """Mono mixtures `(..., T)` with their spectra, computed on first use and then kept.
+    """Batch of mono mixtures `(..., T)` with their spectra, computed on first use and cached.
 
-    Primitives look at one mixture through several windows (2048, 16384, and 16 kHz); each transform is
-    made once. All items of a batch have the same length: zero padding would change medians and 2DFT.
+    Nothing in the cache is ever recomputed: create a new `Mixture` whenever the audio or a cue's setting has
+    changed. All items of a batch have the same length: zero padding would change medians and the 2DFT.
 
     Args:
         audio: `(..., T)`.
         sample_rate: in Hz.
-        geometry: the grid on which masks are made; audio at another rate is resampled to the grid's.
+        geometry: the STFT grid of the masks, the paper's by default; audio at another rate is resampled.
 
     Raises:
         ValueError: for audio that is complex, empty or not finite, or a rate that is not positive.
@@ -36,18 +38,18 @@ class Mixture:
     def __init__(self, audio: Tensor, sample_rate: float, geometry: Geometry | None = None) -> None:
         self.geometry = geometry or Geometry()
         self.audio = resample(checks.audio(audio), sample_rate, self.geometry.sample_rate)
-        self._kept: dict[Hashable, Any] = {}
+        self._cache: dict[Hashable, Any] = {}
 
-    def once(self, key: Hashable, compute: Callable[[], Any]) -> Any:
-        """The value kept under `key`, computed if it is not there yet."""
-        if key not in self._kept:
-            self._kept[key] = compute()
-        return self._kept[key]
+    def cached(self, key: Hashable, compute: Callable[[], Value]) -> Value:
+        """Return the cached value of a key, computed on the first call."""
+        if key not in self._cache:
+            self._cache[key] = compute()
+        return self._cache[key]
 
     def spectrum(self) -> Tensor:
-        """The complex STFT `(..., F, N)` on the mixture's grid."""
-        return self.once("spectrum", lambda: stft(self.audio, self.geometry))
+        """Return the complex STFT `(..., F, N)`, cached."""
+        return self.cached("spectrum", lambda: stft(self.audio, self.geometry))
 
     def magnitude(self) -> Tensor:
-        """The magnitude spectrogram `(..., F, N)` on the mixture's grid."""
-        return self.once("magnitude", lambda: self.spectrum().abs())
+        """Return the magnitude spectrogram `(..., F, N)`, cached."""
+        return self.cached("magnitude", lambda: self.spectrum().abs())

@@ -1,4 +1,4 @@
-"""A mask from one time-frequency grid onto another."""
+"""Interpolation of a mask from one STFT grid to another."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from torchprim.spectra.stft import Geometry
 
 
 def regrid(mask: Tensor, old: Geometry, new: Geometry, frames: int) -> Tensor:
-    """Bilinear interpolation in Hz and seconds; beyond the old grid's edge its last value.
+    """Interpolate a mask bilinearly, in Hz and seconds, at the bins and frames of another grid.
+
+    Beyond its edge the mask is extended by its last bin or frame.
 
     Args:
         mask: `(..., F, N)` on the old grid.
-        old: its grid.
-        new: the wanted grid.
-        frames: N of the result.
+        old: grid of the mask.
+        new: grid of the result.
+        frames: number of frames of the result.
 
     Returns:
         `(..., new.bins, frames)`.
 
     Raises:
-        ValueError: for a mask that is not of the old grid.
+        ValueError: for a mask that does not have the old grid's bins, or frames < 1.
 
     Example:
         >>> import torch, torchprim as tp
@@ -37,15 +39,16 @@ def regrid(mask: Tensor, old: Geometry, new: Geometry, frames: int) -> Tensor:
     checks.integer(frames, "frames", 1)
     bins = torch.arange(new.bins, device=mask.device) * (new.bin_width / old.bin_width)
     seconds = torch.arange(frames, device=mask.device) * (new.hop_length / new.sample_rate)
-    return _read(_read(mask, bins, -2), seconds * (old.sample_rate / old.hop_length), -1)
+    by_bins = _interpolate(mask, bins, -2)
+    return _interpolate(by_bins, seconds * (old.sample_rate / old.hop_length), -1)
 
 
-def _read(values: Tensor, place: Tensor, dim: int) -> Tensor:
-    """Values at fractional places along a dimension."""
+def _interpolate(values: Tensor, index: Tensor, dim: int) -> Tensor:
+    """Interpolate linearly at fractional indices along `dim`, -2 or -1."""
     last = values.shape[dim] - 1
-    place = place.to(values.dtype).clamp(0, last)
-    low = place.floor().long()
-    part = place - low
-    part = part[:, None] if dim == -2 else part
+    index = index.to(values.dtype).clamp(0, last)
+    low = index.floor().long()
+    fraction = index - low
+    fraction = fraction[:, None] if dim == -2 else fraction
     high = (low + 1).clamp(max=last)
-    return torch.lerp(values.index_select(dim, low), values.index_select(dim, high), part)
+    return torch.lerp(values.index_select(dim, low), values.index_select(dim, high), fraction)

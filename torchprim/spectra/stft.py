@@ -1,4 +1,4 @@
-"""The geometry of a short-time Fourier transform as one value, and the transform both ways."""
+"""Short-time Fourier transform and its inverse on a grid, `Geometry`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from torchprim import checks
 
 @dataclass(frozen=True)
 class Geometry:
-    """Sample rate (Hz), window and hop (samples) of an STFT: what fixes the grid of a spectrogram.
+    """Time-frequency grid of an STFT. The default is the paper's.
 
-    The default is the paper's: 44.1 kHz, periodic Hann window of 2048, hop 512.
+    Args:
+        sample_rate: in Hz.
+        window_length: W in samples, the length of the transform, too.
+        hop_length: samples from one frame to the next, at most W / 2.
+        window: `hann` (periodic), or `sqrt_hann`, its square root.
 
     Raises:
         ValueError: for a rate, length or hop out of range, or an unknown window.
@@ -40,33 +44,33 @@ class Geometry:
 
     @property
     def bins(self) -> int:
-        """Number of frequency bins F."""
+        """Number of frequency bins F: 1 + W // 2."""
         return self.window_length // 2 + 1
 
     @property
     def bin_width(self) -> float:
-        """Distance of two bins in Hz."""
+        """Spacing of the bins in Hz."""
         return self.sample_rate / self.window_length
 
     def frames(self, samples: int) -> int:
-        """Number of frames N of a signal of `samples` samples: 1 + T // hop."""
+        """Return the number of frames N of a signal of T samples: 1 + T // hop."""
         return 1 + samples // self.hop_length
 
     def window_tensor(self, like: Tensor) -> Tensor:
-        """The window, in the precision and on the device of `like`."""
+        """Return the window `(W,)`, in the dtype and on the device of `like`."""
         hann = torch.hann_window(self.window_length, dtype=like.dtype, device=like.device)
         return hann if self.window == "hann" else hann.sqrt()
 
 
 def stft(audio: Tensor, geometry: Geometry | None = None) -> Tensor:
-    """Short-time Fourier transform, centred, the ends padded with zeros.
+    """Compute the short-time Fourier transform, frames centred, the ends padded with zeros.
 
     X[k, n] = sum over t of w[t] x[n hop + t - W / 2] exp(-2πi k t / W)  (Allen and Rabiner 1977).
-    Zero padding, unlike reflection, takes signals of any length.
+    Zero padding, unlike reflection, works for signals of any length.
 
     Args:
         audio: `(..., T)`, real; half precision is computed in float32.
-        geometry: the grid; the paper's by default.
+        geometry: the grid; the paper's by default. Its sample rate plays no part.
 
     Returns:
         `(..., F, N)`, complex, F = W // 2 + 1 and N = 1 + T // hop.
@@ -94,18 +98,18 @@ def stft(audio: Tensor, geometry: Geometry | None = None) -> Tensor:
 
 
 def istft(spectrum: Tensor, geometry: Geometry | None = None, length: int | None = None) -> Tensor:
-    """Inverse of `stft` by windowed overlap-add (least squares; Griffin and Lim 1984).
+    """Compute the inverse of `stft` by windowed overlap-add (least squares; Griffin and Lim 1984).
 
     Args:
         spectrum: `(..., F, N)`, complex.
-        geometry: the grid that it was made with.
+        geometry: the grid of the spectrum; the paper's by default.
         length: samples of the result; by default (N - 1) hop.
 
     Returns:
         `(..., length)`, real.
 
     Raises:
-        ValueError: for a spectrum that is not complex or not of this geometry.
+        ValueError: for a spectrum that is not complex or does not have the grid's bins, or length < 1.
 
     Example:
         >>> import torch, torchprim as tp
@@ -129,20 +133,20 @@ def istft(spectrum: Tensor, geometry: Geometry | None = None, length: int | None
 
 
 def _overlap_add(spectrum: Tensor, geometry: Geometry) -> Tensor:
-    """`(B, F, N)` -> `(B, T)`: windowed frames added up, over the sum of the squared windows.
+    """Overlap-add windowed frames, normalised by the sum of the squared windows: `(B, F, N)` -> `(B, T)`.
 
-    `torch.istft` asks the device whether that sum is ever 0, and waits for the answer.
+    `torch.istft` checks on the host that this sum is nowhere 0, and synchronises for it.
     """
     window, hop = geometry.window_tensor(spectrum.real), geometry.hop_length
     frames = torch.fft.irfft(spectrum.mT, n=geometry.window_length) * window  # (B, N, W)
-    parts = -(-geometry.window_length // hop)  # of a frame, each of one hop
-    missing = parts * hop - geometry.window_length
-    frames, power = (torch.nn.functional.pad(x, (0, missing)) for x in (frames, window.square()))
+    hops = -(-geometry.window_length // hop)  # that a frame spans
+    padding = hops * hop - geometry.window_length
+    frames, power = (torch.nn.functional.pad(x, (0, padding)) for x in (frames, window.square()))
     count = frames.shape[1]
-    audio = frames.new_zeros(len(frames), count + parts - 1, hop)
-    weight = frames.new_zeros(count + parts - 1, hop)
-    for part in range(parts):
-        taken = slice(part * hop, (part + 1) * hop)
-        audio[:, part : part + count] += frames[..., taken]
-        weight[part : part + count] += power[taken]
-    return (audio / torch.where(weight > 1e-11, weight, 1)).flatten(1)
+    audio = frames.new_zeros(len(frames), count + hops - 1, hop)
+    norm = frames.new_zeros(count + hops - 1, hop)
+    for i in range(hops):
+        samples = slice(i * hop, (i + 1) * hop)
+        audio[:, i : i + count] += frames[..., samples]
+        norm[i : i + count] += power[samples]
+    return (audio / torch.where(norm > 1e-11, norm, 1)).flatten(1)

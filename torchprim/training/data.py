@@ -80,7 +80,7 @@ def find_teacher(name: str, preset: str, device: torch.device) -> torch.nn.Modul
         from torchprim.separators.primitive import PrimitiveSeparator
 
         return PrimitiveSeparator(preset).to(device).eval()
-    from torchprim.separators.network import load
+    from torchprim.separators.load import load
 
     return load(name, device)
 

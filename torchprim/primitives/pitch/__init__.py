@@ -1,1 +1,1 @@
-"""Pitch of the singing voice: salience, voicing, and the path through both."""
+"""Pitch of the singing voice: salience, path, voicing."""

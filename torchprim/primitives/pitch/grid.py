@@ -1,4 +1,4 @@
-"""The grid of candidate pitches as one value, as `Geometry` is that of the STFT."""
+"""Grid of candidate pitches, the counterpart of `Geometry` for the STFT."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-CENTS = 10  # between neighbouring candidate pitches
-HARMONICS = 20  # that a pitch is judged by
-_HIGHEST_PEAK = 4500.0  # Hz
-_HIGHEST_COMB = 8000.0  # Hz
+CENTS = 10  # spacing of the candidate pitches
+HARMONICS = 20  # per pitch, in both saliences
+_MAX_PEAK = 4500.0  # Hz, highest spectral peak of the harmonic summation
+_MAX_COMB = 8000.0  # Hz, highest frequency of the combs
 
 
 def check_range(f_min: float, f_max: float, sample_rate: float) -> None:
     """Check a pitch range.
 
     Raises:
-        ValueError: where it is upside down, or not below half the sample rate.
+        ValueError: for a range that is empty, not above 0 Hz, or not below half the sample rate.
     """
     if not 0 < f_min < f_max < sample_rate / 2:
         raise ValueError(
@@ -29,13 +29,13 @@ def check_range(f_min: float, f_max: float, sample_rate: float) -> None:
 
 @dataclass(frozen=True)
 class PitchGrid:
-    """Candidate pitches, 10 cents apart from `f_min` to `f_max`, over the bins of a spectrogram.
+    """Candidate pitches, every 10 cents from `f_min` to `f_max`, and the bins of the spectrogram.
 
     Args:
-        bins: F, of the spectrogram.
-        bin_width: distance of two bins in Hz.
+        bins: F, number of bins of the spectrogram.
+        bin_width: spacing of the bins in Hz.
         f_min: lowest pitch in Hz.
-        f_max: highest pitch in Hz.
+        f_max: highest pitch in Hz; the last candidate is at most 10 cents below.
 
     Example:
         >>> from torchprim.primitives.pitch.grid import PitchGrid
@@ -51,30 +51,31 @@ class PitchGrid:
 
     @property
     def pitches(self) -> int:
-        """Number of pitches P."""
+        """Number of candidate pitches P."""
         return int(_cents(self.f_max / self.f_min) / CENTS + 1e-6) + 1
 
     def frequencies(self, like: Tensor | None = None) -> Tensor:
-        """The pitches in Hz, `(P,)`, in the precision and on the device of `like`."""
+        """Return the candidate pitches in Hz, `(P,)`, in the dtype and on the device of `like`."""
         like = torch.empty(0) if like is None else like
-        steps = torch.arange(self.pitches, dtype=like.dtype, device=like.device)
-        return self.f_min * 2 ** (steps * CENTS / 1200)
+        index = torch.arange(self.pitches, dtype=like.dtype, device=like.device)
+        return self.f_min * 2 ** (index * CENTS / 1200)
 
     @property
     def peak_bins(self) -> int:
-        """Number of the lowest bins in which spectral peaks are searched: up to 4.5 kHz."""
-        return min(self.bins, int(_HIGHEST_PEAK / self.bin_width) + 2)
+        """Number of bins, from 0 Hz, in which spectral peaks are searched: up to 4.5 kHz."""
+        return min(self.bins, int(_MAX_PEAK / self.bin_width) + 2)
 
     @property
-    def peak_places(self) -> int:
-        """Length of the logarithmic axis of peaks, 10 cents a place from `f_min` to 4.5 kHz."""
-        return int(_cents(_HIGHEST_PEAK / self.f_min) / CENTS) + 1
+    def peak_pitches(self) -> int:
+        """Length of the log-frequency axis onto which peaks are scattered: every 10 cents up to 4.5 kHz."""
+        return int(_cents(_MAX_PEAK / self.f_min) / CENTS) + 1
 
     @property
     def comb_bins(self) -> int:
-        """Number of the lowest bins that the combs read: up to 8 kHz."""
-        return min(self.bins, int(_HIGHEST_COMB / self.bin_width) + 2)
+        """Number of bins, from 0 Hz, that the combs cover: up to 8 kHz."""
+        return min(self.bins, int(_MAX_COMB / self.bin_width) + 2)
 
 
 def _cents(ratio: float) -> float:
+    """Convert a ratio of frequencies to cents."""
     return 1200 * math.log2(ratio)

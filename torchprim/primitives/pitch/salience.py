@@ -1,4 +1,4 @@
-"""Pitch salience: how strongly each candidate pitch of a voice is present in each frame."""
+"""Pitch salience: strength of each candidate pitch in each frame, from harmonic sums and combs."""
 
 from __future__ import annotations
 
@@ -27,17 +27,16 @@ def log_salience(
 
     S2, combs that are negative at half harmonics: S2 = relu(K (E A)^0.5), averaged over 5 frames; row f of K
     is the sum over h of 0.9^(h-1) (W(k - h f / D) - 0.3 (W(k - (h - 1/2) f / D) + W(k - (h + 1/2) f / D))),
-    W the main lobe of the Hann window's transform, D the bin width, E A-weighting. An octave too low finds
-    nothing at its odd harmonics, an octave too high is inhibited.
+    W the main lobe of the Hann window's transform, D the bin width, E A-weighting. A pitch an octave too low
+    has no energy at its odd harmonics, one an octave too high is inhibited.
 
-    Each is divided by the mean over frames of the frames' maxima, and 0.03 is added. The two make different
-    mistakes: the sum takes a pitch an octave too low or high, the combs are fooled by noise. Magnitude and
-    weight are read once, for both.
+    Each is divided by the mean over frames of the frames' maxima, and 0.03 is added. Their errors differ: S1
+    makes octave errors, S2 is misled by noise. Magnitude and weight are read once, for both.
 
     Args:
         magnitude: `(..., K, N)`, at least the lowest `grid.comb_bins` bins, the loudest bin near 1.
         grid: the candidate pitches.
-        weight: `(..., K, N)` in [0, 1], how far each bin may be the voice; enters by its fourth root.
+        weight: `(..., K, N)` in [0, 1], a vocals mask that weights the spectrum by its fourth root.
         sharpness: factor of the logarithm.
 
     Returns:
@@ -57,9 +56,9 @@ def log_salience(
     gain = bin_a_weighting(bins, grid.bin_width, magnitude)
     ratio = grid.bin_width / grid.f_min
     axis, level = salience_inputs(magnitude, gain, weight, ratio, grid.peak_bins, peak_matrix.depth)
-    total = banded_product(peak_matrix, axis)
+    harmonic_sum = banded_product(peak_matrix, axis)
     combs = banded_product(inhibition(grid, magnitude), level)
-    return salience_mix(total, row_median(total), combs, sharpness * 4 / 7, sharpness * 3 / 7)
+    return salience_mix(harmonic_sum, row_median(harmonic_sum), combs, sharpness * 4 / 7, sharpness * 3 / 7)
 
 
 def a_weighting(frequency: Tensor) -> Tensor:
@@ -80,16 +79,16 @@ def _bin_a_weighting(bins: int, bin_width: float, dtype: torch.dtype, device: to
 
 
 def summation(grid: PitchGrid, like: Tensor) -> Banded:
-    """Return the matrix `(P, places)` of harmonic summation, from the axis of peaks to pitches."""
-    size = grid.pitches, grid.peak_places
+    """Return the matrix of harmonic summation, `(grid.pitches, grid.peak_pitches)`."""
+    size = grid.pitches, grid.peak_pitches
     return Banded(*_summation(*size, like.dtype, like.device), *size)
 
 
 @constant_table
-def _summation(pitches: int, places: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-    place = torch.arange(places, dtype=torch.float64)
-    distance = place - torch.arange(pitches, dtype=torch.float64)[:, None]
-    matrix = torch.zeros(pitches, places, dtype=torch.float64)
+def _summation(pitches: int, peak_pitches: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    column = torch.arange(peak_pitches, dtype=torch.float64)
+    distance = column - torch.arange(pitches, dtype=torch.float64)[:, None]
+    matrix = torch.zeros(pitches, peak_pitches, dtype=torch.float64)
     for h in range(1, HARMONICS + 1):
         semitones = (distance - 1200 * math.log2(h) / CENTS).abs() * CENTS / 100
         spread = torch.cos(math.pi / 2 * semitones).square()
@@ -98,14 +97,14 @@ def _summation(pitches: int, places: int, dtype: torch.dtype, device: torch.devi
 
 
 def inhibiting_combs(grid: PitchGrid, like: Tensor) -> Tensor:
-    """Return combs `(P, comb_bins)`, negative at half harmonics; the positive part of a row sums to 1."""
+    """Return combs `(P, grid.comb_bins)`, negative at half harmonics; positive entries of a row sum to 1."""
     return _dense_combs(grid.comb_bins, grid.bin_width, grid.f_min, grid.f_max, like.dtype, like.device)[0]
 
 
 def inhibition(grid: PitchGrid, like: Tensor) -> Banded:
     """Return `inhibiting_combs` as a banded matrix for `banded_product`."""
-    numbers = grid.comb_bins, grid.bin_width, grid.f_min, grid.f_max
-    return Banded(*_banded_combs(*numbers, like.dtype, like.device), grid.pitches, grid.comb_bins)
+    settings = grid.comb_bins, grid.bin_width, grid.f_min, grid.f_max
+    return Banded(*_banded_combs(*settings, like.dtype, like.device), grid.pitches, grid.comb_bins)
 
 
 @constant_table
@@ -123,17 +122,18 @@ def _banded_combs(
 
 
 def _combs(grid: PitchGrid) -> Tensor:
+    """Compute the combs in float64, `(P, grid.bins)`."""
     pitch = grid.frequencies(torch.empty(0, dtype=torch.float64))[:, None] / grid.bin_width
     index = torch.arange(grid.bins, dtype=torch.float64)
     comb = torch.zeros(len(pitch), grid.bins, dtype=torch.float64)
     for h in range(1, HARMONICS + 1):
-        between = _main_lobe(index - (h - 0.5) * pitch) + _main_lobe(index - (h + 0.5) * pitch)
-        comb += 0.9 ** (h - 1) * (_main_lobe(index - h * pitch) - 0.3 * between)
+        half_harmonics = _main_lobe(index - (h - 0.5) * pitch) + _main_lobe(index - (h + 0.5) * pitch)
+        comb += 0.9 ** (h - 1) * (_main_lobe(index - h * pitch) - 0.3 * half_harmonics)
     total = comb.clamp(min=0).sum(-1, keepdim=True)
     return comb / torch.where(total > 0, total, 1.0)
 
 
 def _main_lobe(offset: Tensor) -> Tensor:
-    """Main lobe of the Hann window's transform, `offset` in bins; 1 at 0, 0 from 2 bins on."""
+    """Compute the main lobe of the Hann window's transform at offsets in bins; 1 at 0, 0 from 2 bins on."""
     lobe = torch.sinc(offset) / torch.where(offset.abs() == 1, 1.0, 1 - offset.square())
     return torch.where(offset.abs() == 1, 0.5, torch.where(offset.abs() < 2, lobe, 0.0))

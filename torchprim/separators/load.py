@@ -1,0 +1,43 @@
+"""Loading of a checkpoint as a separator."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from torchprim.errors import CheckpointError
+from torchprim.networks.checkpoint import read_checkpoint
+from torchprim.separators.network import NetworkSeparator
+
+
+def load(path: str | os.PathLike, device: str | torch.device = "cpu", **settings: Any) -> NetworkSeparator:
+    """Load a trained network from a checkpoint.
+
+    Args:
+        path: of a checkpoint written by `train.py`, such as `RUN/best.pt`.
+        device: of the separator.
+        settings: of the `NetworkSeparator`: `use`, `beta`, `n_points`, `name`.
+
+    Returns:
+        A `NetworkSeparator` in evaluation mode, its weights frozen.
+
+    Raises:
+        CheckpointError: for a checkpoint that cannot be read, or settings that it does not allow.
+
+    Example:
+        >>> import tempfile, torch, torchprim as tp
+        >>> from torchprim.networks.checkpoint import save_checkpoint
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     save_checkpoint(file.name, tp.build_network("unet"))
+        ...     separator = tp.load(file.name)
+        >>> separator(torch.randn(2, 44100), 44100).vocals.shape
+        torch.Size([2, 44100])
+    """
+    checkpoint = read_checkpoint(path, device)
+    network = checkpoint.network.requires_grad_(False)
+    try:
+        return NetworkSeparator(network, checkpoint.anchors, **settings).to(device).eval()
+    except ValueError as error:
+        raise CheckpointError(path, str(error)) from error
