@@ -7,9 +7,12 @@ checked in a compiled graph, which would break there.
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+Number = TypeVar("Number", bound=float | Tensor)
 
 
 def floating(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
@@ -58,7 +61,7 @@ def audio(value: Tensor, name: str = "audio", rank: int = 1) -> Tensor:
     return value
 
 
-def positive(value: float | Tensor, name: str) -> float | Tensor:
+def positive(value: Number, name: str) -> Number:
     """Check for a number above zero; a tensor (a learnt setting) is read only where that costs nothing."""
     if isinstance(value, Tensor):
         if not _readable(value):

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 
-def shown(path: str | os.PathLike) -> str:
+def shown(path: str | os.PathLike[str]) -> str:
     """Return a path in printable form: control characters and undecodable bytes are escaped."""
     text = os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -21,10 +21,10 @@ class FileError(Exception):
         reason: why it cannot be used; runs of whitespace become one space.
     """
 
-    def __init__(self, path: str | os.PathLike, reason: str) -> None:
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(path, reason)  # pickle calls __init__ with these
-        self.path = path
-        self.reason = " ".join(reason.split())
+        self.path: str | os.PathLike[str] = path
+        self.reason: str = " ".join(reason.split())
 
     def __str__(self) -> str:
         return f"{shown(self.path)}: {self.reason}"
@@ -63,7 +63,7 @@ class CheckpointError(FileError):
 
 
 @contextlib.contextmanager
-def writing(path: str | os.PathLike) -> Iterator[None]:
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     """Convert an `OSError` raised in the block to an `AudioError`: "PATH: cannot be written: reason"."""
     try:
         yield
@@ -71,7 +71,7 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
         raise AudioError(path, f"cannot be written: {error.strerror or error}") from error
 
 
-def one_line(path: str | os.PathLike, error: Exception, device: str) -> str:
+def one_line(path: str | os.PathLike[str], error: Exception, device: str) -> str:
     """Format any error about a file as one line, "PATH: reason", for commands that continue with the next.
 
     Running out of GPU memory also empties the CUDA cache.

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 
 @contextlib.contextmanager
-def replaced(path: str | os.PathLike) -> Iterator[BinaryIO]:
+def replaced(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Replace a file atomically: open a temporary file beside `path`, renamed to it when the block succeeds.
 
     The temporary file is flushed and fsynced before the rename, so that neither a kill nor a power cut leaves
@@ -36,7 +36,7 @@ def replaced(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def all_replaced(paths: Iterable[str | os.PathLike]) -> Iterator[list[BinaryIO]]:
+def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[BinaryIO]]:
     """Replace several files as `replaced` does one: all are fsynced before the first is renamed.
 
     Raises:
@@ -67,7 +67,7 @@ def all_replaced(paths: Iterable[str | os.PathLike]) -> Iterator[list[BinaryIO]]
                 temporary.unlink(missing_ok=True)
 
 
-def check_writable(path: str | os.PathLike) -> None:
+def check_writable(path: str | os.PathLike[str]) -> None:
     """Check that a file can be written, before much is computed for it; its folder is created.
 
     Raises:
@@ -111,7 +111,7 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def append_json_lines(path: str | os.PathLike, records: Iterable[dict[str, Any]]) -> None:
+def append_json_lines(path: str | os.PathLike[str], records: Iterable[dict[str, Any]]) -> None:
     """Append records to a file of JSON Lines, and fsync it.
 
     Several processes may append to one file: writers hold an advisory lock on its folder. An incomplete last
@@ -138,7 +138,7 @@ def append_json_lines(path: str | os.PathLike, records: Iterable[dict[str, Any]]
             raise
 
 
-def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
+def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Read the records of a file of JSON Lines; none where it does not exist. Other lines are skipped.
 
     Raises:
@@ -159,7 +159,7 @@ def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
 
 
 def filter_json_lines(
-    path: str | os.PathLike, keep: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+    path: str | os.PathLike[str], keep: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 ) -> None:
     """Rewrite a file of JSON Lines with the records that `keep` selects, atomically.
 
@@ -177,7 +177,7 @@ def filter_json_lines(
                 file.writelines(json.dumps(record).encode() + b"\n" for record in selected)
 
 
-def _content(path: str | os.PathLike) -> bytes:
+def _content(path: str | os.PathLike[str]) -> bytes:
     try:
         return Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError):

@@ -61,9 +61,10 @@ class RemixStore:
         estimate: Callable[[list[int]], list[StoredEstimate]],
         group: int = 1,
     ) -> None:
-        self.segments = list(segments)
-        self.slots = min(-(-slots // group) * group, len(self.segments))
-        self.interval, self.group = interval, group
+        self.segments: list[int] = list(segments)
+        self.slots: int = min(-(-slots // group) * group, len(self.segments))
+        self.interval: int = interval
+        self.group: int = group
         self.seed = seed
         self.estimate = estimate
         self._positions: list[int] = [-1] * self.slots  # of each slot, in the sequence of segments

@@ -12,7 +12,9 @@ from torchprim.networks.checkpoint import read_checkpoint
 from torchprim.separators.network import NetworkSeparator
 
 
-def load(path: str | os.PathLike, device: str | torch.device = "cpu", **settings: Any) -> NetworkSeparator:
+def load(
+    path: str | os.PathLike[str], device: str | torch.device = "cpu", **settings: Any
+) -> NetworkSeparator:
     """Load a trained network from a checkpoint.
 
     Args:

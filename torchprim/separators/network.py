@@ -81,8 +81,10 @@ class NetworkSeparator(Separator):
             raise ValueError(f"use={use!r} needs an embedding with anchors; the network has no {missing}")
         if use != "embedding" and "mask" not in config.heads:
             raise ValueError(f"use={use!r} needs a mask head; the network has none")
-        self.network, self.config, self.use = network, config, use
-        self.beta = checks.positive(config.beta if beta is None else beta, "beta")
+        self.network: nn.Module = network
+        self.config: NetworkConfig = config
+        self.use: str = use
+        self.beta: float = checks.positive(config.beta if beta is None else beta, "beta")
         self.n_points = n_points
         self.name = name
         self._can_cluster = can_cluster
@@ -186,8 +188,8 @@ class EnsembleSeparator(PrimitiveSeparator):
     ) -> None:
         super().__init__(preset, "pcl", n_points, **changes)
         weight = sum(super().cue_weights()) / 8 if weight is None else weight
-        self.weight = checks.positive(weight, "weight")
-        self.network = network
+        self.weight: float = checks.positive(weight, "weight")
+        self.network: NetworkSeparator = network
 
     @property
     def identity(self) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.ensemble.clustering import checked_weights
 from torchprim.ensemble.confidence import Confidence, confidence_measure
+from torchprim.ensemble.cues import Cues
 from torchprim.ensemble.preset_cues import preset_cues
 from torchprim.ensemble.presets import PRIMITIVES, Preset, find_preset
 from torchprim.kernels.clustering.soft_assignment import assign_and_apply
@@ -73,7 +74,7 @@ class PrimitiveSeparator(Separator):
         # A cue with weight 0 is not computed.
         weights = {name: weight for name, weight in preset.weights.items() if weight > 0}
         weights = weights if method == "pcl" else {method: 1.0}
-        self.cues = preset_cues(preset, weights)
+        self.cues: Cues = preset_cues(preset, weights)
         self._weights = list(weights.values())  # torch.compile cannot trace a preset's read-only mapping
 
     @property

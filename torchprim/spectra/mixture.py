@@ -36,8 +36,8 @@ class Mixture:
     """
 
     def __init__(self, audio: Tensor, sample_rate: float, geometry: Geometry | None = None) -> None:
-        self.geometry = geometry or Geometry()
-        self.audio = resample(checks.audio(audio), sample_rate, self.geometry.sample_rate)
+        self.geometry: Geometry = geometry or Geometry()
+        self.audio: Tensor = resample(checks.audio(audio), sample_rate, self.geometry.sample_rate)
         self._cache: dict[Hashable, Any] = {}
 
     def cached(self, key: Hashable, compute: Callable[[], Value]) -> Value:
