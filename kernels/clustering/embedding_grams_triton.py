@@ -200,7 +200,7 @@ def _readable(points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def forward(points: Tensor, labels: Tensor, weights: Tensor, logits: bool) -> Tensor:
-    """As `embedding_grams.reference`."""
+    """Compute `embedding_grams.reference` by kernels."""
     size = points.shape[-1] + 2
     if not labels.numel():
         return torch.zeros(len(points), size, size, dtype=torch.float32, device=points.device)
@@ -213,7 +213,7 @@ def forward(points: Tensor, labels: Tensor, weights: Tensor, logits: bool) -> Te
 
 
 def backward(gradient: Tensor, points: Tensor, labels: Tensor, weights: Tensor, logits: bool) -> Tensor:
-    """As `embedding_grams.gradient_in_chunks`."""
+    """Compute `embedding_grams.gradient_in_chunks` by kernels."""
     result = empty_gradient(points)
     if not labels.numel():
         return result
@@ -230,7 +230,7 @@ def backward(gradient: Tensor, points: Tensor, labels: Tensor, weights: Tensor, 
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched with D of 20 (the networks'), 2, 40 and 64; other D differ in masks alone."""
+    """List all that can be launched with D of 20 (the networks'), 2, 40 and 64; other D differ in masks alone."""
     kinds = {"labels_ptr": "*u8", "weights_ptr": "*fp32", "part_ptr": "*fp32", "slope_ptr": "*fp32"}
     for kernel, table, more in ((_forward, FORWARD, 2), (_backward, BACKWARD, 0)):
         numbers = {n: "i32" for n in kernel.arg_names if not n.endswith("_ptr") and n == n.lower()}

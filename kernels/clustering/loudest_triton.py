@@ -136,7 +136,7 @@ def forward(magnitude: Tensor, count: int) -> Tensor:
 
 
 def values(masks: Sequence[Tensor], index: Tensor) -> Tensor:
-    """As `loudest.reference_values`."""
+    """Compute `loudest.reference_values` by kernels."""
     masks = list(masks)
     out = masks[0].new_empty((*index.shape, len(masks)))
     if out.numel():
@@ -150,7 +150,7 @@ def values(masks: Sequence[Tensor], index: Tensor) -> Tensor:
 
 
 def gradients(gradient: Tensor, masks: Sequence[Tensor], index: Tensor) -> list[Tensor]:
-    """As `loudest.reference_gradients`."""
+    """Compute `loudest.reference_gradients` by kernels."""
     results = [empty_like(mask).zero_() for mask in masks]
     if gradient.numel():
         # All in the first one's order.
@@ -171,7 +171,7 @@ def gradients(gradient: Tensor, masks: Sequence[Tensor], index: Tensor) -> list[
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched, for 4 masks (preset `paper`), 5 (`best`) and 8."""
+    """List all that can be launched, for 4 masks (preset `paper`), 5 (`best`) and 8."""
     names = ("bins", "chunks", "count", "chosen", "rows", "columns", "spacing")
     kinds = dict.fromkeys(names, "i32")
     kinds |= dict.fromkeys(("x_ptr", "out_ptr", "gradient_ptr"), "*fp32")

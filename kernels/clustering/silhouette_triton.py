@@ -195,7 +195,7 @@ def _pull_tile(dimensions: int) -> dict[str, int]:
 
 
 def forward(points: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tensor, Tensor]:
-    """As `silhouette.reference`."""
+    """Compute `silhouette.reference` by kernels."""
     items, count, dimensions = points.shape
     shapes = ((items, count), (items, clusters, count), (items, clusters))
     score, sums, sizes = (points.new_empty(shape, dtype=torch.float32) for shape in shapes)
@@ -211,7 +211,7 @@ def forward(points: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tens
 
 
 def backward(gradient: Tensor, points: Tensor, labels: Tensor, sums: Tensor, sizes: Tensor) -> Tensor:
-    """As `silhouette.reference_gradient`."""
+    """Compute `silhouette.reference_gradient` by kernels."""
     items, count, dimensions = points.shape
     if not gradient.numel():
         return torch.zeros_like(points, memory_format=torch.contiguous_format)
@@ -230,7 +230,7 @@ def backward(gradient: Tensor, points: Tensor, labels: Tensor, sums: Tensor, siz
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched, in the dimensions of the primitives and of the network's embedding."""
+    """List all that can be launched, in the dimensions of the primitives and of the network's embedding."""
     names = (
         "points_ptr",
         "gradient_ptr",

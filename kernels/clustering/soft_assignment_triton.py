@@ -162,7 +162,7 @@ class _Arranged:
 def forward(
     masks: Sequence[Tensor], weights: Tensor, beta: Tensor, spectrum: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """As `soft_assignment.reference`."""
+    """Compute `soft_assignment.reference` by kernels."""
     masks = list(masks)
     mask = empty_like(masks[0])
     vocals = None if spectrum is None else empty_spectrum_like(spectrum)
@@ -186,7 +186,7 @@ def backward(
     of_masks: bool,
     of_spectrum: bool,
 ) -> list[Tensor]:
-    """As `soft_assignment.reference_gradients`."""
+    """Compute `soft_assignment.reference_gradients` by kernels."""
     masks = list(masks)
     count, gated = len(masks), spectrum is not None
     of_spectrum = of_spectrum and gated
@@ -211,7 +211,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched, for 4 masks (preset `paper`), 5 (`best`), 8, and 20 of an embedding."""
+    """List all that can be launched, for 4 masks (preset `paper`), 5 (`best`), 8, and 20 of an embedding."""
     sizes = {"rows": "i32", "columns": "i32", "spacing": "i32"}
     single = dict.fromkeys(("weights_ptr", "beta_ptr", "mask_ptr", "to_mask_ptr", "shares_ptr"), "*fp32")
     double = dict.fromkeys(("spectrum_ptr", "vocals_ptr", "to_vocals_ptr", "of_spectrum_ptr"), "*i64")

@@ -183,7 +183,7 @@ def _gradients(
 def forward(
     magnitude: Tensor, background: Tensor, highest: Tensor, norm: float, gain: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `ft2d_masks.reference`."""
+    """Compute `ft2d_masks.reference` by kernels."""
     magnitude, background, highest = (x.contiguous() for x in (magnitude, background, highest))
     bins, frames = magnitude.shape[-2:]
     repetition, micro = torch.empty_like(magnitude), torch.empty_like(magnitude)
@@ -208,7 +208,7 @@ def backward(
     norm: float,
     gain: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `ft2d_masks.reference_gradients`."""
+    """Compute `ft2d_masks.reference_gradients` by kernels."""
     read = (d_repetition, d_micro, magnitude, background, highest, largest, gain)
     read = tuple(x.contiguous() for x in read)
     d_magnitude, d_background = torch.empty_like(read[2]), torch.empty_like(read[2])
@@ -227,7 +227,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched."""
+    """List all that can be launched."""
     read = dict.fromkeys(("a_ptr", "x_ptr", "highest_ptr"), "*fp32")
     scalars = {"norm": "fp32", "bins": "i32", "frames": "i32"}
     yield Configuration(

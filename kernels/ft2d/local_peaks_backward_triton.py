@@ -140,7 +140,7 @@ def backward(
     frames: int,
     rates: int,
 ) -> Tensor:
-    """As `local_peaks.reference_gradients`."""
+    """Compute `local_peaks.reference_gradients` by kernels."""
     d_kept, d_highest, spectrum, out = (x.contiguous() for x in (d_kept, d_highest, spectrum, out))
     result = torch.empty_like(spectrum)
     if not spectrum.numel():
@@ -157,7 +157,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched."""
+    """List all that can be launched."""
     sizes = dict.fromkeys(("bins", "frames", "kept", "rates"), "i32")
     names = ("x_ptr", "kept_ptr", "d_kept_ptr", "d_highest_ptr", "where_ptr", "slopes_ptr", "partial_ptr")
     tensors = dict.fromkeys(names, "*fp32") | {"where_ptr": "*i64"}

@@ -190,7 +190,7 @@ def _constants(rates: int) -> dict[str, int]:
 
 
 def forward(spectrum: Tensor, frames: int, rates: int) -> tuple[Tensor, Tensor, Tensor]:
-    """As `local_peaks.reference`."""
+    """Compute `local_peaks.reference` by kernels."""
     spectrum = spectrum.contiguous()
     out = torch.empty_like(spectrum)
     highest = torch.empty(spectrum.shape[:-3], dtype=torch.float32, device=spectrum.device)
@@ -209,7 +209,7 @@ def forward(spectrum: Tensor, frames: int, rates: int) -> tuple[Tensor, Tensor, 
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched."""
+    """List all that can be launched."""
     sizes = dict.fromkeys(("bins", "frames", "kept"), "i32")
     tensors = dict.fromkeys(("x_ptr", "out_ptr", "partial_ptr"), "*fp32") | {"where_ptr": "*i32"}
     for rates in range(1, READ, 2):

@@ -169,7 +169,7 @@ def _turned_back(rows: Walk, scores: Tensor, tangent: bool) -> Tensor:
 
 
 def forward(scores: Tensor, slope: Tensor, jump: Tensor, switch: Tensor, band: int, rest: bool) -> Tensor:
-    """As `forward_backward.reference`."""
+    """Compute `forward_backward.reference` by kernels."""
     if not scores.numel():
         return torch.empty_like(scores)
     return _turned_back(_walk(scores, (slope, jump, switch), band, rest), scores, False)
@@ -185,7 +185,7 @@ def backward(
     rest: bool,
     settings: bool,
 ) -> tuple[Tensor, Tensor]:
-    """As `forward_backward.reference_gradients`."""
+    """Compute `forward_backward.reference_gradients` by kernels."""
     if not scores.numel():
         return torch.empty_like(scores), torch.zeros(3, dtype=slope.dtype, device=scores.device)
     rows = _walk(scores, (slope, jump, switch), band, rest, gradient)
@@ -200,7 +200,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched here."""
+    """List all that can be launched here."""
     names = ("slope_ptr", "jump_ptr", "switch_ptr", "likelihood_ptr", "turned_ptr", "weight_ptr")
     sizes = dict.fromkeys(("states", "frames", "width", "side", "band"), "i32")
     for tangent in (False, True):

@@ -183,7 +183,7 @@ def walk(
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched; of the bands up to 32, those of `scan_constants`."""
+    """List all that can be launched; of the bands up to 32, those of `scan_constants`."""
     names = ("likelihood_ptr", "turned_ptr", "weight_ptr", "ring_ptr", "messages_ptr", "tangents_ptr")
     signature = dict.fromkeys(names, "*fp32") | dict.fromkeys(("pitches", "frames", "side"), "i32")
     for tangent in (False, True):

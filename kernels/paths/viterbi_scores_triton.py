@@ -267,7 +267,7 @@ def scan_constants() -> Iterator[tuple[dict, int, bool]]:
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched; of the bands up to 32, those of `scan_constants`."""
+    """List all that can be launched; of the bands up to 32, those of `scan_constants`."""
     sizes = dict.fromkeys(("pitches", "frames", "width", "side", "band"), "i32") | {"slope": "fp32"}
     for kind in ("*fp32", "*fp16", "*bf16"):
         tensors = {"emission_ptr": kind, "rows_ptr": "*fp32", "cost_ptr": "*fp32"}

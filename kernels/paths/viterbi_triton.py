@@ -146,7 +146,7 @@ def _trace(
 def forward(
     emission: Tensor, unvoiced: Tensor | None, band: int, slope: float, jump: float, switch: float
 ) -> Tensor:
-    """As `viterbi.reference`."""
+    """Compute `viterbi.reference` by kernels."""
     items, pitches, frames = emission.shape
     path = torch.empty(items, frames, dtype=torch.int64, device=emission.device)
     if not path.numel():
@@ -163,7 +163,7 @@ def forward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched; of the bands up to 32, those of `scan_constants`."""
+    """List all that can be launched; of the bands up to 32, those of `scan_constants`."""
     tensors = dict.fromkeys(("rows_ptr", "rest_ptr", "cost_ptr"), "*fp32")
     tensors |= dict.fromkeys(("pointers_ptr", "joined_ptr"), "*i16")
     sizes = dict.fromkeys(("pitches", "frames", "side"), "i32")

@@ -61,7 +61,7 @@ def _product(
 
 
 def forward(x: Tensor, parts: Tensor, ranges: Tensor, rows: int) -> Tensor:
-    """As `banded_product.reference`."""
+    """Compute `banded_product.reference` by kernels."""
     *batch, depth, frames = x.shape
     out = torch.empty(*batch, rows, frames, dtype=torch.float32, device=x.device)
     if out.numel():
@@ -77,7 +77,7 @@ def forward(x: Tensor, parts: Tensor, ranges: Tensor, rows: int) -> Tensor:
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched."""
+    """List all that can be launched."""
     tensors = dict.fromkeys(("x_ptr", "high_ptr", "low_ptr", "out_ptr"), "*fp32") | {"ranges_ptr": "*i32"}
     scalars = dict.fromkeys(("x_item", "x_row", "frames", "width", "rows", "depth"), "i32")
     for unit in (4, 1):

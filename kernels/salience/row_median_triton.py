@@ -81,7 +81,7 @@ def _block(frames: int) -> int | None:
 
 
 def forward(x: Tensor) -> Tensor:
-    """As `row_median.reference`."""
+    """Compute `row_median.reference` by kernels."""
     frames = x.shape[-1]
     block = _block(frames)
     if block is None:
@@ -94,7 +94,7 @@ def forward(x: Tensor) -> Tensor:
 
 
 def backward(gradient: Tensor, x: Tensor, median: Tensor) -> Tensor:
-    """As `row_median.reference_gradient`."""
+    """Compute `row_median.reference_gradient` by kernels."""
     d_x = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     if x.numel():
         rows = _rows(x)
@@ -104,7 +104,7 @@ def backward(gradient: Tensor, x: Tensor, median: Tensor) -> Tensor:
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched."""
+    """List all that can be launched."""
     scalars = {"row_stride": "i32", "frames": "i32"}
     for kind in _TYPES.values():
         for block, warps in WARPS.items():

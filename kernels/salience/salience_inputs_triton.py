@@ -224,7 +224,7 @@ def _rows(x: Tensor) -> tuple[Tensor, int, int]:
 def forward(
     magnitude: Tensor, gain: Tensor, weight: Tensor | None, ratio: float, peak_bins: int, places: int
 ) -> tuple[Tensor, Tensor]:
-    """As `salience.reference`."""
+    """Compute `salience.reference` by kernels."""
     *batch, bins, frames = magnitude.shape
     new = dict(dtype=torch.float32, device=magnitude.device)
     axis = torch.empty(*batch, places, frames, **new)
@@ -247,7 +247,7 @@ def backward(
     d_axis: Tensor, d_level: Tensor, magnitude: Tensor, gain: Tensor, weight: Tensor | None, ratio: float,
     peak_bins: int,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """As `salience.reference_gradients`."""
+    """Compute `salience.reference_gradients` by kernels."""
     bins, frames = magnitude.shape[-2:]
     places, weighted = d_axis.shape[-2], weight is not None
     d_magnitude = torch.empty(magnitude.shape, dtype=torch.float32, device=magnitude.device)
@@ -264,7 +264,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched."""
+    """List all that can be launched."""
     sizes = ("bins", "peak_bins", "places", "frames")
     strides = ("magnitude_item", "magnitude_row", "weight_item", "weight_row")
     scalars = dict.fromkeys((*strides, *sizes), "i32") | {"ratio": "fp32"}

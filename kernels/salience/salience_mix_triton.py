@@ -207,7 +207,7 @@ def _flat(*tensors: Tensor) -> list[Tensor]:
 
 
 def forward(total: Tensor, median: Tensor, combs: Tensor, a: float, b: float) -> Tensor:
-    """As `salience_mix.reference`."""
+    """Compute `salience_mix.reference` by kernels."""
     pitches, frames = total.shape[-2:]
     out = torch.empty(total.shape, dtype=torch.float32, device=total.device)
     if out.numel():
@@ -221,7 +221,7 @@ def forward(total: Tensor, median: Tensor, combs: Tensor, a: float, b: float) ->
 def backward(
     gradient: Tensor, total: Tensor, median: Tensor, combs: Tensor, a: float, b: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `salience_mix.reference_gradients`."""
+    """Compute `salience_mix.reference_gradients` by kernels."""
     shape = total.shape
     pitches, frames = shape[-2:]
     d_total, d_mean, d_combs = (
@@ -244,7 +244,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched."""
+    """List all that can be launched."""
     sizes = {"pitches": "i32", "frames": "i32"}
     weights = {"a": "fp32", "b": "fp32"}
     read = ("total_ptr", "median_ptr", "combs_ptr")

@@ -79,7 +79,7 @@ def _backward(
 def forward(
     f0: Tensor, height: Tensor, width: Tensor, bins: int, bin_width: float, n_harmonics: int
 ) -> Tensor:
-    """As `harmonic_comb.reference`."""
+    """Compute `harmonic_comb.reference` by kernels."""
     frames = f0.shape[-1]
     out = torch.empty(*f0.shape[:-1], bins, frames, dtype=torch.float32, device=f0.device)
     if out.numel():
@@ -95,7 +95,7 @@ def forward(
 def backward(
     gradient: Tensor, f0: Tensor, height: Tensor, width: Tensor, bin_width: float, n_harmonics: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `harmonic_comb.reference_gradients`."""
+    """Compute `harmonic_comb.reference_gradients` by kernels."""
     bins, frames = gradient.shape[-2:]
     results = tuple(torch.empty(f0.shape, dtype=torch.float32, device=f0.device) for _ in range(3))
     if f0.numel():
@@ -107,7 +107,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched."""
+    """List all that can be launched."""
     scalars = {"bins": "i32", "frames": "i32", "bin_width": "fp32", "n_harmonics": "fp32"}
     tensors = dict.fromkeys(("f0_ptr", "height_ptr", "width_ptr", "out_ptr"), "*fp32")
     yield Configuration(_forward, tensors | scalars, FORWARD, WARPS)

@@ -143,7 +143,7 @@ def _arguments(magnitude, weight, comb, teeth, path, loudness, gain):
 
 
 def forward(magnitude, weight, comb, teeth, path, loudness, gain) -> Tensor:
-    """As `voicing_sums.reference`."""
+    """Compute `voicing_sums.reference` by kernels."""
     *batch, _, frames = magnitude.shape
     out = torch.empty(*batch, 5, frames, dtype=torch.float32, device=magnitude.device)
     if out.numel():
@@ -156,7 +156,7 @@ def forward(magnitude, weight, comb, teeth, path, loudness, gain) -> Tensor:
 def backward(
     gradient, magnitude, weight, comb, teeth, path, loudness, gain
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """As `voicing_sums.reference_gradients`."""
+    """Compute `voicing_sums.reference_gradients` by kernels."""
     bins, frames = magnitude.shape[-2:]
     given = (True, weight is not None, True, path is None)
     results = tuple(
@@ -173,7 +173,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched."""
+    """List all that can be launched."""
     strides = [f"{x}_{step}" for x in ("magnitude", "weight", "comb", "teeth") for step in ("item", "row")]
     scalars = dict.fromkeys((*strides, "bins", "frames"), "i32")
     read = [f"{x}_ptr" for x in ("magnitude", "weight", "comb", "teeth", "path", "loudness", "gain")]
