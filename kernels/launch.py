@@ -1,9 +1,11 @@
-"""How kernels are launched, in a form that a compiler can be asked about without a GPU."""
+"""Launch settings of kernels, in a form that a compiler can be asked about without a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+Types = Mapping[str, str | tuple[str, ...]]
 
 
 class Configuration(NamedTuple):
@@ -23,7 +25,7 @@ class Configuration(NamedTuple):
     """
 
     kernel: Any
-    signature: Mapping[str, str | tuple[str, ...]]
+    signature: Types
     constants: Mapping[str, Any]
     warps: int = 4
     stages: int = 2
@@ -33,6 +35,22 @@ class Configuration(NamedTuple):
     def name(self) -> str:
         """Kernel and constants, for a table."""
         constants = " ".join(f"{k}={v}" for k, v in self.constants.items())
-        kinds = (kind if isinstance(kind, tuple) else (kind,) for kind in self.signature.values())
-        types = " ".join(sorted({t for kind in kinds for t in kind if t.startswith("*")}))
-        return f"{self.kernel.__name__} {constants} {types}"
+        tuples = (t if isinstance(t, tuple) else (t,) for t in self.signature.values())
+        pointers = " ".join(sorted({t for types in tuples for t in types if t.startswith("*")}))
+        return f"{self.kernel.__name__} {constants} {pointers}"
+
+    @classmethod
+    def of(
+        cls, kernel: Any, types: Types, constants: Mapping[str, Any], *options: int, common: bool = True
+    ) -> Configuration:
+        """Look up the signature in a table of types for several kernels.
+
+        Args:
+            kernel: function decorated with `@triton.jit`.
+            types: argument -> Triton type; constants and other kernels' arguments are skipped.
+            constants: `tl.constexpr` argument -> value.
+            options: warps and stages.
+            common: whether the defaults of the primitives use it.
+        """
+        names = (name for name in kernel.arg_names if name in types and name not in constants)
+        return cls(kernel, {name: types[name] for name in names}, constants, *options, common=common)

@@ -70,7 +70,7 @@ class _Builder:
         return self.merge(self.sort(values[:half]), self.sort(values[half:]))
 
     def select(self, sorted_core: list[int], rank: int, window: int, first: int, last: int) -> list[int]:
-        """Return outputs `first` .. `last - 1`; `sorted_core` holds the candidates for their `rank`-th value."""
+        """Return outputs `first` .. `last - 1`; `sorted_core` holds candidates for their `rank`-th value."""
         missing = last - first - 1
         # A core value below rank - missing, or above rank, cannot become the rank-th of any window.
         dropped = max(0, rank - missing)
