@@ -8,6 +8,7 @@ import torch
 from tests.support.hypothesis_or_skip import given, settings, st
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
 from tests.support.oracles import costs, scores, total
+from torchprim.kernels import register
 from torchprim.kernels.dispatch import forced_kernels
 from torchprim.kernels.paths import viterbi as op
 from torchprim.kernels.paths.viterbi import viterbi
@@ -134,8 +135,8 @@ def test_impossible_states(impossible, monkeypatch, poisoned):
 def test_more_states_than_the_kernel_takes(monkeypatch):
     emission = scores(1, 9, 4, dtype=torch.float32)
     expected = viterbi(emission)
-    monkeypatch.setattr(op, "MOST_STATES", 8)
-    monkeypatch.setattr(op, "takes_kernel", lambda *_: True)
+    monkeypatch.setattr(op, "MAX_STATES", 8)
+    monkeypatch.setattr(register, "takes_kernel", lambda *_: True)
     assert torch.equal(viterbi(emission), expected)
 
 
