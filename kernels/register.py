@@ -33,6 +33,7 @@ def register_operator(
         The operator, with the signature of the reference.
 
     Example:
+        >>> import torch
         >>> from torch import Tensor
         >>> from torchprim.kernels.register import register_operator
         >>> def scale(x: Tensor, factor: float) -> Tensor:
@@ -69,48 +70,69 @@ def register_gradient(
     """Register an operator as the gradient of another.
 
     The arguments of `backward` are the gradients of the first outputs of `forward` (its other outputs have
-    none); then, by name, inputs and outputs of `forward`, and `to_X`: whether the input X needs a gradient.
+    none); then, by name, inputs and outputs of `forward`; last `to_X`: whether input X needs a gradient.
 
     Args:
         forward: operator to differentiate.
         backward: operator that returns the gradients.
         to: inputs of `forward` to which the results of `backward` belong, in their order.
         outputs: names of the outputs of `forward`, where `backward` reads one.
+
+    Raises:
+        ValueError: for arguments of `backward` in another order.
     """
     names, arguments = _parameters(forward), _parameters(backward)
-    flags = {f"to_{name}": name for name in names}
-    saved = [name for name in arguments if name in (*names, *outputs)]
-    count = sum(name not in (*saved, *flags) for name in arguments)  # gradients of outputs
+    readable, flags = [*names, *outputs], [f"to_{name}" for name in names]
+    saved = [name for name in arguments if name in readable]
+    needed = [name for name in arguments if name in flags]
+    count = len(arguments) - len(saved) - len(needed)  # gradients of outputs
+    if arguments[count:] != saved + needed:
+        raise ValueError(
+            f"arguments must be gradients, then some of {readable}, then {flags}, got {arguments}"
+        )
+    saved, needed = [readable.index(name) for name in saved], [flags.index(name) for name in needed]
+    order = [to.index(name) if name in to else None for name in names]
 
     def setup_context(ctx, inputs, output):
         results = output if isinstance(output, tuple) else (output,)
-        ctx.mark_non_differentiable(*results[count:])
-        values = dict(zip((*names, *outputs), (*inputs, *results), strict=False))
-        save(ctx, [values[name] for name in saved])
+        if len(results) > count:
+            ctx.mark_non_differentiable(*results[count:])
+        values = (*inputs, *results)
+        save(ctx, [values[i] for i in saved])
 
     def gradient(ctx, *d_outputs):
-        needed = dict(zip(names, ctx.needs_input_grad, strict=True))
-        values = dict(zip(saved, load(ctx), strict=True)) | {f: needed[name] for f, name in flags.items()}
-        results = backward(*d_outputs[:count], *(values[name] for name in arguments[count:]))
-        gradients = dict(zip(to, results if len(to) > 1 else (results,), strict=True))
-        return tuple(gradients[name] if name in gradients and needed[name] else None for name in names)
+        needs = ctx.needs_input_grad
+        results = backward(*d_outputs[:count], *load(ctx), *[needs[i] for i in needed])
+        results = results if len(to) > 1 else (results,)
+        pairs = zip(order, needs, strict=True)
+        return tuple([results[i] if need and i is not None else None for i, need in pairs])
 
     forward.register_autograd(gradient, setup_context=setup_context)
 
 
 def save(ctx, values: Sequence) -> None:
-    """Save arguments of an operator for its gradient: tensors, lists of tensors, None and numbers."""
-    ctx.lengths = [len(value) if isinstance(value, (list, tuple)) else None for value in values]
-    flat = [x for value in values for x in (value if isinstance(value, (list, tuple)) else (value,))]
-    ctx.save_for_backward(*(x if isinstance(x, Tensor) else None for x in flat))
-    ctx.numbers = [None if isinstance(x, Tensor) else x for x in flat]
+    """Save arguments of an operator for its gradient: tensors, lists of tensors, numbers and None."""
+    tensors, ctx.others = [], []
+    for i, value in enumerate(values):
+        if isinstance(value, Tensor):
+            tensors.append(value)
+        elif isinstance(value, (list, tuple)):
+            tensors += value
+            ctx.others.append((i, slice(i, i + len(value))))
+        else:
+            ctx.others.append((i, value))
+    ctx.save_for_backward(*tensors)
 
 
 def load(ctx) -> list:
     """Return the values given to `save`."""
-    pairs = zip(ctx.saved_tensors, ctx.numbers, strict=True)
-    flat = (number if tensor is None else tensor for tensor, number in pairs)
-    return [next(flat) if n is None else [next(flat) for _ in range(n)] for n in ctx.lengths]
+    values = list(ctx.saved_tensors)
+    for i, other in ctx.others:
+        if isinstance(other, slice):
+            values[other] = [values[other]]
+        else:
+            values.insert(i, other)
+    return values
 
 
 def _parameters(function: Callable) -> list[str]:

@@ -156,3 +156,13 @@ def test_compiles_to_one_graph(operators):
         run(*masks, weight).backward()
         grads.append((masks[0].grad, weight.grad))
     torch.testing.assert_close(*grads)
+
+
+def test_a_gradient_with_an_unknown_argument(operators):
+    def backward(gradient: Tensor, masks: list[Tensor], weigth: Tensor | None) -> list[Tensor]:
+        return [gradient + 0 for _ in masks]
+
+    names = {"kernel": "test_register.backward", "fake": lambda masks: [torch.empty_like(x) for x in masks]}
+    other = register_operator("test_register_misspelt", backward, **names)
+    with pytest.raises(ValueError, match=r"arguments must be gradients, then some of .* got .*'weigth'"):
+        register_gradient(operators[0], other, to=("masks",))
