@@ -37,7 +37,7 @@ def takes_kernel(arguments: Sequence) -> bool:
 
 @contextmanager
 def forced_kernels() -> Iterator[None]:
-    """Take kernels for tensors on the CPU too, in Triton's interpreter: how they are tested with no GPU.
+    """Take kernels for tensors on the CPU too, in Triton's interpreter, to test them without a GPU.
 
     Raises:
         RuntimeError: unless TRITON_INTERPRET=1 was set before the first kernel was imported.
@@ -54,7 +54,7 @@ def forced_kernels() -> Iterator[None]:
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """Take references for tensors on a GPU too: what kernels are compared with there."""
+    """Take references for tensors on a GPU too, to compare kernels with."""
     global _refused
     before, _refused = _refused, True
     try:

@@ -1,4 +1,4 @@
-"""Launch settings of kernels, in a form that a compiler can be asked about without a GPU."""
+"""Launch settings of kernels, to compile them without a GPU."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Types = Mapping[str, str | tuple[str, ...]]
 
 
 class Configuration(NamedTuple):
-    """One way in which a kernel can be launched.
+    """Types and constants of a launch.
 
-    Each `*_triton.py` lists its own through `configurations()`, from the table that its launches read, so
-    that what was compiled and what runs are the same.
+    `configurations()` of each `*_triton.py` lists them, from the table that its launches read, so that the
+    compiled kernels are those that run.
 
     Args:
         kernel: function decorated with `@triton.jit`.
@@ -33,7 +33,7 @@ class Configuration(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Kernel and constants, for a table."""
+        """Return kernel, constants and pointer types, for a table."""
         constants = " ".join(f"{k}={v}" for k, v in self.constants.items())
         tuples = (t if isinstance(t, tuple) else (t,) for t in self.signature.values())
         pointers = " ".join(sorted({t for types in tuples for t in types if t.startswith("*")}))

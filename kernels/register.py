@@ -17,7 +17,7 @@ from torchprim.kernels.dispatch import takes_kernel
 def register_operator(
     name: str, reference: Callable, *, kernel: str, fake: Callable, fits: Callable | None = None
 ) -> CustomOpDef:
-    """Register `torchprim::NAME`: the kernel where `takes_kernel` and `fits` say so, else the reference.
+    """Register `torchprim::NAME`: the kernel where `takes_kernel` and `fits` hold, else the reference.
 
     Args:
         name: of the operator.

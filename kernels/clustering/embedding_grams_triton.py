@@ -232,7 +232,7 @@ def backward(gradient: Tensor, points: Tensor, labels: Tensor, weights: Tensor, 
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched with D of 20 (the networks'), 2, 40, 64; others differ in masks alone."""
+    """List all launches with D of 20 (the networks'), 2, 40, 64; others differ in masks alone."""
     types = dict.fromkeys(("weights_ptr", "part_ptr", "slope_ptr"), "*fp32")
     for kernel, table, more in ((_forward, FORWARD, 2), (_backward, BACKWARD, 0)):
         numbers = {n: "i32" for n in kernel.arg_names if not n.endswith("_ptr") and n.islower()}

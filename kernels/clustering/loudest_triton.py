@@ -102,7 +102,7 @@ def _scatter(
 
 
 def forward(magnitude: Tensor, count: int) -> Tensor:
-    """As `loudest.reference`, in another order."""
+    """Compute `loudest.reference` by kernels, in another order."""
     transposed = by_frames(magnitude)
     x = (magnitude.mT if transposed else magnitude).contiguous()
     rows, columns = x.shape[-2:]
@@ -167,7 +167,7 @@ def gradients(gradient: Tensor, masks: Sequence[Tensor], index: Tensor) -> list[
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched, for 4 masks (preset `paper`), 5 (`best`) and 8."""
+    """List all launches, for 4 masks (preset `paper`), 5 (`best`) and 8."""
     numbers = ("bins", "chunks", "count", "selected", "rows", "columns", "spacing")
     types = dict.fromkeys(numbers, "i32") | dict.fromkeys(("x_ptr", "out_ptr", "gradient_ptr"), "*fp32")
     types |= dict.fromkeys(("chunk_ptr", "candidate_ptr", "index_ptr"), "*i64")

@@ -1,4 +1,4 @@
-"""Silhouette of every point of a clustering, exact, in tiles."""
+"""Silhouette of all points of a clustering, exact, in tiles."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ def backward(gradient: Tensor, points: Tensor, labels: Tensor, sums: Tensor, siz
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched, in the dimensions of the primitives and of the network's embedding."""
+    """List all launches, in the dimensions of the primitives and of the network's embedding."""
     names = ("points_ptr", "gradient_ptr", "sums_ptr", "sizes_ptr", "score_ptr", "out_ptr")
     types = dict.fromkeys((*names, "d_within_ptr", "d_between_ptr"), "*fp32")
     types |= {"labels_ptr": "*i64", "nearest_ptr": "*i32", "count": "i32", "clusters": "i32"}

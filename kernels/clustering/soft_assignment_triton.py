@@ -221,7 +221,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched, for 4 masks (preset `paper`), 5 (`best`), 8, and 20 of an embedding."""
+    """List all launches, for 4 masks (preset `paper`), 5 (`best`), 8, and 20 of an embedding."""
     types = dict.fromkeys(("rows", "columns", "spacing"), "i32")
     types |= dict.fromkeys(("weights_ptr", "beta_ptr", "mask_ptr", "to_mask_ptr", "partials_ptr"), "*fp32")
     types |= dict.fromkeys(("spectrum_ptr", "vocals_ptr", "to_vocals_ptr", "of_spectrum_ptr"), "*i64")
@@ -233,6 +233,6 @@ def configurations() -> Iterator[Configuration]:
                 common = count == 5 and crossed  # it holds all of the others
                 constants = {**dense, "APPLY": apply, "CROSSED": crossed, **SIZES}
                 yield Configuration.of(_forward, types, constants, FORWARD_WARPS, common=common)
-                given = {"TO_MASK": True, "TO_VOCALS": apply, "GATED": apply, "OF_MASKS": True}
-                constants = {**dense, **given, "OF_SPECTRUM": apply, "CROSSED": crossed, **SIZES}
+                flags = {"TO_MASK": True, "TO_VOCALS": apply, "GATED": apply, "OF_MASKS": True}
+                constants = {**dense, **flags, "OF_SPECTRUM": apply, "CROSSED": crossed, **SIZES}
                 yield Configuration.of(_backward, types, constants, BACKWARD_WARPS, common=common)

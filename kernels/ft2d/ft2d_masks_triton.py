@@ -229,7 +229,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched."""
+    """List all launches."""
     names = {name for kernel in (_masks, _shift, _gradients) for name in kernel.arg_names}
     types = dict.fromkeys((name for name in names if name.endswith("_ptr")), "*fp32") | {"key_ptr": "*i64"}
     types |= {"norm": "fp32"} | dict.fromkeys(("entries", "bins", "frames"), "i32")

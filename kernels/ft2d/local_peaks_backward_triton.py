@@ -152,7 +152,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched."""
+    """List all launches."""
     names = {*_slopes.arg_names, *_spread.arg_names} - {"BLOCK"}
     types = {name: "*fp32" if name.endswith("_ptr") else "i32" for name in names} | {"where_ptr": "*i64"}
     for kernel in (_slopes, _spread):

@@ -210,7 +210,7 @@ def forward(spectrum: Tensor, frames: int, rates: int) -> tuple[Tensor, Tensor, 
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched."""
+    """List all launches."""
     sizes = dict.fromkeys(("bins", "frames", "columns"), "i32")
     tensors = dict.fromkeys(("x_ptr", "out_ptr", "partial_ptr"), "*fp32") | {"where_ptr": "*i32"}
     for rates in range(1, READ, 2):

@@ -1,7 +1,7 @@
 """Maximum, mean and squared deviation over the neighbourhoods of half a 2-D Fourier plane.
 
 The plane of a real signal is point-symmetric: scale k at rate n is scale -k at rate -n, both modulo the
-size of the plane. Half of it is kept: all scales, and the rates 0 .. N // 2.
+size of the plane. Half of it suffices: all scales, and the rates 0 .. N // 2.
 """
 
 from __future__ import annotations

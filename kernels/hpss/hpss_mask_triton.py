@@ -148,7 +148,7 @@ COMPILED = (*((w, w) for w in medians.COMPILED), (63, 2), (2, 63), (31, 17), (63
 
 
 def configurations() -> Iterator[Configuration]:
-    """List what can be launched, for the pairs of windows in `COMPILED`."""
+    """List the launches for the pairs of windows in `COMPILED`."""
     sizes = {"bins": "i32", "frames": "i32"}
     for over_frames, over_bins in COMPILED:
         usual = over_frames == over_bins and over_bins in medians.DEFAULTS

@@ -2,8 +2,8 @@
 
 A tile of T neighbouring outputs with windows of k samples reads k + T - 1 samples. What all T windows
 share (k - T + 1 samples, the core) is sorted once; then the tile is halved, each half sorts the few
-samples that all of its windows share besides, merges them in, and drops every candidate that can no
-longer hold the wanted rank (forgetful selection), until one window is left. Sorting and merging are
+samples that all of its windows share besides, merges them in, and drops all candidates that can no
+longer have the rank in question (forgetful selection), until one window is left. Sorting and merging are
 Batcher's odd-even networks for any lengths (Knuth, The Art of Computer Programming 3, 5.3.4); equal
 operations are shared and unused ones removed. For k = 31 and T = 8 this leaves about 42 operations an
 output, against 274 for windows selected one by one.

@@ -70,7 +70,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """List what can be launched, for the windows in `COMPILED`."""
+    """List the launches for the windows in `COMPILED`."""
     for window in COMPILED:
         for dtype in ("*fp32", "*fp16", "*bf16") if window in DEFAULTS else ("*fp32",):
             tensors = dict.fromkeys(("gradient_ptr", "x_ptr", "median_ptr", "out_ptr"), dtype)

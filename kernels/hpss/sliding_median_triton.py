@@ -5,12 +5,12 @@ a clock and multiprocessor, so that 42 million outputs of a window of 31 take 0.
 writing them once takes 0.08 ms.
 
 A thread computes 16 neighbouring outputs with one network (fewer for windows under 16). Along an outer axis
-threads lie side by side on the inner ones, and every load is coalesced. Along the innermost axis blocks are
+threads are neighbours on the inner ones, and all loads are coalesced. Along the innermost axis blocks are
 read coalesced, and one exchange through shared memory hands each thread its neighbouring samples; another
 hands the outputs back.
 """
 
-# Tuples of tensors grow by `+`, which is what Triton compiles.
+# Tuples of tensors grow by `+`: Triton compiles no other way.
 # ruff: noqa: RUF005
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def variants(usual: bool) -> Iterator[tuple[str, int]]:
 
 
 def configurations() -> Iterator[Configuration]:
-    """List what can be launched, for the windows in `COMPILED`."""
+    """List the launches for the windows in `COMPILED`."""
     for window in COMPILED:
         for dtype, c in variants(window in DEFAULTS):
             common = window == 17 and (dtype, c) == ("*fp32", COLUMNS["wide"])

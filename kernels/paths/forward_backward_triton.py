@@ -197,7 +197,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched here."""
+    """List all launches."""
     pointers = {name for name in (*_likelihoods.arg_names, *_marginals.arg_names) if name.endswith("_ptr")}
     types = dict.fromkeys(pointers, "*fp32")
     types |= dict.fromkeys(("states", "frames", "width", "side", "band"), "i32")

@@ -1,4 +1,4 @@
-"""The serial part of forward-backward on a GPU: messages in both directions, frame after frame.
+"""The serial part of forward-backward on a GPU: messages in both directions, frame by frame.
 
 One program an item and direction. The weights are a band, one number for all jumps and one for a change of
 voicing, so that a step costs 33 multiplications a state and one sum, not a matrix product.
@@ -176,7 +176,7 @@ def walk(
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched; of the bands up to 32, those of `scan_constants`."""
+    """List all launches; of the bands up to 32, those of `scan_constants`."""
     names = ("likelihood_ptr", "gradient_ptr", "weight_ptr", "ring_ptr", "messages_ptr", "tangents_ptr")
     signature = dict.fromkeys(names, "*fp32") | dict.fromkeys(("pitches", "frames", "side"), "i32")
     for tangent in (False, True):

@@ -1,4 +1,4 @@
-"""Banded Viterbi on a GPU, the serial part: scores of the best paths to every state, frame after frame.
+"""Banded Viterbi on a GPU, the serial part: scores of the best paths to all states, frame by frame.
 
 `_rows` transposes the emissions, so that a frame is one row, and pads it with -inf: no later load needs a
 mask. `_scores` walks over the frames, one program an item. It stores no indices: a maximum costs an
@@ -280,7 +280,7 @@ def scan_constants() -> Iterator[tuple[dict, int, bool]]:
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched; of the bands up to 32, those of `scan_constants`."""
+    """List all launches; of the bands up to 32, those of `scan_constants`."""
     types = dict.fromkeys(("pitches", "frames", "width", "side", "band"), "i32")
     types |= dict.fromkeys(("slope", "jump", "switch"), "fp32") | {"tops_ptr": "*i32"}
     types |= dict.fromkeys(("rows_ptr", "rest_ptr", "ring_ptr", "cost_ptr"), "*fp32")

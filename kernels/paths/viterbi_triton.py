@@ -152,7 +152,7 @@ def forward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched; of the bands up to 32, those of `scan_constants`."""
+    """List all launches; of the bands up to 32, those of `scan_constants`."""
     types = dict.fromkeys(("rows_ptr", "rest_ptr", "cost_ptr"), "*fp32") | {"path_ptr": "*i64"}
     types |= dict.fromkeys(("pointers_ptr", "composed_ptr"), "*i16")
     types |= dict.fromkeys(("pitches", "frames", "side", "band"), "i32")

@@ -78,7 +78,7 @@ def forward(x: Tensor, parts: Tensor, ranges: Tensor, parts_t: Tensor, ranges_t:
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched."""
+    """List all launches."""
     tensors = dict.fromkeys(("x_ptr", "high_ptr", "low_ptr", "out_ptr"), "*fp32") | {"ranges_ptr": "*i32"}
     scalars = dict.fromkeys(("x_item", "x_row", "frames", "width", "rows", "depth"), "i32")
     for unit in (4, 1):

@@ -100,7 +100,7 @@ def backward(gradient: Tensor, x: Tensor, median: Tensor) -> Tensor:
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched."""
+    """List all launches."""
     types = {"row_stride": "i32", "frames": "i32"}
     for dtype in ("*fp32", "*fp16", "*bf16"):
         types |= dict.fromkeys(("x_ptr", "out_ptr", "gradient_ptr", "median_ptr", "d_x_ptr"), dtype)

@@ -245,7 +245,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched."""
+    """List all launches."""
     launches = ((_maxima, FRAMES), (_forward, TILE), (_sums, FRAMES), (_backward, TILE), (_spread, TILE))
     pointers = {name for kernel, _ in launches for name in kernel.arg_names if name.endswith("_ptr")}
     types = dict.fromkeys(pointers, "*fp32") | {"pitches": "i32", "frames": "i32", "a": "fp32", "b": "fp32"}

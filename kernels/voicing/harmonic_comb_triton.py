@@ -103,7 +103,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched."""
+    """List all launches."""
     pointers = [name for name in (*_forward.arg_names, *_backward.arg_names) if name.endswith("_ptr")]
     types = dict.fromkeys(pointers, "*fp32")
     types |= {"bins": "i32", "frames": "i32", "bin_width": "fp32", "n_harmonics": "fp32"}

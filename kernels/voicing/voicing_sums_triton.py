@@ -169,7 +169,7 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all that can be launched."""
+    """List all launches."""
     names = [name for kernel in (_forward, _backward) for name in kernel.arg_names if name.islower()]
     types = {name: "*fp32" if name.endswith("_ptr") else "i32" for name in names}
     for kernel, blocks in ((_forward, FORWARD), (_backward, BACKWARD)):

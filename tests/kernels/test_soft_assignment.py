@@ -11,7 +11,7 @@ BETA = 2.5
 
 
 def scene(count, *shape, device=DEVICE):
-    """Masks with exact zeros and ones in them, weights with a zero, a spectrum with silence."""
+    """Draw masks with exact zeros and ones, weights with a zero, a spectrum with silence."""
     masks = [awkward(*shape, seed=i, low=-0.2, high=1.2, device=device).clamp(0, 1) for i in range(count)]
     weights = torch.arange(count, dtype=torch.float32, device=device) if count > 1 else torch.ones(1)
     real, imaginary = (awkward(*shape, seed=9 + i, low=-1.0, device=device) for i in range(2))

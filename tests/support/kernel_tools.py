@@ -1,4 +1,4 @@
-"""How a kernel is compared with its reference, on a GPU or in Triton's interpreter."""
+"""Helpers to compare a kernel with its reference, on a GPU or in Triton's interpreter."""
 
 import os
 
@@ -23,7 +23,7 @@ def forbid(monkeypatch, module, *names):
 
 
 def awkward(*shape, seed=0, device=DEVICE, low=0.0, high=1.0):
-    """Random numbers in a tensor that is not contiguous: every other entry of the last two axes."""
+    """Draw a tensor that is not contiguous: every other entry of the last two axes."""
     generator = torch.Generator().manual_seed(seed)
     wide = [*shape[:-2], *(2 * s for s in shape[-2:])]
     x = torch.rand(wide, generator=generator) * (high - low) + low
