@@ -1,7 +1,7 @@
-"""Compile every kernel for GPUs that need not be there: registers, spills and shared memory.
+"""Compile all kernels without a GPU: registers, spills and shared memory.
 
-ptxas, which Triton brings along, is asked about every configuration that a kernel can be launched with,
-for compute capabilities 8.0 and 9.0. The exit status is 1 where one does not compile or spills.
+Each configuration that a kernel can be launched with goes through ptxas, which Triton brings along, for
+compute capabilities 8.0 and 9.0. The exit status is 1 where one does not compile or spills.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TARGETS = (80, 90)
 
 
 class Compiled(NamedTuple):
-    """What ptxas says of one kernel for one target."""
+    """Resources of one kernel on one target, as ptxas reports them."""
 
     kernel: str
     capability: int
@@ -36,14 +36,14 @@ class Compiled(NamedTuple):
 
 
 def operators() -> list[str]:
-    """Names of the operators that have a kernel, with their folder: `hpss.sliding_median`."""
+    """List the files of kernels, with their folder and without suffix: `hpss.sliding_median`."""
     kernels = ROOT / "kernels"
-    found = (path.relative_to(kernels) for path in kernels.rglob("*_triton.py"))
-    return sorted(".".join(path.parts).removesuffix("_triton.py") for path in found)
+    paths = (path.relative_to(kernels) for path in kernels.rglob("*_triton.py"))
+    return sorted(".".join(path.parts).removesuffix("_triton.py") for path in paths)
 
 
 def _assembled(ptx: str, capability: int) -> tuple[int, int]:
-    """Registers of a thread and bytes spilled, from `ptxas -v`."""
+    """Return registers of a thread and bytes spilled, from `ptxas -v`."""
     from triton import knobs
 
     with tempfile.TemporaryDirectory() as folder:
@@ -51,24 +51,24 @@ def _assembled(ptx: str, capability: int) -> tuple[int, int]:
         source.write_text(ptx)
         arch = f"sm_{capability}a" if capability == 90 else f"sm_{capability}"
         command = [knobs.nvidia.ptxas.path, "-v", f"--gpu-name={arch}", str(source), "-o", os.devnull]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    registers = max(int(n) for n in re.findall(r"Used (\d+) registers", said))
-    return registers, sum(int(n) for n in re.findall(r"(\d+) bytes spill", said))
+        report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    registers = max(int(n) for n in re.findall(r"Used (\d+) registers", report))
+    return registers, sum(int(n) for n in re.findall(r"(\d+) bytes spill", report))
 
 
 def _pointers(types: Iterable[str | tuple[str, ...]]) -> Iterator[tuple[int, ...]]:
-    """Where the pointers are among a kernel's arguments: `(i,)`, or `(i, j)` in a tuple of them."""
-    for i, kind in enumerate(types):
-        if isinstance(kind, tuple):
-            yield from ((i, j) for j, one in enumerate(kind) if one.startswith("*"))
-        elif kind.startswith("*"):
+    """List the indices of pointers among a kernel's arguments: `(i,)`, or `(i, j)` in a tuple."""
+    for i, dtype in enumerate(types):
+        if isinstance(dtype, tuple):
+            yield from ((i, j) for j, item in enumerate(dtype) if item.startswith("*"))
+        elif dtype.startswith("*"):
             yield (i,)
 
 
 def compile_operator(operator: str, common: bool) -> list[Compiled]:
-    """All configurations of an operator, or those the primitives' defaults use, for every target.
+    """Compile all configurations of an operator, or those of the primitives' defaults, for all targets.
 
-    Not under TRITON_INTERPRET: what it decorates cannot be compiled.
+    Not under TRITON_INTERPRET: functions decorated for the interpreter cannot be compiled.
     """
     import triton
     from triton.backends.compiler import GPUTarget
@@ -82,7 +82,7 @@ def compile_operator(operator: str, common: bool) -> list[Compiled]:
         kernel, constants = configuration.kernel, dict(configuration.constants)
         order = {name: configuration.signature.get(name, "constexpr") for name in kernel.arg_names}
         # As at a launch: pointers and the sizes that PyTorch's allocator gives are aligned.
-        aligned = {place: [["tt.divisibility", 16]] for place in _pointers(order.values())}
+        aligned = {index: [["tt.divisibility", 16]] for index in _pointers(order.values())}
         options = {"num_warps": configuration.warps, "num_stages": configuration.stages}
         for capability in TARGETS:
             name = f"{operator}: {configuration.name} warps={configuration.warps}"
@@ -97,7 +97,7 @@ def compile_operator(operator: str, common: bool) -> list[Compiled]:
 
 
 def compile_in_child(operator: str, common: bool = False) -> list[Compiled]:
-    """`compile_operator` in a process that was started without the interpreter."""
+    """Run `compile_operator` in a process without the interpreter."""
     arguments = [sys.executable, "-m", "benchmarks.compile", operator, *(["--common"] if common else [])]
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     child = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -112,12 +112,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def table(rows: list[Compiled]) -> str:
-    """A row a configuration, the targets side by side."""
-    found = {(row.kernel, row.capability): row for row in rows}
+    """Format a row for each configuration, the targets side by side."""
+    by_target = {(row.kernel, row.capability): row for row in rows}
     lines = []
     for name in dict.fromkeys(row.kernel for row in rows):
         cells = []
-        for row in (found[name, capability] for capability in TARGETS):
+        for row in (by_target[name, capability] for capability in TARGETS):
             cells += [row.failure or str(row.registers), str(row.spilled), str(row.shared)]
         lines.append([name, *cells])
     head = [f"sm_{c} {what}" for c in TARGETS for what in ("registers", "spills", "shared")]

@@ -1,33 +1,43 @@
-"""Which body of an operator runs: its Triton kernel, or the plain torch reference beside it."""
+"""Dispatch of an operator: its Triton kernel, or the plain torch reference beside it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-# What kernels read; all of them compute in float32.
-_READ = (torch.float32, torch.float16, torch.bfloat16)
+# Dtypes that kernels load; all of them compute in float32.
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _forced = False
 _refused = False
 
 
-def takes_kernel(*tensors: Tensor) -> bool:
-    """Whether an operator's kernel computes with these tensors: on a GPU, unless one is float64.
+def takes_kernel(arguments: Sequence) -> bool:
+    """Return whether a kernel computes with these arguments: tensors on a GPU, none of them float64.
 
     Double precision is there to check gradients with, and takes the reference everywhere.
+
+    Args:
+        arguments: of an operator: tensors, lists of tensors, and others, which do not matter.
     """
-    real = [t for t in tensors if t.is_floating_point()]
-    wanted = (_forced or all(t.is_cuda for t in tensors)) and not _refused
-    return wanted and all(t.dtype in _READ for t in real)
+    if _refused:
+        return False
+    for argument in arguments:
+        for x in argument if isinstance(argument, (list, tuple)) else (argument,):
+            if isinstance(x, Tensor):
+                if not (_forced or x.is_cuda):
+                    return False
+                if x.is_floating_point() and x.dtype not in _DTYPES:
+                    return False
+    return True
 
 
 @contextmanager
 def forced_kernels() -> Iterator[None]:
-    """Kernels for tensors on the CPU too, in Triton's interpreter: how they are tested with no GPU.
+    """Take kernels for tensors on the CPU too, in Triton's interpreter, to test them without a GPU.
 
     Raises:
         RuntimeError: unless TRITON_INTERPRET=1 was set before the first kernel was imported.
@@ -44,7 +54,7 @@ def forced_kernels() -> Iterator[None]:
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """References for tensors on a GPU too: what kernels are compared with there."""
+    """Take references for tensors on a GPU too, to compare kernels with."""
     global _refused
     before, _refused = _refused, True
     try:

@@ -1,16 +1,18 @@
-"""How kernels are launched, in a form that a compiler can be asked about without a GPU."""
+"""Launch settings of kernels, to compile them without a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+Types = Mapping[str, str | tuple[str, ...]]
+
 
 class Configuration(NamedTuple):
-    """One way in which a kernel can be launched.
+    """Types and constants of a launch.
 
-    Each `*_triton.py` lists its own through `configurations()`, from the table that its launches read, so
-    that what was compiled and what runs are the same.
+    `configurations()` of each `*_triton.py` lists them, from the table that its launches read, so that the
+    compiled kernels are those that run.
 
     Args:
         kernel: function decorated with `@triton.jit`.
@@ -23,7 +25,7 @@ class Configuration(NamedTuple):
     """
 
     kernel: Any
-    signature: Mapping[str, str | tuple[str, ...]]
+    signature: Types
     constants: Mapping[str, Any]
     warps: int = 4
     stages: int = 2
@@ -31,8 +33,24 @@ class Configuration(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Kernel and constants, for a table."""
+        """Return kernel, constants and pointer types, for a table."""
         constants = " ".join(f"{k}={v}" for k, v in self.constants.items())
-        kinds = (kind if isinstance(kind, tuple) else (kind,) for kind in self.signature.values())
-        types = " ".join(sorted({t for kind in kinds for t in kind if t.startswith("*")}))
-        return f"{self.kernel.__name__} {constants} {types}"
+        tuples = (t if isinstance(t, tuple) else (t,) for t in self.signature.values())
+        pointers = " ".join(sorted({t for types in tuples for t in types if t.startswith("*")}))
+        return f"{self.kernel.__name__} {constants} {pointers}"
+
+    @classmethod
+    def of(
+        cls, kernel: Any, types: Types, constants: Mapping[str, Any], *options: int, common: bool = True
+    ) -> Configuration:
+        """Look up the signature in a table of types for several kernels.
+
+        Args:
+            kernel: function decorated with `@triton.jit`.
+            types: argument -> Triton type; constants and other kernels' arguments are skipped.
+            constants: `tl.constexpr` argument -> value.
+            options: warps and stages.
+            common: whether the defaults of the primitives use it.
+        """
+        names = (name for name in kernel.arg_names if name in types and name not in constants)
+        return cls(kernel, {name: types[name] for name in names}, constants, *options, common=common)

@@ -1,4 +1,4 @@
-"""Memory layouts of spectrograms: bins or frames innermost, and outputs that match their inputs."""
+"""Memory layouts: bins or frames innermost, and outputs with the layout of their inputs."""
 
 from __future__ import annotations
 
@@ -9,60 +9,71 @@ from torch import Tensor
 
 
 def spacing(x: Tensor) -> int:
-    """Distance of neighbours in memory where `x` lies like a contiguous tensor but for that; else 0."""
-    found = wanted = 0
+    """Return the innermost stride of a tensor that is contiguous but for it; 0 where `x` is not."""
+    step = expected = 0
     for size, stride in zip(reversed(x.shape), reversed(x.stride()), strict=True):
         if size != 1:
-            found = found or stride
-            wanted = wanted or stride
-            if stride != wanted or stride == 0:
+            step = step or stride
+            expected = expected or stride
+            if stride != expected or stride == 0:
                 return 0
-            wanted *= size
-    return found or 1
+            expected *= size
+    return step or 1
 
 
 def by_frames(x: Tensor) -> bool:
-    """Whether a frame's bins are neighbours in memory: the transform leaves spectrograms like that."""
+    """Return whether `(..., F, N)` has bins innermost, as the spectrograms of a transform have."""
     return x.dim() > 1 and not spacing(x) and bool(spacing(x.mT))
 
 
-def in_one_order(masks: Sequence[Tensor]) -> tuple[bool, int, tuple[Tensor, ...]]:
-    """Whether the masks lie by frames (they are then turned), the distance of neighbours, and the masks.
+def in_one_layout(masks: Sequence[Tensor]) -> tuple[bool, int, tuple[Tensor, ...]]:
+    """Return whether the masks have bins innermost, their innermost stride, and the masks.
 
-    The first mask decides; what lies otherwise is copied.
+    Those with bins innermost are transposed. The layout is that of the first mask; others are copied.
     """
-    turn = by_frames(masks[0])
-    turned = [mask.mT if turn else mask for mask in masks]
-    step = spacing(turned[0])
-    if not step or any(spacing(mask) != step for mask in turned):
-        step, turned = 1, [mask.contiguous() for mask in turned]
-    return turn, step, tuple(turned)
+    transposed = by_frames(masks[0])
+    masks = [mask.mT if transposed else mask for mask in masks]
+    step = spacing(masks[0])
+    if not step or any(spacing(mask) != step for mask in masks):
+        step, masks = 1, [mask.contiguous() for mask in masks]
+    return transposed, step, tuple(masks)
 
 
 def empty_like(x: Tensor) -> Tensor:
-    """Dense memory in the order of `x`: a mask lies as the masks that it was made from do."""
+    """Allocate a dense mask in the layout of `x`, bins or frames innermost."""
     return x.new_empty(x.mT.shape).mT if by_frames(x) else x.new_empty(x.shape)
 
 
 def empty_spectrum_like(spectrum: Tensor) -> Tensor:
-    """Dense memory for real and imaginary parts `(..., F, N, 2)` in the order of a spectrum."""
+    """Allocate dense real and imaginary parts `(..., F, N, 2)` in the layout of a spectrum."""
     if by_frames(spectrum[..., 0]):
         return spectrum.new_empty(spectrum.transpose(-2, -3).shape).transpose(-2, -3)
     return spectrum.new_empty(spectrum.shape)
 
 
 def laid_out(result: Tensor, like: Tensor) -> Tensor:
-    """What the fakes promise: a result that lies in the order of `like`."""
+    """Return a result with the strides of `like`, which a fake has promised."""
     return result if result.stride() == like.stride() else like.copy_(result)
 
 
+def rows(x: Tensor) -> Tensor:
+    """Flatten `(..., N)` to a matrix whose rows are contiguous."""
+    return (x if x.stride(-1) == 1 else x.contiguous()).reshape(-1, x.shape[-1])
+
+
+def planes(x: Tensor) -> tuple[Tensor, int, int]:
+    """Flatten `(..., F, N)` to `(B, F, N)` with a contiguous last axis; return strides of items and bins."""
+    x = (x if x.stride(-1) == 1 else x.contiguous()).reshape(-1, *x.shape[-2:])
+    return x, x.stride(0), x.stride(1)
+
+
 def frames_first(points: Tensor) -> bool:
-    """Whether `(B, F, N, D)` lies in memory as `(B, N, F, D)`, as a recurrent network makes it."""
+    """Return whether `(B, F, N, D)` lies in memory as `(B, N, F, D)`, as a recurrent network makes it."""
     return not points.is_contiguous() and points.transpose(1, 2).is_contiguous()
 
 
 def empty_gradient(points: Tensor) -> Tensor:
-    """Memory for a gradient: frames first where the points are, else contiguous."""
+    """Allocate a gradient: frames first where the points are, else contiguous."""
     if frames_first(points):
         return torch.empty_like(points.transpose(1, 2)).transpose(1, 2)
     return torch.empty_like(points, memory_format=torch.contiguous_format)

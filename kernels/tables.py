@@ -1,4 +1,4 @@
-"""Tables of constants that are made once: `@constant_table` over the function that makes one."""
+"""Cache of constant tensors, also under torch.compile."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from torch import Tensor
 
 
 def constant_table(make: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
-    """Keep the tensors that a function of numbers, types and devices makes: its last 32 results.
+    """Cache the constant tensors returned by `make` (LRU, 32), also under `torch.compile`.
 
-    Under `torch.compile` the function is an operator, which copies what is kept. Traced like other code,
-    a table would be made again at every call of the compiled graph, on a GPU with a wait for the host,
-    and tracing the loops that make one takes half a minute.
+    In a compiled graph the function is an operator, which copies the cached tensors. Traced, a table would
+    be computed again at each call of the graph, on a GPU with a synchronisation, and tracing its loops
+    takes half a minute.
 
     Args:
-        make: returns a list of new tensors; all of its arguments have annotations that
-            `torch.library.infer_schema` knows.
+        make: function of numbers, dtypes and devices that returns a list of new tensors; all arguments have
+            annotations that `torch.library.infer_schema` knows.
+
+    Returns:
+        The cached function. Its tensors are shared and must not be written to.
 
     Example:
         >>> import torch
@@ -30,12 +33,12 @@ def constant_table(make: Callable[..., list[Tensor]]) -> Callable[..., list[Tens
         >>> ramp(4)[0] is ramp(4)[0]
         True
     """
-    # What is kept must serve with gradients, too, though it be made in inference mode.
-    kept = functools.lru_cache(maxsize=32)(torch.inference_mode(False)(make))
+    # Cached tensors must work with gradients, too, although they may be computed in inference mode.
+    cached = functools.lru_cache(maxsize=32)(torch.inference_mode(False)(make))
 
     def copied(*arguments) -> list[Tensor]:
         hashable = (tuple(a) if isinstance(a, list) else a for a in arguments)
-        return [x.clone() for x in kept(*hashable)]
+        return [x.clone() for x in cached(*hashable)]
 
     name = f"torchprim::{make.__module__.rpartition('.')[2]}_{make.__name__.strip('_')}"
     schema = torch.library.infer_schema(make, mutates_args=())
@@ -44,6 +47,6 @@ def constant_table(make: Callable[..., list[Tensor]]) -> Callable[..., list[Tens
 
     @functools.wraps(make)
     def look_up(*arguments):
-        return operator(*arguments) if torch.compiler.is_compiling() else kept(*arguments)
+        return operator(*arguments) if torch.compiler.is_compiling() else cached(*arguments)
 
     return look_up

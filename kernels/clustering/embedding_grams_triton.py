@@ -3,8 +3,8 @@
 Floors at 4.3 TB/s, for 128 items of 400 frames, 1025 bins and D = 20 (1.05e9 logits; labels of 1 byte and
 weights of 4 a bin): forward 1.04 ms in float32 and 0.55 ms in bfloat16, backward 2.01 and 1.04 ms.
 
-Products run on tensor cores and keep float32's accuracy: each factor is split into a part that TF32 holds
-exactly and the small rest, and only rest x rest, 2^-24 of the whole, is left out. Tensor cores truncate
+Products run on tensor cores with float32's accuracy: each factor is split into a part that TF32 holds
+exactly and the small rest, and only rest x rest, 2^-24 of the product, is left out. Tensor cores truncate
 their sums, which would add up to a bias along a sequence: so no sequence there is longer than one tile, and
 tiles are added in float32, programs in float64. Plain float32 products are 32 instructions of a warp for
 each bin with D = 20, as many as the whole forward kernel has now (30; the backward one has 41).
@@ -23,9 +23,9 @@ from torch import Tensor
 from torchprim.kernels.launch import Configuration
 from torchprim.kernels.layout import empty_gradient
 
-# A tile is BLOCK_O x BLOCK_I bins, inner ones next to each other in the points. Labels and weights may lie
-# the other way round, as with a recurrent network: 8 outer ones fill a sector of 32 bytes. By DP, the
-# columns of a row (forward: with both classes) filled up to a power of two; then warps and stages.
+# A tile is BLOCK_O x BLOCK_I bins, the inner axis contiguous in the points. Labels and weights may be
+# transposed, as with a recurrent network: 8 outer bins fill a sector of 32 bytes. By DP, the columns of a
+# row (forward: with both classes) padded to a power of two; then warps and stages.
 _SMALL = {"BLOCK_O": 8, "BLOCK_I": 4}, 1, 3
 FORWARD = {
     16: _SMALL,
@@ -38,12 +38,12 @@ BACKWARD = {
     32: ({"BLOCK_O": 16, "BLOCK_I": 8}, 4, 2),
     64: ({"BLOCK_O": 8, "BLOCK_I": 4}, 8, 2),
 }
-PROGRAMS = 4096  # together, where there are as many tiles: a few for every place on 132 multiprocessors
+PROGRAMS = 4096  # of a launch, at most: several waves on 132 multiprocessors
 
 
 @triton.jit
 def _split(x):
-    """x = high + rest; TF32 holds the high part exactly."""
+    """Split x = high + rest, where TF32 holds the high part exactly."""
     bits = x.to(tl.int32, bitcast=True)
     high = ((bits + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
     return high, x - high
@@ -52,32 +52,32 @@ def _split(x):
 @triton.jit
 def _sigmoid(x):
     root = tl.rsqrt(1 + tl.exp2(x * -1.4426950408889634))
-    return root * root  # as close as a division, which would first check the range of what it divides by
+    return root * root  # as accurate as a division, without its check of the divisor's range
 
 
 @triton.jit
-def _read(
+def _load(
     tile, inner_tiles, points_ptr, labels_ptr, weights_ptr, outer, inner,
     point_outer, point_inner, label_outer, label_inner, weight_outer, weight_inner,
     D: tl.constexpr, DP: tl.constexpr, BLOCK_O: tl.constexpr, BLOCK_I: tl.constexpr, VEC: tl.constexpr,
 ):  # fmt: skip
-    """A tile of bins: points, labels, weights; where the points are, and which of them there are."""
+    """Load a tile of bins: points, labels, weights, and which points exist."""
     p = tl.arange(0, BLOCK_O * BLOCK_I)
     d = tl.arange(0, DP)
     o, i = p // BLOCK_I, p % BLOCK_I
     first_o, first_i = tile // inner_tiles * BLOCK_O, tile % inner_tiles * BLOCK_I
     inside = (o < outer - first_o) & (i < inner - first_i)
-    known = inside[:, None] & (d < D)[None, :]
+    mask = inside[:, None] & (d < D)[None, :]
     first_o, first_i = first_o.to(tl.int64), first_i.to(tl.int64)
-    # Multiples of VEC, and so known to the compiler: that many numbers are read at once.
-    place = (first_o * point_outer + first_i * point_inner) * VEC
-    place += ((o * point_outer + i * point_inner) * VEC)[:, None] + d[None, :]
-    points = tl.load(points_ptr + place, mask=known, other=0.0).to(tl.float32)
-    place_l = first_o * label_outer + first_i * label_inner
-    label = tl.load(labels_ptr + place_l + (o * label_outer + i * label_inner), mask=inside, other=0)
-    place_w = first_o * weight_outer + first_i * weight_inner
-    weight = tl.load(weights_ptr + place_w + (o * weight_outer + i * weight_inner), mask=inside, other=0)
-    return points, label.to(tl.float32), weight.to(tl.float32), place, known
+    # Visible multiples of VEC: the compiler vectorises the loads.
+    offset = (first_o * point_outer + first_i * point_inner) * VEC
+    offset += ((o * point_outer + i * point_inner) * VEC)[:, None] + d[None, :]
+    points = tl.load(points_ptr + offset, mask=mask, other=0.0).to(tl.float32)
+    offset_l = first_o * label_outer + first_i * label_inner
+    label = tl.load(labels_ptr + offset_l + (o * label_outer + i * label_inner), mask=inside, other=0)
+    offset_w = first_o * weight_outer + first_i * weight_inner
+    weight = tl.load(weights_ptr + offset_w + (o * weight_outer + i * weight_inner), mask=inside, other=0)
+    return points, label.to(tl.float32), weight.to(tl.float32), mask
 
 
 @triton.jit
@@ -98,7 +98,7 @@ def _forward(
     first, second = (d == D).to(tl.float32), (d == D + 1).to(tl.float32)  # columns of the classes
     total = tl.zeros((DP, DP), dtype=tl.float32)
     for tile in range(tl.program_id(0), tiles, programs):
-        x, label, weight, _, _ = _read(
+        x, label, weight, _ = _load(
             tile, inner_tiles, points_ptr, labels_ptr, weights_ptr, outer, inner,
             point_outer, point_inner, label_outer, label_inner, weight_outer, weight_inner,
             D, DP, BLOCK_O, BLOCK_I, VEC,
@@ -141,7 +141,7 @@ def _backward(
     p = tl.arange(0, BLOCK_O * BLOCK_I)
     o, i = p // BLOCK_I, p % BLOCK_I
     for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
-        x, label, weight, _, known = _read(
+        x, label, weight, mask = _load(
             tile, inner_tiles, points_ptr, labels_ptr, weights_ptr, outer, inner,
             point_outer, point_inner, label_outer, label_inner, weight_outer, weight_inner,
             D, DP, BLOCK_O, BLOCK_I, VEC,
@@ -157,33 +157,35 @@ def _backward(
         g = tl.dot(high, slope_high, g, input_precision="tf32")
         g += (weight * (1 - label))[:, None] * first[None, :] + (weight * label)[:, None] * second[None, :]
         if LOGITS:
-            # The norm takes the part along the embedding away, the sigmoid's slope is x - x².
+            # The norm removes the component along the embedding; the sigmoid's derivative is x - x².
             along = tl.where(square > 1e-24, tl.sum(g * x, 1) / square, 0.0)
             g = (g - x * along[:, None]) * (x - x * x)
         g *= scale[:, None]
-        place = ((tile // inner_tiles * BLOCK_O).to(tl.int64) * gradient_outer) * VEC
-        place += ((tile % inner_tiles * BLOCK_I).to(tl.int64) * gradient_inner) * VEC
-        place += ((o * gradient_outer + i * gradient_inner) * VEC)[:, None] + d[None, :]
-        tl.store(gradient_ptr + place, g, mask=known)
+        offset = ((tile // inner_tiles * BLOCK_O).to(tl.int64) * gradient_outer) * VEC
+        offset += ((tile % inner_tiles * BLOCK_I).to(tl.int64) * gradient_inner) * VEC
+        offset += ((o * gradient_outer + i * gradient_inner) * VEC)[:, None] + d[None, :]
+        tl.store(gradient_ptr + offset, g, mask=mask)
 
 
-def _columns(number: int) -> int:
+def _padded(number: int) -> int:
+    """Return the columns of a tile: a power of two, 16 or more."""
     return max(16, triton.next_power_of_2(number))
 
 
 def _arguments(tensors: list[Tensor], columns: int, table: dict):
-    """Grid, sizes, strides, constants and options of a launch over the bins of these tensors.
+    """Return grid, sizes with strides, and constants with options of a launch over the bins of some tensors.
 
-    The first of them are points (or lie like them), those of three axes labels and weights.
+    Those of four axes are points and their gradient, the first of all, those of three labels and weights.
     """
     points = tensors[0]
-    if points.stride(1) < points.stride(2):  # bins of one frame next to each other
+    if points.stride(1) < points.stride(2):  # bins innermost
         tensors = [x.transpose(1, 2) for x in tensors]
     items, outer, inner, dimensions = tensors[0].shape
     strides = [[s if n > 1 else 0 for s, n in zip(x.stride(), x.shape[:3], strict=False)] for x in tensors]
-    wide = [x.dim() == 4 for x in tensors]
-    vector = math.gcd(8, dimensions, *(s for own, w in zip(strides, wide, strict=True) if w for s in own))
-    strides = [s // vector if w else s for own, w in zip(strides, wide, strict=True) for s in own]
+    is_points = [x.dim() == 4 for x in tensors]
+    pairs = list(zip(strides, is_points, strict=True))
+    vector = math.gcd(8, dimensions, *(s for stride, points in pairs if points for s in stride))
+    strides = [s // vector if points else s for stride, points in pairs for s in stride]
     blocks, warps, stages = table[columns]
     inner_tiles = triton.cdiv(inner, blocks["BLOCK_I"])
     tiles = triton.cdiv(outer, blocks["BLOCK_O"]) * inner_tiles
@@ -193,19 +195,19 @@ def _arguments(tensors: list[Tensor], columns: int, table: dict):
     return (programs, items), (outer, inner, inner_tiles, tiles, *strides), constants | options
 
 
-def _readable(points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Dimensions next to each other, labels as bytes where they are boolean."""
+def _loadable(points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return points whose last axis is contiguous, and boolean labels as bytes."""
     points = points if points.stride(-1) == 1 or points.shape[-1] == 1 else points.contiguous()
     return points, labels.view(torch.uint8) if labels.dtype == torch.bool else labels
 
 
 def forward(points: Tensor, labels: Tensor, weights: Tensor, logits: bool) -> Tensor:
-    """As `embedding_grams.reference`."""
+    """Compute `embedding_grams.reference` by kernels."""
     size = points.shape[-1] + 2
     if not labels.numel():
         return torch.zeros(len(points), size, size, dtype=torch.float32, device=points.device)
-    points, labels = _readable(points, labels)
-    grid, numbers, settings = _arguments([points, labels, weights], _columns(size), FORWARD)
+    points, labels = _loadable(points, labels)
+    grid, numbers, settings = _arguments([points, labels, weights], _padded(size), FORWARD)
     parts = points.new_empty(grid[1], grid[0], settings["DP"], settings["DP"], dtype=torch.float32)
     _forward[grid](points, labels, weights, parts, *numbers, **settings, LOGITS=logits)
     total = parts.sum(1, dtype=torch.float64)[:, :size, :size]
@@ -213,27 +215,27 @@ def forward(points: Tensor, labels: Tensor, weights: Tensor, logits: bool) -> Te
 
 
 def backward(gradient: Tensor, points: Tensor, labels: Tensor, weights: Tensor, logits: bool) -> Tensor:
-    """As `embedding_grams.gradient_in_chunks`."""
+    """Compute `embedding_grams.gradient_in_chunks` by kernels."""
     result = empty_gradient(points)
     if not labels.numel():
         return result
-    points, labels = _readable(points, labels)
+    points, labels = _loadable(points, labels)
     dimensions = points.shape[-1]
-    columns = _columns(dimensions)
+    columns = _padded(dimensions)
     grid, numbers, settings = _arguments([points, labels, weights, result], columns, BACKWARD)
-    both = gradient + gradient.mT
-    slope = both.new_zeros(len(points), columns + 2, columns)  # the classes' rows are the last
-    slope[:, :dimensions, :dimensions] = both[:, :dimensions, :dimensions]
-    slope[:, columns:, :dimensions] = both[:, dimensions:, :dimensions]
+    symmetric = gradient + gradient.mT
+    slope = symmetric.new_zeros(len(points), columns + 2, columns)  # the classes' rows are the last
+    slope[:, :dimensions, :dimensions] = symmetric[:, :dimensions, :dimensions]
+    slope[:, columns:, :dimensions] = symmetric[:, dimensions:, :dimensions]
     _backward[grid](slope, points, labels, weights, result, *numbers, **settings, LOGITS=logits)
     return result
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched with D of 20 (the networks'), 2, 40 and 64; other D differ in masks alone."""
-    kinds = {"labels_ptr": "*u8", "weights_ptr": "*fp32", "part_ptr": "*fp32", "slope_ptr": "*fp32"}
+    """List all launches with D of 20 (the networks'), 2, 40, 64; others differ in masks alone."""
+    types = dict.fromkeys(("weights_ptr", "part_ptr", "slope_ptr"), "*fp32")
     for kernel, table, more in ((_forward, FORWARD, 2), (_backward, BACKWARD, 0)):
-        numbers = {n: "i32" for n in kernel.arg_names if not n.endswith("_ptr") and n == n.lower()}
+        numbers = {n: "i32" for n in kernel.arg_names if not n.endswith("_ptr") and n.islower()}
         for dimensions, points, logits, labels in (
             (20, "*bf16", True, "*u8"),
             (20, "*fp32", True, "*u8"),
@@ -241,10 +243,10 @@ def configurations() -> Iterator[Configuration]:
             (20, "*fp32", False, "*u8"),
             *((other, points, True, "*u8") for other in (2, 40, 64) for points in ("*bf16", "*fp32")),
         ):
-            columns = _columns(dimensions + more)
+            columns = _padded(dimensions + more)
             blocks, warps, stages = table[columns]
-            own = kinds | {"points_ptr": points, "labels_ptr": labels, "gradient_ptr": points}
-            signature = numbers | {n: own[n] for n in kernel.arg_names if n in own}
+            types |= numbers | {"points_ptr": points, "labels_ptr": labels, "gradient_ptr": points}
             constants = {"D": dimensions, "DP": columns, **blocks, "VEC": math.gcd(8, dimensions)}
+            constants["LOGITS"] = logits
             common = dimensions == 20 and logits and points != "*fp16"
-            yield Configuration(kernel, signature, constants | {"LOGITS": logits}, warps, stages, common)
+            yield Configuration.of(kernel, types, constants, warps, stages, common=common)

@@ -1,7 +1,7 @@
 """Silhouette on a GPU: tiles of distances live in registers, all items of a batch in one launch.
 
 A pair of points in D dimensions takes 3 D + 8 operations or so, and P points are read P / 64 times from
-the cache: arithmetic is the limit. 16 items of 1000 points in 5 dimensions are 16 million pairs, 0.01 ms
+the cache: compute-bound. 16 items of 1000 points in 5 dimensions are 16 million pairs, 0.01 ms
 at 30 tera-operations a second; of 26,500 points 11 billion, 9 ms.
 """
 
@@ -16,13 +16,13 @@ from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
 
-# Rows of a tile lie along the lanes of a warp, so that each thread adds up its own columns; EACH rows a
-# thread use a column that was read once. A tile has fewer columns than threads: Triton then reads them
-# where they are wanted, and not through shared memory.
+# Rows of a tile lie along the lanes of a warp, so that each thread sums over columns on its own; EACH rows
+# of a thread share a column that was loaded once. A tile has fewer columns than threads: Triton then loads
+# them directly, not through shared memory.
 SUMS = {"EACH": 2, "COLUMNS": 32}
 SUMS_WARPS = 4
-# One warp, and so all columns of a row are in one thread: its sums cross no lane.
-# Its registers hold the coordinates of a tile's columns: fewer columns in many dimensions.
+# One warp, so that all columns of a row are in one thread and its sums cross no lane. Registers hold the
+# coordinates of a tile's columns: fewer columns in many dimensions.
 PULL = {most: {"ROWS": 32, "COLUMNS": columns} for most, columns in ((8, 8), (20, 4), (32, 2))}
 PULL_WARPS = 1
 SCORE = {"ROWS": 256}
@@ -30,18 +30,18 @@ SCORE_WARPS = 4
 
 
 @triton.jit
-def _rows(points_ptr, row, count, D: tl.constexpr):
-    """The points `row` of an item, `(D, count)` in memory: a tuple of D tensors."""
-    found = ()
+def _load_rows(points_ptr, row, count, D: tl.constexpr):
+    """Load the points `row` of an item, `(D, count)` in memory, as a tuple of D tensors."""
+    rows = ()
     for d in tl.static_range(D):
         x = tl.load(points_ptr + d * count + row, mask=row < count, other=0.0)
-        found = found + (x.to(tl.float32),)  # noqa: RUF005  (what Triton understands)
-    return found
+        rows = rows + (x.to(tl.float32),)  # noqa: RUF005  (what Triton compiles)
+    return rows
 
 
 @triton.jit
 def _distance(rows, points_ptr, column, inside, count, D: tl.constexpr):
-    """From the rows' points to those at `points_ptr + column`."""
+    """Compute distances from the rows' points to those at `points_ptr + column`."""
     x = tl.load(points_ptr + column, mask=inside, other=0.0).to(tl.float32)
     squared = (rows[0] - x) * (rows[0] - x)
     for d in tl.static_range(1, D):
@@ -55,7 +55,7 @@ def _sums(
     points_ptr, labels_ptr, sums_ptr, sizes_ptr, count, clusters,
     D: tl.constexpr, EACH: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Distances of some points to all points of two clusters, and the sizes of these."""
+    """Sum the distances of some points to all points of two clusters; count the points of these."""
     item = tl.program_id(2).to(tl.int64)
     first = 2 * tl.program_id(1)
     points_ptr += item * D * count
@@ -63,7 +63,7 @@ def _sums(
     # Axes: rows of a thread, columns (over warps), rows over lanes.
     row = tl.program_id(0) * EACH * 32 + tl.arange(0, EACH)[:, None] * 32 + tl.arange(0, 32)[None, :]
     column = tl.arange(0, COLUMNS)[None, :, None]
-    rows = _rows(points_ptr, row[:, None, :], count, D)
+    rows = _load_rows(points_ptr, row[:, None, :], count, D)
     one = tl.zeros((EACH, COLUMNS, 32), dtype=tl.float32)
     two = tl.zeros((EACH, COLUMNS, 32), dtype=tl.float32)
     ones = tl.zeros((1, COLUMNS, 1), dtype=tl.float32)
@@ -78,9 +78,9 @@ def _sums(
         two += distance * in_two
         ones += in_one
         twos += in_two
-    place = sums_ptr + (item * clusters + first) * count + row
-    tl.store(place, tl.sum(one, 1), mask=row < count)
-    tl.store(place + count, tl.sum(two, 1), mask=(row < count) & (first + 1 < clusters))
+    sums_ptr += (item * clusters + first) * count + row
+    tl.store(sums_ptr, tl.sum(one, 1), mask=row < count)
+    tl.store(sums_ptr + count, tl.sum(two, 1), mask=(row < count) & (first + 1 < clusters))
     if tl.program_id(0) == 0:
         tl.store(sizes_ptr + item * clusters + first, tl.sum(ones))
         tl.store(sizes_ptr + item * clusters + first + 1, tl.sum(twos), mask=first + 1 < clusters)
@@ -88,7 +88,7 @@ def _sums(
 
 @triton.jit
 def _means(labels_ptr, sums_ptr, sizes_ptr, item, row, count, clusters):
-    """As `silhouette._means`; where it is not defined, both means are 1."""
+    """Compute `silhouette._means`; where they are not defined, both means are 1."""
     inside = row < count
     label = tl.load(labels_ptr + item * count + row, mask=inside, other=0).to(tl.int32)
     within = tl.zeros(row.shape, dtype=tl.float32)
@@ -99,11 +99,11 @@ def _means(labels_ptr, sums_ptr, sizes_ptr, item, row, count, clusters):
     for k in range(clusters):
         total = tl.load(sums_ptr + (item * clusters + k) * count + row, mask=inside, other=0.0)
         size = tl.load(sizes_ptr + item * clusters + k)
-        own = label == k
-        within = tl.where(own, total / tl.maximum(size - 1.0, 1.0), within)
-        others = tl.where(own, size - 1.0, others)
+        member = label == k
+        within = tl.where(member, total / tl.maximum(size - 1.0, 1.0), within)
+        others = tl.where(member, size - 1.0, others)
         mean = tl.where(size > 0.0, total / tl.maximum(size, 1.0), float("inf"))
-        nearer = tl.where(own, float("inf"), mean) < between
+        nearer = tl.where(member, float("inf"), mean) < between
         between = tl.where(nearer, mean, between)
         far = tl.where(nearer, size, far)
         nearest = tl.where(nearer, k, nearest)
@@ -124,67 +124,67 @@ def _score(labels_ptr, sums_ptr, sizes_ptr, score_ptr, count, clusters, ROWS: tl
 
 @triton.jit
 def _slopes(
-    gradient_ptr, labels_ptr, sums_ptr, sizes_ptr, own_ptr, other_ptr, nearest_ptr, count, clusters,
+    gradient_ptr, labels_ptr, sums_ptr, sizes_ptr, d_within_ptr, d_between_ptr, nearest_ptr, count, clusters,
     ROWS: tl.constexpr,
 ):  # fmt: skip
-    """What a distance to a point of the own cluster, and to one of the nearest other one, is worth."""
+    """Compute the gradients to a distance within the cluster, and to one to the nearest other cluster."""
     item = tl.program_id(1).to(tl.int64)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     within, between, others, far, nearest, defined = _means(
         labels_ptr, sums_ptr, sizes_ptr, item, row, count, clusters
     )
-    place = item * count + row
-    gradient = tl.load(gradient_ptr + place, mask=row < count, other=0.0).to(tl.float32)
+    offset = item * count + row
+    gradient = tl.load(gradient_ptr + offset, mask=row < count, other=0.0).to(tl.float32)
     gradient = tl.where(defined, gradient, 0.0)
-    apart = between >= within
-    own = tl.where(apart, -1.0 / between, -between / (within * within))
-    other = tl.where(apart, within / (between * between), 1.0 / within)
-    tl.store(own_ptr + place, gradient * own / others, mask=row < count)
-    tl.store(other_ptr + place, gradient * other / far, mask=row < count)
-    tl.store(nearest_ptr + place, nearest, mask=row < count)
+    positive = between >= within
+    d_within = tl.where(positive, -1.0 / between, -between / (within * within))
+    d_between = tl.where(positive, within / (between * between), 1.0 / within)
+    tl.store(d_within_ptr + offset, gradient * d_within / others, mask=row < count)
+    tl.store(d_between_ptr + offset, gradient * d_between / far, mask=row < count)
+    tl.store(nearest_ptr + offset, nearest, mask=row < count)
 
 
 @triton.jit
-def _roles(labels_ptr, own_ptr, other_ptr, nearest_ptr, start, at, inside):
-    """Label, the two slopes, and the nearest other cluster; outside there is neither label nor cluster."""
-    label = tl.load(labels_ptr + start + at, mask=inside, other=-1).to(tl.int32)
-    own = tl.load(own_ptr + start + at, mask=inside, other=0.0)
-    other = tl.load(other_ptr + start + at, mask=inside, other=0.0)
-    return label, own, other, tl.load(nearest_ptr + start + at, mask=inside, other=-2)
+def _load_slopes(labels_ptr, d_within_ptr, d_between_ptr, nearest_ptr, start, index, inside):
+    """Load label, both slopes, and the nearest other cluster; outside there is neither label nor cluster."""
+    label = tl.load(labels_ptr + start + index, mask=inside, other=-1).to(tl.int32)
+    d_within = tl.load(d_within_ptr + start + index, mask=inside, other=0.0)
+    d_between = tl.load(d_between_ptr + start + index, mask=inside, other=0.0)
+    return label, d_within, d_between, tl.load(nearest_ptr + start + index, mask=inside, other=-2)
 
 
 @triton.jit
 def _pull(
-    points_ptr, labels_ptr, own_ptr, other_ptr, nearest_ptr, out_ptr, count,
+    points_ptr, labels_ptr, d_within_ptr, d_between_ptr, nearest_ptr, out_ptr, count,
     D: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Gradient of some points: how they move the distances in their own silhouettes and in all others'."""
+    """Compute the gradient to some points, through the distances in their silhouettes and in all others'."""
     item = tl.program_id(1).to(tl.int64)
     points_ptr += item * D * count
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[None, :]
     column = tl.arange(0, COLUMNS)[:, None]
-    rows = _rows(points_ptr, row, count, D)
-    label, own, other, nearest = _roles(
-        labels_ptr, own_ptr, other_ptr, nearest_ptr, item * count, row, row < count
+    rows = _load_rows(points_ptr, row, count, D)
+    label, d_within, d_between, nearest = _load_slopes(
+        labels_ptr, d_within_ptr, d_between_ptr, nearest_ptr, item * count, row, row < count
     )
     totals = ()
     for _d in tl.static_range(D):
         totals = totals + (tl.zeros((ROWS,), dtype=tl.float32),)  # noqa: RUF005
     for start in range(0, count, COLUMNS):
         inside = column < count - start
-        its_label, its_own, its_other, its_nearest = _roles(
-            labels_ptr, own_ptr, other_ptr, nearest_ptr, item * count + start, column, inside
+        column_label, column_d_within, column_d_between, column_nearest = _load_slopes(
+            labels_ptr, d_within_ptr, d_between_ptr, nearest_ptr, item * count + start, column, inside
         )
-        pull = tl.where(its_label == label, own + its_own, 0.0)
-        pull += tl.where(its_label == nearest, other, 0.0)
-        pull += tl.where(its_nearest == label, its_other, 0.0)
+        pull = tl.where(column_label == label, d_within + column_d_within, 0.0)
+        pull += tl.where(column_label == nearest, d_between, 0.0)
+        pull += tl.where(column_nearest == label, column_d_between, 0.0)
         distance = _distance(rows, points_ptr + start, column, inside, count, D)
         pull = tl.where(distance > 0.0, pull / tl.where(distance > 0.0, distance, 1.0), 0.0)
-        added = ()
+        sums = ()
         for d in tl.static_range(D):
             x = tl.load(points_ptr + start + d * count + column, mask=inside, other=0.0).to(tl.float32)
-            added = added + (totals[d] + tl.sum(pull * (rows[d] - x), 0),)  # noqa: RUF005
-        totals = added
+            sums = sums + (totals[d] + tl.sum(pull * (rows[d] - x), 0),)  # noqa: RUF005
+        totals = sums
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     for d in tl.static_range(D):
         tl.store(out_ptr + (item * D + d) * count + row, totals[d], mask=row < count)
@@ -195,61 +195,50 @@ def _pull_tile(dimensions: int) -> dict[str, int]:
 
 
 def forward(points: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tensor, Tensor]:
-    """As `silhouette.reference`."""
+    """Compute `silhouette.reference` by kernels."""
     items, count, dimensions = points.shape
     shapes = ((items, count), (items, clusters, count), (items, clusters))
     score, sums, sizes = (points.new_empty(shape, dtype=torch.float32) for shape in shapes)
     if score.numel():
-        turned, labels = points.mT.contiguous(), labels.contiguous()
+        read = (points.mT.contiguous(), labels.contiguous())
         grid = (triton.cdiv(count, 32 * SUMS["EACH"]), triton.cdiv(clusters, 2), items)
-        _sums[grid](turned, labels, sums, sizes, count, clusters, D=dimensions, **SUMS, num_warps=SUMS_WARPS)
+        _sums[grid](*read, sums, sizes, count, clusters, D=dimensions, **SUMS, num_warps=SUMS_WARPS)
         grid = (triton.cdiv(count, SCORE["ROWS"]), items)
-        _score[grid](labels, sums, sizes, score, count, clusters, **SCORE, num_warps=SCORE_WARPS)
+        _score[grid](read[1], sums, sizes, score, count, clusters, **SCORE, num_warps=SCORE_WARPS)
     else:
         sizes.zero_()
     return score, sums, sizes
 
 
 def backward(gradient: Tensor, points: Tensor, labels: Tensor, sums: Tensor, sizes: Tensor) -> Tensor:
-    """As `silhouette.reference_gradient`."""
+    """Compute `silhouette.reference_gradient` by kernels."""
     items, count, dimensions = points.shape
     if not gradient.numel():
         return torch.zeros_like(points, memory_format=torch.contiguous_format)
-    turned, labels = points.mT.contiguous(), labels.contiguous()
-    own, other = (torch.empty((items, count), dtype=torch.float32, device=points.device) for _ in range(2))
+    transposed, labels = points.mT.contiguous(), labels.contiguous()
+    d_within, d_between = (
+        torch.empty((items, count), dtype=torch.float32, device=points.device) for _ in range(2)
+    )
     nearest = torch.empty((items, count), dtype=torch.int32, device=points.device)
     read = (gradient.contiguous(), labels, sums.contiguous(), sizes.contiguous())
+    slopes = (d_within, d_between, nearest)
     grid = (triton.cdiv(count, SCORE["ROWS"]), items)
-    _slopes[grid](*read, own, other, nearest, count, sums.shape[1], **SCORE, num_warps=SCORE_WARPS)
-    out = torch.empty_like(turned, dtype=torch.float32)
+    _slopes[grid](*read, *slopes, count, sums.shape[1], **SCORE, num_warps=SCORE_WARPS)
+    out = torch.empty_like(transposed, dtype=torch.float32)
     tile = _pull_tile(dimensions)
     grid = (triton.cdiv(count, tile["ROWS"]), items)
-    roles = (labels, own, other, nearest)
-    _pull[grid](turned, *roles, out, count, D=dimensions, **tile, num_warps=PULL_WARPS)
+    _pull[grid](transposed, labels, *slopes, out, count, D=dimensions, **tile, num_warps=PULL_WARPS)
     return out.mT.contiguous()
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched, in the dimensions of the primitives and of the network's embedding."""
-    names = (
-        "points_ptr",
-        "gradient_ptr",
-        "sums_ptr",
-        "sizes_ptr",
-        "score_ptr",
-        "own_ptr",
-        "other_ptr",
-        "out_ptr",
-    )
-    kinds = dict.fromkeys(names, "*fp32") | {"labels_ptr": "*i64", "nearest_ptr": "*i32"}
-    kinds |= {"count": "i32", "clusters": "i32"}
-
-    def one(kernel, constants, warps, common=True):
-        signature = {name: kinds[name] for name in kernel.arg_names if name in kinds}
-        return Configuration(kernel, signature, constants, warps, common=common)
-
-    yield one(_score, SCORE, SCORE_WARPS)
-    yield one(_slopes, SCORE, SCORE_WARPS)
+    """List all launches, in the dimensions of the primitives and of the network's embedding."""
+    names = ("points_ptr", "gradient_ptr", "sums_ptr", "sizes_ptr", "score_ptr", "out_ptr")
+    types = dict.fromkeys((*names, "d_within_ptr", "d_between_ptr"), "*fp32")
+    types |= {"labels_ptr": "*i64", "nearest_ptr": "*i32", "count": "i32", "clusters": "i32"}
+    yield Configuration.of(_score, types, SCORE, SCORE_WARPS)
+    yield Configuration.of(_slopes, types, SCORE, SCORE_WARPS)
     for dimensions in (1, 2, 4, 5, 6, 8, 20, 32):
-        yield one(_sums, {"D": dimensions, **SUMS}, SUMS_WARPS, dimensions == 5)
-        yield one(_pull, {"D": dimensions, **_pull_tile(dimensions)}, PULL_WARPS, dimensions == 5)
+        common, size = dimensions == 5, {"D": dimensions}
+        yield Configuration.of(_sums, types, size | SUMS, SUMS_WARPS, common=common)
+        yield Configuration.of(_pull, types, size | _pull_tile(dimensions), PULL_WARPS, common=common)

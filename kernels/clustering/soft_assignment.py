@@ -1,4 +1,4 @@
-"""Soft k-means of D masks with centres fixed at 0 and 1, and the spectrum that its mask lets through."""
+"""Soft k-means of D masks with centres fixed at 0 and 1, and the spectrum times its mask."""
 
 from __future__ import annotations
 
@@ -7,38 +7,42 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from torchprim.kernels.dispatch import takes_kernel
 from torchprim.kernels.layout import empty_like, empty_spectrum_like, laid_out
+from torchprim.kernels.register import load, register_operator, save
 
 
 def root(squared_distance: Tensor) -> Tensor:
-    """Square root whose derivative at 0 is 0: the gradient of a Euclidean distance by convention."""
+    """Return the square root, with a derivative of 0 at 0: that of a Euclidean distance by convention."""
     zero = squared_distance <= 0
     return squared_distance.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
 
 
 def distances(masks: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted Euclidean distances to the centres 0 and 1, without stacking the masks."""
+    """Return weighted Euclidean distances to the centres 0 and 1, without stacking the masks."""
     to_zero = sum(w * mask.square() for w, mask in zip(weights, masks, strict=True))
     to_one = sum(w * (1 - mask).square() for w, mask in zip(weights, masks, strict=True))
     return root(to_zero), root(to_one)
 
 
 def _sounding(spectrum: Tensor) -> Tensor:
-    """Where a spectrum `(..., 2)`, real and imaginary part, is not 0."""
+    """Return where a spectrum `(..., 2)`, real and imaginary part, is not 0."""
     return (spectrum[..., 0] != 0) | (spectrum[..., 1] != 0)
 
 
-def reference(
-    masks: Sequence[Tensor], weights: Tensor, beta: Tensor, spectrum: Tensor | None = None
-) -> tuple[Tensor, Tensor | None]:
-    """Equation 1 as it is written, 0 where the spectrum `(..., 2)` is; and the spectrum times that mask."""
+def reference(masks: Sequence[Tensor], weights: Tensor, beta: Tensor) -> Tensor:
+    """Compute equation 1 as it is written."""
     to_zero, to_one = distances(masks, weights)
-    mask = torch.sigmoid(beta * (to_zero - to_one))
-    if spectrum is None:
-        return mask, None
-    mask = torch.where(_sounding(spectrum), mask, 0)
-    return mask, spectrum * mask[..., None]
+    return laid_out(torch.sigmoid(beta * (to_zero - to_one)), empty_like(masks[0]))
+
+
+def reference_applied(
+    masks: Sequence[Tensor], weights: Tensor, beta: Tensor, spectrum: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compute equation 1, 0 where the spectrum `(..., 2)` is; and the spectrum times that mask."""
+    to_zero, to_one = distances(masks, weights)
+    mask = torch.where(_sounding(spectrum), torch.sigmoid(beta * (to_zero - to_one)), 0)
+    vocals = spectrum * mask[..., None]
+    return laid_out(mask, empty_like(masks[0])), laid_out(vocals, empty_spectrum_like(spectrum))
 
 
 def reference_gradients(
@@ -48,10 +52,10 @@ def reference_gradients(
     weights: Tensor,
     beta: Tensor,
     spectrum: Tensor | None,
-    of_masks: bool = True,
-    of_spectrum: bool = True,
+    of_masks: bool,
+    of_spectrum: bool,
 ) -> list[Tensor]:
-    """Gradients of weights and beta; then, where they are asked for, of each mask and of the spectrum."""
+    """Compute gradients of weights and beta; then, where asked for, of each mask and of the spectrum."""
     to_zero, to_one = distances(masks, weights)
     difference = to_zero - to_one
     mask = torch.sigmoid(beta * difference)
@@ -63,69 +67,19 @@ def reference_gradients(
         slope = torch.where(_sounding(spectrum), slope, 0)
     # 1 / d, where the derivative of a distance of 0 is 0
     by_zero, by_one = (beta * torch.where(d > 0, 1 / d, 0) for d in (to_zero, to_one))
-    of_weights = [
+    d_weights = [
         (slope * (mask.square() * by_zero - (1 - mask).square() * by_one)).sum() / 2 for mask in masks
     ]
-    results = [torch.stack(of_weights), (slope * difference).sum()]
+    d_masks, d_spectrum = [], []
     if of_masks:
         pairs = zip(weights, masks, strict=True)
-        results += [slope * w * (x * by_zero + (1 - x) * by_one) for w, x in pairs]
+        d_masks = [slope * w * (x * by_zero + (1 - x) * by_one) for w, x in pairs]
     if of_spectrum and spectrum is not None:
-        if to_vocals is None:
-            results.append(torch.zeros_like(spectrum))
-        else:
-            results.append(to_vocals * torch.where(_sounding(spectrum), mask, 0)[..., None])
-    return results
-
-
-@torch.library.custom_op("torchprim::soft_assignment", mutates_args=())
-def _assign(masks: Sequence[Tensor], weights: Tensor, beta: Tensor) -> Tensor:
-    if takes_kernel(*masks, weights, beta):
-        from torchprim.kernels.clustering import soft_assignment_triton
-
-        return soft_assignment_triton.forward(masks, weights, beta)[0]
-    return laid_out(reference(masks, weights, beta)[0], empty_like(masks[0]))
-
-
-@_assign.register_fake
-def _(masks, weights, beta):
-    return empty_like(masks[0])
-
-
-@torch.library.custom_op("torchprim::assign_and_apply", mutates_args=())
-def _apply(masks: Sequence[Tensor], weights: Tensor, beta: Tensor, spectrum: Tensor) -> tuple[Tensor, Tensor]:
-    if takes_kernel(*masks, weights, beta, spectrum):
-        from torchprim.kernels.clustering import soft_assignment_triton
-
-        return soft_assignment_triton.forward(masks, weights, beta, spectrum)
-    mask, vocals = reference(masks, weights, beta, spectrum)
-    return laid_out(mask, empty_like(masks[0])), laid_out(vocals, empty_spectrum_like(spectrum))
-
-
-@_apply.register_fake
-def _(masks, weights, beta, spectrum):
-    return empty_like(masks[0]), empty_spectrum_like(spectrum)
-
-
-@torch.library.custom_op("torchprim::soft_assignment_backward", mutates_args=())
-def _backward(
-    to_mask: Tensor | None,
-    to_vocals: Tensor | None,
-    masks: Sequence[Tensor],
-    weights: Tensor,
-    beta: Tensor,
-    spectrum: Tensor | None,
-    of_masks: bool,
-    of_spectrum: bool,
-) -> list[Tensor]:
-    arguments = (to_mask, to_vocals, masks, weights, beta, spectrum, of_masks, of_spectrum)
-    given = [x for x in (to_mask, to_vocals, spectrum) if x is not None]
-    if takes_kernel(*masks, weights, beta, *given):
-        from torchprim.kernels.clustering import soft_assignment_triton
-
-        return soft_assignment_triton.backward(*arguments)
-    results = reference_gradients(*arguments)
-    return [laid_out(x, y) for x, y in zip(results, _empty_gradients(*arguments[2:]), strict=True)]
+        gate = torch.where(_sounding(spectrum), mask, 0)[..., None]
+        d_spectrum = [torch.zeros_like(spectrum) if to_vocals is None else to_vocals * gate]
+    results = [torch.stack(d_weights), (slope * difference).sum(), *d_masks, *d_spectrum]
+    empty = _empty_gradients(masks, weights, beta, spectrum, of_masks, of_spectrum)
+    return [laid_out(x, y) for x, y in zip(results, empty, strict=True)]
 
 
 def _empty_gradients(masks, weights, beta, spectrum, of_masks, of_spectrum) -> list[Tensor]:
@@ -137,38 +91,50 @@ def _empty_gradients(masks, weights, beta, spectrum, of_masks, of_spectrum) -> l
     return results
 
 
-@_backward.register_fake
-def _(to_mask, to_vocals, *arguments):
-    return _empty_gradients(*arguments)
+_assign = register_operator(
+    "soft_assignment",
+    reference,
+    kernel="soft_assignment_triton.forward",
+    fake=lambda masks: empty_like(masks[0]),
+)
+_apply = register_operator(
+    "assign_and_apply",
+    reference_applied,
+    kernel="soft_assignment_triton.forward_applied",
+    fake=lambda masks, spectrum: (empty_like(masks[0]), empty_spectrum_like(spectrum)),
+)
+_backward = register_operator(
+    "soft_assignment_backward",
+    reference_gradients,
+    kernel="soft_assignment_triton.backward",
+    fake=_empty_gradients,
+)
 
 
-def _remember(ctx, inputs, output):
-    masks, *others = inputs
-    ctx.count = len(masks)
-    ctx.save_for_backward(*masks, *others)
+def _setup_context(ctx, inputs, output):
+    save(ctx, inputs)
     ctx.set_materialize_grads(False)
 
 
 def _gradients(ctx, to_mask, to_vocals=None):
-    masks, (weights, beta, *spectrum) = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
-    none = [None] * ctx.count
-    if to_mask is None and to_vocals is None:
-        return none, None, None, *[None for _ in spectrum]
-    of_masks = any(ctx.needs_input_grad[0])
-    of_spectrum = bool(spectrum) and ctx.needs_input_grad[3]
-    of_weights, of_beta, *rest = _backward(
-        to_mask, to_vocals, masks, weights, beta, spectrum[0] if spectrum else None, of_masks, of_spectrum
-    )
-    given = rest[: ctx.count] if of_masks else none
-    return given, of_weights, of_beta, *[rest[-1] if of_spectrum else None for _ in spectrum]
+    """Compute the gradients of either operator; an output that is not used has none."""
+    masks, weights, beta, *spectrum = load(ctx)
+    d_masks, d_weights, d_beta, d_spectrum = [None] * len(masks), None, None, None
+    if to_mask is not None or to_vocals is not None:
+        of_masks, of_spectrum = any(ctx.needs_input_grad[0]), bool(spectrum) and ctx.needs_input_grad[3]
+        inputs = (masks, weights, beta, spectrum[0] if spectrum else None)
+        d_weights, d_beta, *rest = _backward(to_mask, to_vocals, *inputs, of_masks, of_spectrum)
+        d_masks = rest[: len(masks)] if of_masks else d_masks
+        d_spectrum = rest[-1] if of_spectrum else None
+    return d_masks, d_weights, d_beta, *(d_spectrum for _ in spectrum)
 
 
-_assign.register_autograd(_gradients, setup_context=_remember)
-_apply.register_autograd(_gradients, setup_context=_remember)
+_assign.register_autograd(_gradients, setup_context=_setup_context)
+_apply.register_autograd(_gradients, setup_context=_setup_context)
 
 
 def _number(beta: float | Tensor, like: Tensor) -> Tensor:
-    """The hardness as a tensor of one number beside the masks."""
+    """Return the hardness as a tensor of one number, on the device and in the dtype of the masks."""
     if not isinstance(beta, Tensor):
         return torch.full((), beta, dtype=like.dtype, device=like.device)
     if beta.numel() != 1:
@@ -177,13 +143,13 @@ def _number(beta: float | Tensor, like: Tensor) -> Tensor:
 
 
 def assign(masks: Sequence[Tensor], weights: Tensor, beta: float | Tensor) -> Tensor:
-    """Equation 1 of the paper: the mask sigmoid(β (d0 - d1)) of D masks.
+    """Compute the mask sigmoid(β (d0 - d1)) of D masks (equation 1 of the paper).
 
     d0 = sqrt(Σ w_i x_i²) and d1 = sqrt(Σ w_i (1 - x_i)²).
 
     Args:
-        masks: D tensors `(..., F, N)` of one shape and type; D views of an embedding are read where they lie.
-        weights: `(D,)`, of the masks' type.
+        masks: D tensors `(..., F, N)` of one shape and dtype; D views of an embedding are not copied.
+        weights: `(D,)`, of the masks' dtype.
         beta: hardness of the decision; a tensor of one number receives a gradient.
 
     Returns:
@@ -205,13 +171,13 @@ def assign(masks: Sequence[Tensor], weights: Tensor, beta: float | Tensor) -> Te
 def assign_and_apply(
     masks: Sequence[Tensor], weights: Tensor, beta: float | Tensor, spectrum: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """`assign`, and the mixture's spectrum times that mask, from one read of everything.
+    """Compute `assign`, and the mixture's spectrum times that mask, from one read of everything.
 
-    The accompaniment is what is left of the mixture, and costs nothing more in the time domain.
+    The accompaniment is the mixture minus the vocals, in the time domain.
 
     Args:
-        masks: D tensors `(..., F, N)` of one shape and type.
-        weights: `(D,)`, of the masks' type.
+        masks: D tensors `(..., F, N)` of one shape and dtype.
+        weights: `(D,)`, of the masks' dtype.
         beta: hardness of the decision; a tensor of one number receives a gradient.
         spectrum: of the mixture, `(..., F, N)`, complex.
 

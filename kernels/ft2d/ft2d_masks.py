@@ -5,24 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchprim.kernels.dispatch import takes_kernel
+from torchprim.kernels.register import register_gradient, register_operator
 
 
 def _background(background: Tensor, highest: Tensor, norm: float) -> tuple[Tensor, Tensor]:
-    """The background as `highest` scales it, and the factor `(..., 1, 1)`."""
+    """Return the background scaled by norm / highest, and that factor `(..., 1, 1)`."""
     factor = norm / torch.where(highest > 0, highest, 1)[..., None, None]
     return background * factor, factor
 
 
 def _share(part: Tensor, magnitude: Tensor) -> Tensor:
-    """min(part, A) / A; 0 where A is 0. Overwrites `part`, which is no one else's."""
+    """Return min(part, A) / A, 0 where A is 0; in place in `part`."""
     return part.div_(magnitude).clamp_(max=1).masked_fill_(magnitude <= 0, 0)
 
 
 def reference(
     magnitude: Tensor, background: Tensor, highest: Tensor, norm: float, gain: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Both masks as their equations are written, and the largest share of either cue."""
+    """Compute both masks as their equations are written, and the largest share of either cue."""
     b, _ = _background(background, highest, norm)
     micro = _share((magnitude - b).abs_(), magnitude)
     repetition = _share(b.abs_(), magnitude)
@@ -43,9 +43,9 @@ def reference_gradients(
     norm: float,
     gain: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients to magnitude, background and `highest`; which share is the largest is fixed.
+    """Compute gradients to magnitude, background and `highest`; the index of the largest share is fixed.
 
-    A share that is cut to 1 is a constant, and so is a largest share of 1.
+    A share that is clamped to 1 is a constant, and so is a largest share of 1.
     """
     b, factor = _background(background, highest, norm)
     present = magnitude > 0
@@ -58,9 +58,9 @@ def reference_gradients(
         most = largest[..., cue, None, None]
         over = torch.where(most > 0, most, 1).reciprocal()
         d_share = torch.where(present, gradient * gain[:, None], 0) * over
-        shift = (d_share * share).sum((-2, -1)) * over[..., 0, 0]  # by what the largest receives
+        d_largest = -(d_share * share).sum((-2, -1)) * over[..., 0, 0]
         where = share.flatten(-2).argmax(-1, keepdim=True)
-        d_share = d_share.flatten(-2).scatter_add(-1, where, -shift[..., None]).view_as(a)
+        d_share = d_share.flatten(-2).scatter_add(-1, where, d_largest[..., None]).view_as(a)
         d_share = torch.where(present & (raw < 1), d_share, 0)
         slope = d_share * signed.sign() / a
         d_b += to_b * slope
@@ -69,65 +69,32 @@ def reference_gradients(
     return d_a, d_b * factor, torch.where(highest > 0, d_highest, 0)
 
 
-@torch.library.custom_op("torchprim::ft2d_masks", mutates_args=())
-def _masks(
-    magnitude: Tensor, background: Tensor, highest: Tensor, norm: float, gain: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    if takes_kernel(magnitude, background, highest, gain):
-        from torchprim.kernels.ft2d import ft2d_masks_triton
-
-        return ft2d_masks_triton.forward(magnitude, background, highest, norm, gain)
-    return reference(magnitude, background, highest, norm, gain)
-
-
-@_masks.register_fake
-def _(magnitude, background, highest, norm, gain):
+def _empty_masks(magnitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     shape = magnitude.shape
     return magnitude.new_empty(shape), magnitude.new_empty(shape), magnitude.new_empty(*shape[:-2], 2)
 
 
-@torch.library.custom_op("torchprim::ft2d_masks_backward", mutates_args=())
-def _masks_backward(
-    d_repetition: Tensor,
-    d_micro: Tensor,
-    magnitude: Tensor,
-    background: Tensor,
-    highest: Tensor,
-    largest: Tensor,
-    norm: float,
-    gain: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    tensors = (d_repetition, d_micro, magnitude, background, highest, largest)
-    if takes_kernel(*tensors, gain):
-        from torchprim.kernels.ft2d import ft2d_masks_triton
-
-        return ft2d_masks_triton.backward(*tensors, norm, gain)
-    return reference_gradients(*tensors, norm, gain)
-
-
-@_masks_backward.register_fake
-def _(d_repetition, d_micro, magnitude, background, highest, largest, norm, gain):
+def _empty_gradients(magnitude: Tensor, highest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     shape = magnitude.shape
     return magnitude.new_empty(shape), magnitude.new_empty(shape), torch.empty_like(highest)
 
 
-def _remember(ctx, inputs, output):
-    magnitude, background, highest, ctx.norm, gain = inputs
-    ctx.save_for_backward(magnitude, background, highest, output[2], gain)
-
-
-def _gradients(ctx, d_repetition, d_micro, _):
-    *tensors, gain = ctx.saved_tensors
-    return *_masks_backward(d_repetition, d_micro, *tensors, ctx.norm, gain), None, None
-
-
-_masks.register_autograd(_gradients, setup_context=_remember)
+_masks = register_operator("ft2d_masks", reference, kernel="ft2d_masks_triton.forward", fake=_empty_masks)
+_masks_backward = register_operator(
+    "ft2d_masks_backward", reference_gradients, kernel="ft2d_masks_triton.backward", fake=_empty_gradients
+)
+register_gradient(
+    _masks,
+    _masks_backward,
+    to=("magnitude", "background", "highest"),
+    outputs=("repetition", "micro", "largest"),
+)
 
 
 def ft2d_masks(
     magnitude: Tensor, background: Tensor, highest: Tensor, norm: float, gain: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Vocals masks of repetition and micro-modulation, with the high-pass in them.
+    """Compute the vocals masks of repetition and micro-modulation, high-passed.
 
     With B = |background| norm / highest and G = |A - background norm / highest|: repetition is 1 - b with
     b = min(B, A) / A scaled to a maximum of 1 over each spectrogram; micro-modulation is min(G, A) / A
@@ -136,16 +103,16 @@ def ft2d_masks(
     Args:
         magnitude: A, `(..., F, N)`, not negative.
         background: like `magnitude`, before it is scaled.
-        highest: `(...)`, what the background is divided by, if above 0.
-        norm: what the background is multiplied by.
+        highest: `(...)`, divisor of the background, if above 0.
+        norm: factor of the background.
         gain: `(F,)`, of the masks.
 
     Returns:
-        Two masks like `magnitude`. Gradients flow to all four tensors. Which share is the largest is taken
-        as a fixed choice, and a largest share that is cut to 1 as a constant.
+        Two masks like `magnitude`. Gradients flow to all four tensors. The index of the largest share is
+        fixed, and a largest share that is clamped to 1 is a constant.
 
     Raises:
-        ValueError: for shapes that do not go together.
+        ValueError: for shapes that do not fit.
 
     Example:
         >>> import torch
@@ -162,9 +129,9 @@ def ft2d_masks(
         raise ValueError(f"highest must have shape {tuple(magnitude.shape[:-2])}, got {tuple(highest.shape)}")
     if gain.shape != magnitude.shape[-2:-1]:
         raise ValueError(f"gain must have shape {tuple(magnitude.shape[-2:-1])}, got {tuple(gain.shape)}")
+    # The gain of a learnt cut-off is one multiplication more; that of a fixed one costs nothing.
     learnt = gain.requires_grad
-    inside = torch.ones_like(gain) if learnt else gain
+    fixed = torch.ones_like(gain) if learnt else gain
     tensors = (x.contiguous() for x in (magnitude, background, highest))
-    repetition, micro, _ = _masks(*tensors, norm, inside.contiguous())
-    # A cut-off that is learnt is one multiplication more; one that is not costs nothing.
+    repetition, micro, _ = _masks(*tensors, norm, fixed.contiguous())
     return (repetition * gain[:, None], micro * gain[:, None]) if learnt else (repetition, micro)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from torchprim.kernels.dispatch import takes_kernel
-from torchprim.kernels.ft2d.neighbourhood import around, largest, moments
+from torchprim.kernels.ft2d.neighbourhood import largest, moments, padded
+from torchprim.kernels.register import register_gradient, register_operator
 
 _EPSILON = 1e-7
-LARGEST_RATES = 63  # a wider neighbourhood takes plain torch
+LARGEST_RATES = 63  # of a neighbourhood that the kernel takes
 
 
 def _deviation(squares: Tensor, count: int) -> Tensor:
-    """Standard deviation; a flat neighbourhood is given a gradient of 0, not the root's infinite one."""
+    """Return the standard deviation, whose gradient at 0 is 0 and not infinite."""
     variance = squares / count
     flat = variance <= 0
     return variance.masked_fill(flat, 1).sqrt().masked_fill(flat, 0)
@@ -22,16 +24,16 @@ def _deviation(squares: Tensor, count: int) -> Tensor:
 def peak_map(
     m: Tensor, frames: int, neighbourhood: tuple[int, int], temperature: float | Tensor = 0.0
 ) -> Tensor:
-    """P before it is divided by its maximum, in plain torch: what autograd differentiates."""
-    bins, kept = m.shape[-2:]
+    """Compute P before it is divided by its maximum, in plain torch, differentiable by autograd."""
+    bins, columns = m.shape[-2:]
     scales, rates = (size // 2 for size in neighbourhood)
-    near = around(m, frames, neighbourhood)
-    # The middle: `m`, but with its own reflections equal to the last bit.
-    m = near.narrow(-2, scales, bins).narrow(-1, rates, kept)
+    near = padded(m, frames, neighbourhood)
+    # `m` without the padding, and with columns that are their own reflection symmetric to the last bit.
+    m = near.narrow(-2, scales, bins).narrow(-1, rates, columns)
     mean, squares = moments(near, neighbourhood)
     deviation = _deviation(squares, neighbourhood[0] * neighbourhood[1]) + _EPSILON
     if not isinstance(temperature, Tensor) and temperature == 0:
-        # A flat neighbourhood has no peak: its score is 0, and the slope of that is not 1e7.
+        # A flat neighbourhood has no peak: its score is 0, with a derivative of 0 and not 1e7.
         peak = (m == largest(near.detach(), neighbourhood)) & (m > mean)
         return torch.where(peak, (m - mean) / deviation, 0)
     score = ((m - mean) / deviation).clamp(min=0)
@@ -46,7 +48,7 @@ def local_peaks(
     neighbourhood: tuple[int, int] = (1, 25),
     temperature: float | Tensor = 0.0,
 ) -> Tensor:
-    """How far each local maximum of a 2-D Fourier magnitude stands out from its surroundings.
+    """Compute how far each local maximum of a 2-D Fourier magnitude stands out from its neighbourhood.
 
     P = (M - mean) / (std + 1e-7) where M equals the maximum of its neighbourhood, else 0, with mean and
     standard deviation over the neighbourhood, which wraps round the plane; then P / max P
@@ -55,8 +57,8 @@ def local_peaks(
 
     With a temperature T above 0, the choice is soft: P = 2 sigmoid((M - max) / (T (std + 1e-7))) times
     the score max(0, (M - mean) / (std + 1e-7)), max being that of the neighbourhood. The weight is 1 at a
-    peak; for T -> 0 it is 0 elsewhere, which is the rule above. This is plain torch on any device;
-    `kept_peaks` has the kernel.
+    peak; for T -> 0 it is 0 elsewhere, the rule above. Plain torch on any device; `kept_peaks` has the
+    kernel.
 
     Args:
         m: `(..., F, N // 2 + 1)`, all F scales and the rates 0 .. N // 2 of a real 2-D transform, scaled
@@ -68,7 +70,7 @@ def local_peaks(
 
     Returns:
         `(..., F, N // 2 + 1)` in [0, 1]. The gradient of the hard rule flows through the values of the
-        peaks; which entries are peaks, and which is the largest, are taken as fixed choices.
+        peaks; the indices of the peaks and of the largest are fixed.
 
     Raises:
         ValueError: for a neighbourhood that is even or larger than 1023 or than the plane either way, a
@@ -89,27 +91,33 @@ def local_peaks(
 
 
 def _check(plane: Tensor, frames: int, neighbourhood: tuple[int, int], temperature: float | Tensor) -> None:
-    if not all(isinstance(size, int) and 1 <= size <= 1023 and size % 2 for size in neighbourhood):
+    whole = all(isinstance(size, int) and not isinstance(size, bool) for size in neighbourhood)
+    if not whole or not all(1 <= size <= 1023 and size % 2 for size in neighbourhood):
         raise ValueError(f"neighbourhood must be two odd whole numbers in [1, 1023], got {neighbourhood}")
-    bins, kept = plane.shape[-2:]
-    if kept != frames // 2 + 1 or neighbourhood[0] > bins or neighbourhood[1] > frames:
+    bins, columns = plane.shape[-2:]
+    if columns != frames // 2 + 1 or neighbourhood[0] > bins or neighbourhood[1] > frames:
         raise ValueError(
             f"the half plane must have {frames} // 2 + 1 rates for frames={frames} and hold the "
-            f"neighbourhood {neighbourhood}, got {bins} x {kept}"
+            f"neighbourhood {neighbourhood}, got {bins} x {columns}"
         )
-    if not isinstance(temperature, Tensor) and not temperature >= 0:
-        raise ValueError(f"temperature must be 0 or positive, got {temperature!r}")
+    if not isinstance(temperature, Tensor):
+        positive = 0 <= temperature < math.inf
+    else:  # read on a CPU alone: on a GPU it would be a synchronisation, in a graph a break
+        unread = temperature.device.type != "cpu" or torch.compiler.is_compiling()
+        positive = unread or bool((temperature.detach() > 0).all())
+    if not positive:
+        raise ValueError(f"temperature must be positive, got {temperature!r}")
 
 
 def _levels(spectrum: Tensor) -> tuple[Tensor, Tensor]:
-    """|S| / S[0, 0] and the latter, `(..., 1, 1)`: no entry of a non-negative signal's plane is larger."""
+    """Return |S| / S[0, 0], at most 1 for a signal that is not negative, and S[0, 0] `(..., 1, 1)`."""
     top = spectrum[..., :1, :1, 0]
     top = torch.where(top > 0, top, 1)
     return torch.view_as_complex(spectrum).abs() / top, top
 
 
 def reference(spectrum: Tensor, frames: int, rates: int) -> tuple[Tensor, Tensor, Tensor]:
-    """P S as its equation is written, the maximum of P, and where it is."""
+    """Compute P S as its equation is written, the maximum of P, and its index."""
     peaks = peak_map(_levels(spectrum)[0], frames, (1, rates))
     highest, where = peaks.flatten(-2).max(-1)
     return peaks[..., None] * spectrum, highest, where
@@ -118,39 +126,39 @@ def reference(spectrum: Tensor, frames: int, rates: int) -> tuple[Tensor, Tensor
 def reference_gradients(
     d_kept: Tensor, d_highest: Tensor, spectrum: Tensor, out: Tensor, where: Tensor, frames: int, rates: int
 ) -> Tensor:
-    """Gradient to the spectrum; of the result `out` it needs nothing.
+    """Compute the gradient to the spectrum; the result `out` is read by the kernel alone.
 
     With z = (M - mean) / (std + e) at a peak i and its gradient q, an entry j of its neighbourhood of R
     receives q / (std + e) times [i = j] - (1 + z (M_j - mean) / std) / R.
     """
-    bins, kept = spectrum.shape[-3:-1]
+    bins, columns = spectrum.shape[-3:-1]
     m, top = _levels(spectrum)
-    near = around(m, frames, (1, rates))
-    m = near.narrow(-1, rates // 2, kept)
+    near = padded(m, frames, (1, rates))
+    m = near.narrow(-1, rates // 2, columns)
     mean, squares = moments(near, (1, rates))
     deviation = _deviation(squares, rates)
     z = torch.where(m == largest(near, (1, rates)), (m - mean) / (deviation + _EPSILON), 0)
     q = (d_kept * spectrum).sum(-1).flatten(-2)
-    q = q.scatter_add(-1, where[..., None], d_highest[..., None]).unflatten(-1, (bins, kept))
+    q = q.scatter_add(-1, where[..., None], d_highest[..., None]).unflatten(-1, (bins, columns))
     q = torch.where(z > 0, q, 0)
     a = q / (deviation + _EPSILON)
     d_top = -(a * z).sum((-2, -1), keepdim=True) * _EPSILON / top
-    # Entries of a column that is its own reflection are read once for two places.
+    # Of a column that is its own reflection, one entry of each pair is read for both.
     mirror = (-torch.arange(bins, device=m.device)) % bins
     row = torch.arange(bins, device=m.device)
-    once = torch.where(row < mirror, 1.0, torch.where(row == mirror, 0.5, 0.0)).to(m.dtype)
-    own = [0] if frames % 2 or frames == 1 else [0, frames // 2]
-    for column in own:
+    weight = torch.where(row < mirror, 1.0, torch.where(row == mirror, 0.5, 0.0)).to(m.dtype)
+    symmetric = [0] if frames % 2 or frames == 1 else [0, frames // 2]
+    for column in symmetric:
         a[..., column] += a[..., mirror, column]
     slope = torch.where(deviation > 0, z / deviation.masked_fill(deviation <= 0, 1), 0)
-    near = [around(x, frames, (1, rates), symmetric=True) for x in (a, slope, mean)]
+    near = [padded(x, frames, (1, rates), symmetric=True) for x in (a, slope, mean)]
     spread = torch.zeros_like(m)
     for offset in range(rates):
-        a_i, slope_i, mean_i = (x.narrow(-1, offset, kept) for x in near)
+        a_i, slope_i, mean_i = (x.narrow(-1, offset, columns) for x in near)
         spread += a_i * (1 + slope_i * (m - mean_i))
     d_m = a - spread / rates
-    for column in own:
-        d_m[..., column] *= once
+    for column in symmetric:
+        d_m[..., column] *= weight
     level = torch.view_as_complex(spectrum).abs()
     pull = torch.where(level > 0, d_m / (top * level.masked_fill(level <= 0, 1)), 0)
     result = z[..., None] * d_kept + pull[..., None] * spectrum
@@ -158,51 +166,20 @@ def reference_gradients(
     return result
 
 
-@torch.library.custom_op("torchprim::local_peaks", mutates_args=())
-def _peaks(spectrum: Tensor, frames: int, rates: int) -> tuple[Tensor, Tensor, Tensor]:
-    if takes_kernel(spectrum):
-        from torchprim.kernels.ft2d import local_peaks_triton
-
-        return local_peaks_triton.forward(spectrum, frames, rates)
-    return reference(spectrum, frames, rates)
-
-
-@_peaks.register_fake
-def _(spectrum, frames, rates):
+def _empty_peaks(spectrum: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     items = spectrum.shape[:-3]
-    return (
-        torch.empty_like(spectrum),
-        spectrum.new_empty(items),
-        spectrum.new_empty(items, dtype=torch.int64),
-    )
+    highest, where = spectrum.new_empty(items), spectrum.new_empty(items, dtype=torch.int64)
+    return torch.empty_like(spectrum), highest, where
 
 
-@torch.library.custom_op("torchprim::local_peaks_backward", mutates_args=())
-def _peaks_backward(
-    d_kept: Tensor, d_highest: Tensor, spectrum: Tensor, out: Tensor, where: Tensor, frames: int, rates: int
-) -> Tensor:
-    if takes_kernel(d_kept, d_highest, spectrum):
-        from torchprim.kernels.ft2d import local_peaks_backward_triton
-
-        return local_peaks_backward_triton.backward(d_kept, d_highest, spectrum, out, where, frames, rates)
-    return reference_gradients(d_kept, d_highest, spectrum, out, where, frames, rates)
-
-
-@_peaks_backward.register_fake
-def _(d_kept, d_highest, spectrum, out, where, frames, rates):
-    return torch.empty_like(spectrum)
-
-
-def _remember(ctx, inputs, output):
-    spectrum, ctx.frames, ctx.rates = inputs
-    ctx.save_for_backward(spectrum, output[0], output[2])
-
-
-def _gradients(ctx, d_kept, d_highest, _):
-    return _peaks_backward(d_kept, d_highest, *ctx.saved_tensors, ctx.frames, ctx.rates), None, None
-
-
-_peaks.register_autograd(_gradients, setup_context=_remember)
+_peaks = register_operator("local_peaks", reference, kernel="local_peaks_triton.forward", fake=_empty_peaks)
+_peaks_backward = register_operator(
+    "local_peaks_backward",
+    reference_gradients,
+    kernel="local_peaks_backward_triton.backward",
+    fake=lambda spectrum: torch.empty_like(spectrum),
+)
+register_gradient(_peaks, _peaks_backward, to=("spectrum",), outputs=("out", "highest", "where"))
 
 
 def kept_peaks(
@@ -211,11 +188,11 @@ def kept_peaks(
     neighbourhood: tuple[int, int] = (1, 25),
     temperature: float | Tensor = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """The peaks P S of a 2-D spectrum, before P is divided by its maximum, and that maximum.
+    """Compute the peaks P S of a 2-D spectrum, before P is divided by its maximum, and that maximum.
 
     P as in `local_peaks`, of M = |S| / S[0, 0]: the sum of a signal that is not negative is the largest
-    of its spectrum. The division by max P is left to what reads the inverse transform: a factor for each
-    item there, another reading of the plane here.
+    of its spectrum. The division by max P is left to the reader of the inverse transform: one factor an
+    item there, another pass over the plane here.
 
     Neighbourhoods of one scale and up to 63 rates take the kernel; others, and soft choices, are plain
     torch on any device.

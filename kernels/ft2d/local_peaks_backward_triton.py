@@ -1,7 +1,7 @@
 """Gradient of the peaks of a 2-D spectrum on a GPU, without atomics.
 
-One kernel finds again what each peak's window passes on, four numbers an entry; the other lets each entry
-gather them from the peaks around it. 16 x 1025 x 1293 complex numbers: 0.51 GB read and 0.34 GB written,
+One kernel recomputes the slopes of each peak's window, four numbers an entry; in the other each entry
+gathers them from the peaks around it. 16 x 1025 x 1293 complex numbers: 0.51 GB read and 0.34 GB written,
 then the same the other way round, 0.4 ms at 4.3 TB/s; the loops over 25 or 35 neighbours, which stay in the
 first cache, take as long again.
 """
@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from torchprim.kernels.ft2d.local_peaks_triton import place_of, reflected
+from torchprim.kernels.ft2d.local_peaks_triton import half_offset, reflected
 from torchprim.kernels.launch import Configuration
 
 BLOCK = {"BLOCK": 256}
@@ -23,48 +23,49 @@ WARPS = 4
 
 
 @triton.jit
-def _product(x_ptr, y_ptr, place, inside):
-    """Real part of x times the conjugate of y."""
-    x = tl.load(x_ptr + 2 * place, mask=inside, other=0.0)
-    result = x * tl.load(y_ptr + 2 * place, mask=inside, other=0.0)
-    x = tl.load(x_ptr + 2 * place + 1, mask=inside, other=0.0)
-    return result + x * tl.load(y_ptr + 2 * place + 1, mask=inside, other=0.0)
+def _product(x_ptr, y_ptr, offset, inside):
+    """Compute the real part of x times the conjugate of y."""
+    x = tl.load(x_ptr + 2 * offset, mask=inside, other=0.0)
+    result = x * tl.load(y_ptr + 2 * offset, mask=inside, other=0.0)
+    x = tl.load(x_ptr + 2 * offset + 1, mask=inside, other=0.0)
+    return result + x * tl.load(y_ptr + 2 * offset + 1, mask=inside, other=0.0)
 
 
 @triton.jit
-def _level(x_ptr, place, inside, over_top):
-    re = tl.load(x_ptr + 2 * place, mask=inside, other=0.0) * over_top
-    im = tl.load(x_ptr + 2 * place + 1, mask=inside, other=0.0) * over_top
+def _level(x_ptr, offset, inside, over_top):
+    """Compute |x| / top."""
+    re = tl.load(x_ptr + 2 * offset, mask=inside, other=0.0) * over_top
+    im = tl.load(x_ptr + 2 * offset + 1, mask=inside, other=0.0) * over_top
     return tl.sqrt(re * re + im * im)
 
 
 @triton.jit
 def _slopes(
     x_ptr, kept_ptr, d_kept_ptr, d_highest_ptr, where_ptr, slopes_ptr, partial_ptr,
-    bins, frames, kept, rates, BLOCK: tl.constexpr,
+    bins, frames, columns, rates, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """What the window of each peak passes on: q / deviation, score / deviation, mean and score."""
+    """Compute, for each peak, q / deviation, score / deviation, mean and score."""
     item = tl.program_id(2).to(tl.int64)
-    plane = item * bins * kept
+    plane = item * bins * columns
     x_ptr += 2 * plane
     kept_ptr += 2 * plane
     d_kept_ptr += 2 * plane
     row = tl.program_id(1)
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = n < kept
-    place = row * kept + n
+    inside = n < columns
+    index = row * columns + n
     top = tl.load(x_ptr)
     top = tl.where(top > 0, top, 1.0)
-    level = _level(x_ptr, place, inside, 1.0 / top)
-    score = _level(kept_ptr, place, inside, 1.0 / top)
+    level = _level(x_ptr, index, inside, 1.0 / top)
+    score = _level(kept_ptr, index, inside, 1.0 / top)
     peak = inside & (score > 0)
     score = tl.where(peak, score / tl.where(peak, level, 1.0), 0.0)
-    # A peak is an entry of its window: from its level, sums of deviations lose nothing that matters.
-    level = _level(x_ptr, place_of(row + tl.zeros_like(n), n, bins, frames, kept), peak, 1.0 / top)
+    # A peak is an entry of its window: deviations from its level do not cancel.
+    level = _level(x_ptr, half_offset(row + tl.zeros_like(n), n, bins, frames, columns), peak, 1.0 / top)
     total = tl.zeros((BLOCK,), tl.float32)
     squares = tl.zeros((BLOCK,), tl.float32)
     for offset in range(-(rates // 2), rates // 2 + 1):
-        near = place_of(row + tl.zeros_like(n), n + offset, bins, frames, kept)
+        near = half_offset(row + tl.zeros_like(n), n + offset, bins, frames, columns)
         d = tl.where(peak, _level(x_ptr, near, peak, 1.0 / top) - level, 0.0)
         total += d
         squares += d * d
@@ -73,15 +74,15 @@ def _slopes(
     over = 1.0 / (deviation + 1e-7)
     d_highest = tl.load(d_highest_ptr + item)
     where = tl.load(where_ptr + item)
-    q = _product(x_ptr, d_kept_ptr, place, peak) + tl.where(place == where, d_highest, 0.0)
+    q = _product(x_ptr, d_kept_ptr, index, peak) + tl.where(index == where, d_highest, 0.0)
     program = (item * bins + row) * tl.num_programs(0) + tl.program_id(0)
     tl.store(partial_ptr + program, tl.sum(tl.where(peak, q * score * over, 0.0)) * -1e-7 / top)
     # An entry of a column that is its own reflection stands for two.
-    mirror = reflected(row, bins) * kept + n
-    own = peak & ((n == 0) | (2 * n == frames))
-    q += _product(x_ptr, d_kept_ptr, mirror, own) + tl.where(own & (mirror == where), d_highest, 0.0)
-    slopes_ptr += 4 * plane + place
-    step = bins.to(tl.int64) * kept
+    mirror = reflected(row, bins) * columns + n
+    both = peak & ((n == 0) | (2 * n == frames))
+    q += _product(x_ptr, d_kept_ptr, mirror, both) + tl.where(both & (mirror == where), d_highest, 0.0)
+    slopes_ptr += 4 * plane + index
+    step = bins.to(tl.int64) * columns
     tl.store(slopes_ptr, tl.where(peak, q * over, 0.0), mask=inside)
     slope = tl.where(deviation > 0, score / tl.where(deviation > 0, deviation, 1.0), 0.0)
     tl.store(slopes_ptr + step, slope, mask=inside)
@@ -92,64 +93,58 @@ def _slopes(
 @triton.jit
 def _spread(
     x_ptr, d_kept_ptr, slopes_ptr, d_top_ptr, out_ptr,
-    bins, frames, kept, rates, BLOCK: tl.constexpr,
+    bins, frames, columns, rates, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gradient to the spectrum: each entry gathers from the peaks of its neighbourhood."""
-    plane = tl.program_id(2).to(tl.int64) * bins * kept
+    """Compute the gradient to the spectrum: each entry gathers from the peaks of its neighbourhood."""
+    plane = tl.program_id(2).to(tl.int64) * bins * columns
     x_ptr += 2 * plane
     row = tl.program_id(1)
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = n < kept
+    inside = n < columns
     top = tl.load(x_ptr)
     d_top = tl.where(top > 0, tl.load(d_top_ptr + tl.program_id(2)), 0.0)
     top = tl.where(top > 0, top, 1.0)
-    m = _level(x_ptr, place_of(row + tl.zeros_like(n), n, bins, frames, kept), inside, 1.0 / top)
+    m = _level(x_ptr, half_offset(row + tl.zeros_like(n), n, bins, frames, columns), inside, 1.0 / top)
     slopes_ptr += 4 * plane
-    step = bins.to(tl.int64) * kept
+    step = bins.to(tl.int64) * columns
     spread = tl.zeros((BLOCK,), tl.float32)
     mirror = reflected(row, bins)
     for offset in range(-(rates // 2), rates // 2 + 1):
         i = n + offset
-        folded = (i < 0) | (i >= kept)
-        i = tl.where(i < 0, -i, tl.where(i >= kept, frames - i, i))
-        near = slopes_ptr + tl.where(folded, mirror, row) * kept + i
+        folded = (i < 0) | (i >= columns)
+        i = tl.where(i < 0, -i, tl.where(i >= columns, frames - i, i))
+        near = slopes_ptr + tl.where(folded, mirror, row) * columns + i
         a = tl.load(near, mask=inside, other=0.0)
         slope = tl.load(near + step, mask=inside & (a != 0), other=0.0)
         mean = tl.load(near + 2 * step, mask=inside & (a != 0), other=0.0)
         spread += a * (1 + slope * (m - mean))
-    place = row * kept + n
-    d_m = tl.load(slopes_ptr + place, mask=inside, other=0.0) - spread / rates
-    once = tl.where(row < mirror, 1.0, tl.where(row == mirror, 0.5, 0.0))
-    d_m *= tl.where((n == 0) | (2 * n == frames), once, 1.0)
-    score = tl.load(slopes_ptr + 3 * step + place, mask=inside, other=0.0)
-    # Towards the entry's own direction in the complex plane, which has length m.
+    index = row * columns + n
+    d_m = tl.load(slopes_ptr + index, mask=inside, other=0.0) - spread / rates
+    weight = tl.where(row < mirror, 1.0, tl.where(row == mirror, 0.5, 0.0))
+    d_m *= tl.where((n == 0) | (2 * n == frames), weight, 1.0)
+    score = tl.load(slopes_ptr + 3 * step + index, mask=inside, other=0.0)
+    # Along the entry's direction in the complex plane, x / m.
     pull = tl.where(m > 0, d_m / tl.where(m > 0, m, 1.0), 0.0) / top / top
     for part in range(2):
-        d_kept = tl.load(d_kept_ptr + 2 * (plane + place) + part, mask=inside, other=0.0)
-        x = tl.load(x_ptr + 2 * place + part, mask=inside, other=0.0)
+        d_kept = tl.load(d_kept_ptr + 2 * (plane + index) + part, mask=inside, other=0.0)
+        x = tl.load(x_ptr + 2 * index + part, mask=inside, other=0.0)
         extra = tl.where((row == 0) & (n == 0) & (part == 0), d_top, 0.0)
-        tl.store(out_ptr + 2 * (plane + place) + part, score * d_kept + pull * x + extra, mask=inside)
+        tl.store(out_ptr + 2 * (plane + index) + part, score * d_kept + pull * x + extra, mask=inside)
 
 
 def backward(
-    d_kept: Tensor,
-    d_highest: Tensor,
-    spectrum: Tensor,
-    out: Tensor,
-    where: Tensor,
-    frames: int,
-    rates: int,
+    d_kept: Tensor, d_highest: Tensor, spectrum: Tensor, out: Tensor, where: Tensor, frames: int, rates: int
 ) -> Tensor:
-    """As `local_peaks.reference_gradients`."""
+    """Compute `local_peaks.reference_gradients` by kernels."""
     d_kept, d_highest, spectrum, out = (x.contiguous() for x in (d_kept, d_highest, spectrum, out))
     result = torch.empty_like(spectrum)
     if not spectrum.numel():
         return result
-    bins, kept = spectrum.shape[-3:-1]
-    grid = (triton.cdiv(kept, BLOCK["BLOCK"]), bins, where.numel())
-    slopes = torch.empty(grid[2], 4, bins, kept, dtype=torch.float32, device=spectrum.device)
+    bins, columns = spectrum.shape[-3:-1]
+    grid = (triton.cdiv(columns, BLOCK["BLOCK"]), bins, where.numel())
+    slopes = torch.empty(grid[2], 4, bins, columns, dtype=torch.float32, device=spectrum.device)
     d_top = torch.empty(grid[2], bins * grid[0], dtype=torch.float32, device=spectrum.device)
-    sizes = (bins, frames, kept, rates)
+    sizes = (bins, frames, columns, rates)
     read = (spectrum, out, d_kept, d_highest, where)
     _slopes[grid](*read, slopes, d_top, *sizes, **BLOCK, num_warps=WARPS)
     _spread[grid](spectrum, d_kept, slopes, d_top.sum(1), result, *sizes, **BLOCK, num_warps=WARPS)
@@ -157,10 +152,8 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched."""
-    sizes = dict.fromkeys(("bins", "frames", "kept", "rates"), "i32")
-    names = ("x_ptr", "kept_ptr", "d_kept_ptr", "d_highest_ptr", "where_ptr", "slopes_ptr", "partial_ptr")
-    tensors = dict.fromkeys(names, "*fp32") | {"where_ptr": "*i64"}
-    yield Configuration(_slopes, tensors | sizes, BLOCK, WARPS)
-    names = ("x_ptr", "d_kept_ptr", "slopes_ptr", "d_top_ptr", "out_ptr")
-    yield Configuration(_spread, dict.fromkeys(names, "*fp32") | sizes, BLOCK, WARPS)
+    """List all launches."""
+    names = {*_slopes.arg_names, *_spread.arg_names} - {"BLOCK"}
+    types = {name: "*fp32" if name.endswith("_ptr") else "i32" for name in names} | {"where_ptr": "*i64"}
+    for kernel in (_slopes, _spread):
+        yield Configuration.of(kernel, types, BLOCK, WARPS)

@@ -2,12 +2,12 @@
 
 16 x 1025 x 1293 complex numbers are 170 MB each way: 0.08 ms at 4.3 TB/s.
 
-A warp owns 32 scales and K neighbouring rates, and reads the 64 rates around them, coalesced; then each
-thread gets the 64 levels of its own scale in registers. A group of outputs shares the core of their
-windows, what all of them cover. Output j adds the entries before the core and those behind it from
-running totals over either side: 4 operations an output and statistic for any window. Deviations are taken
-from the mean of the core, a third of a window or more, so that the sum of their squares is at most three
-times what is left when the window's own mean has been taken out: nothing cancels in float32.
+A warp computes 32 scales and K neighbouring rates, and loads the 64 rates around them, coalesced; then
+each thread gets the 64 levels of one scale in registers. A group of outputs shares the core, the
+intersection of their windows. Output j adds the entries before the core and those after it from running
+totals over either side: 4 operations an output and statistic for any window. Deviations are taken from the
+mean of the core, a third of a window or more, so that the sum of their squares is at most three times the
+sum about the window's mean: nothing cancels in float32.
 """
 
 from __future__ import annotations
@@ -30,23 +30,24 @@ FINISH = {"BLOCK": 1024}
 
 @triton.jit
 def reflected(row, bins):
+    """Map scale k to -k modulo `bins`."""
     return tl.where(row == 0, 0, bins - row)
 
 
 @triton.jit
-def place_of(row, n, bins, frames, kept):
-    """Where scale `row` at rate `n`, from -kept to `frames`, lies in the kept half plane."""
-    folded = (n < 0) | (n >= kept)
-    column = tl.where(n < 0, -n, tl.where(n >= kept, frames - n, n))
+def half_offset(row, n, bins, frames, columns):
+    """Return the offset in the half plane of scale `row` at rate `n`, from -columns to `frames`."""
+    folded = (n < 0) | (n >= columns)
+    column = tl.where(n < 0, -n, tl.where(n >= columns, frames - n, n))
     row = tl.where(folded, reflected(row, bins), row)
-    # A column that is its own reflection is read at the lower of both places: symmetric to the last bit.
-    own = (column == 0) | (2 * column == frames)
-    return tl.where(own, tl.minimum(row, reflected(row, bins)), row) * kept + column
+    # A column that is its own reflection is read at the lower index of a pair: symmetric to the last bit.
+    symmetric = (column == 0) | (2 * column == frames)
+    return tl.where(symmetric, tl.minimum(row, reflected(row, bins)), row) * columns + column
 
 
 @triton.jit
 def _columns(x, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """A tile as a tuple of its columns: each thread then holds a row in registers."""
+    """Split a tile into a tuple of its columns: each thread then holds a row in registers."""
     if COLUMNS == 1:
         return (tl.reshape(x, (ROWS,)),)
     else:
@@ -56,7 +57,7 @@ def _columns(x, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
 
 @triton.jit
 def _tile(columns, FIRST: tl.constexpr, STEP: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Inverse of `_columns`; missing columns are the first one again."""
+    """Invert `_columns`; missing columns are the first one again."""
     if COLUMNS == 1:
         return tl.reshape(columns[FIRST if len(columns) > FIRST else 0], (ROWS, 1))
     else:
@@ -67,7 +68,7 @@ def _tile(columns, FIRST: tl.constexpr, STEP: tl.constexpr, ROWS: tl.constexpr, 
 
 @triton.jit
 def _scores(x, FIRST: tl.constexpr, SIZE: tl.constexpr, RATES: tl.constexpr):
-    """Scores of the outputs FIRST .. FIRST + SIZE - 1, 0 where there is no peak.
+    """Compute the scores of the outputs FIRST .. FIRST + SIZE - 1, 0 where there is no peak.
 
     Output i has the window x[i], ..., x[i + RATES - 1]; the group shares x[LOW], ..., x[HIGH - 1].
     """
@@ -87,7 +88,7 @@ def _scores(x, FIRST: tl.constexpr, SIZE: tl.constexpr, RATES: tl.constexpr):
         highest = tl.maximum(highest, x[i])
         total += d
         squares += d * d
-    # From the core towards lower rates: what the outputs SIZE - 1, SIZE - 2, ... FIRST have before it.
+    # From the core towards lower rates: the totals before it of the outputs SIZE - 1, SIZE - 2, ... FIRST.
     before = ((highest, total, squares),)
     for step in tl.static_range(1, SIZE):
         d = x[LOW - step] - pivot
@@ -119,13 +120,13 @@ def _scores(x, FIRST: tl.constexpr, SIZE: tl.constexpr, RATES: tl.constexpr):
 @triton.jit
 def _peaks(
     x_ptr, out_ptr, partial_ptr, where_ptr,
-    bins, frames, kept,
+    bins, frames, columns,
     RATES: tl.constexpr, OUTPUTS: tl.constexpr, GROUP: tl.constexpr,
     SCALES: tl.constexpr, READ: tl.constexpr, WRITTEN: tl.constexpr,
 ):  # fmt: skip
-    """Peaks of SCALES x OUTPUTS entries, the highest of them and its place."""
+    """Compute the peaks of SCALES x OUTPUTS entries, their maximum and its index."""
     item = tl.program_id(2).to(tl.int64)
-    x_ptr += 2 * item * bins * kept
+    x_ptr += 2 * item * bins * columns
     start = tl.program_id(0) * OUTPUTS
     row = (tl.program_id(1) * SCALES + tl.arange(0, SCALES))[:, None]
     first = start - RATES // 2
@@ -133,15 +134,15 @@ def _peaks(
     top = tl.load(x_ptr)
     over_top = 1.0 / tl.where(top > 0, top, 1.0)
 
-    # Real and imaginary parts side by side: loads of 8 bytes a thread, a row of 512 bytes.
+    # Real and imaginary parts interleaved: loads of 8 bytes a thread, a row of 512 bytes.
     pair = tl.arange(0, 2 * READ)[None, :]
     inside = (row < bins) & (pair < 2 * used)
-    if (first < 1) | (first + used >= kept):
+    if (first < 1) | (first + used >= columns):
         n = first + pair // 2
-        place = 2 * place_of(row, n, bins, frames, kept) + pair % 2
-        both = tl.load(x_ptr + place, mask=inside & (n < kept + RATES // 2), other=0.0)
+        offset = 2 * half_offset(row, n, bins, frames, columns) + pair % 2
+        both = tl.load(x_ptr + offset, mask=inside & (n < columns + RATES // 2), other=0.0)
     else:
-        both = tl.load(x_ptr + 2 * (row * kept + first) + pair, mask=inside, other=0.0)
+        both = tl.load(x_ptr + 2 * (row * columns + first) + pair, mask=inside, other=0.0)
     re, im = tl.split(tl.reshape(both * over_top, (SCALES, READ, 2)))
     x = _columns(tl.sqrt(re * re + im * im), SCALES, READ)
     scores = ()
@@ -149,33 +150,33 @@ def _peaks(
         scores = scores + _scores(x, i, GROUP if i + GROUP <= OUTPUTS else OUTPUTS - i, RATES)
 
     j = tl.arange(0, WRITTEN)[None, :]
-    inside = (row < bins) & (start + j < kept) & (j < OUTPUTS)
+    inside = (row < bins) & (start + j < columns) & (j < OUTPUTS)
     score = tl.where(inside, _tile(scores, 0, 1, SCALES, WRITTEN), 0.0)
     most = tl.max(score)
     program = (item * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0) + tl.program_id(0)
     tl.store(partial_ptr + program, most)
-    place = tl.where(inside & (score == most), row * kept + start + j, bins * kept)
-    tl.store(where_ptr + program, tl.min(place))
-    # The spectrum is read again at the peaks only.
+    where = tl.where(inside & (score == most), row * columns + start + j, bins * columns)
+    tl.store(where_ptr + program, tl.min(where))
+    # The spectrum is loaded again at the peaks only.
     pair = tl.arange(0, 2 * WRITTEN)[None, :]
     score = tl.reshape(tl.join(score, score), (SCALES, 2 * WRITTEN))
-    inside = (row < bins) & (pair < 2 * tl.minimum(OUTPUTS, kept - start))
-    place = 2 * (row * kept + start) + pair
-    value = tl.load(x_ptr + place, mask=inside & (score > 0), other=0.0)
-    tl.store(out_ptr + 2 * item * bins * kept + place, score * value, mask=inside)
+    inside = (row < bins) & (pair < 2 * tl.minimum(OUTPUTS, columns - start))
+    offset = 2 * (row * columns + start) + pair
+    value = tl.load(x_ptr + offset, mask=inside & (score > 0), other=0.0)
+    tl.store(out_ptr + 2 * item * bins * columns + offset, score * value, mask=inside)
 
 
 @triton.jit
 def _finish(partial_ptr, partial_where_ptr, highest_ptr, where_ptr, programs, BLOCK: tl.constexpr):
-    """Maximum of an item and the first place where it is, from those of the programs."""
+    """Reduce the maxima of the programs to that of an item, and its first index."""
     item = tl.program_id(0).to(tl.int64)
     most = tl.full((BLOCK,), -1.0, tl.float32)
     where = tl.full((BLOCK,), 2**31 - 1, tl.int32)
     for first in range(0, programs, BLOCK):
         i = first + tl.arange(0, BLOCK)
         value = tl.load(partial_ptr + item * programs + i, mask=i < programs, other=-1.0)
-        place = tl.load(partial_where_ptr + item * programs + i, mask=i < programs, other=2**31 - 1)
-        where = tl.where(value > most, place, tl.where(value == most, tl.minimum(where, place), where))
+        index = tl.load(partial_where_ptr + item * programs + i, mask=i < programs, other=2**31 - 1)
+        where = tl.where(value > most, index, tl.where(value == most, tl.minimum(where, index), where))
         most = tl.maximum(most, value)
     highest = tl.max(most)
     tl.store(highest_ptr + item, highest)
@@ -184,33 +185,33 @@ def _finish(partial_ptr, partial_where_ptr, highest_ptr, where_ptr, programs, BL
 
 def _constants(rates: int) -> dict[str, int]:
     outputs = min(WRITTEN, READ - rates + 1)
-    groups = -(-outputs // max(1, 2 * (rates + 1) // 3))  # what a group shares is a third of a window or more
+    groups = -(-outputs // max(1, 2 * (rates + 1) // 3))  # the core is a third of a window or more
     constants = {"RATES": rates, "OUTPUTS": outputs, "GROUP": -(-outputs // groups)}
     return constants | {"SCALES": SCALES, "READ": READ, "WRITTEN": WRITTEN}
 
 
 def forward(spectrum: Tensor, frames: int, rates: int) -> tuple[Tensor, Tensor, Tensor]:
-    """As `local_peaks.reference`."""
+    """Compute `local_peaks.reference` by kernels."""
     spectrum = spectrum.contiguous()
     out = torch.empty_like(spectrum)
     highest = torch.empty(spectrum.shape[:-3], dtype=torch.float32, device=spectrum.device)
     where = torch.empty(spectrum.shape[:-3], dtype=torch.int64, device=spectrum.device)
     if not spectrum.numel():
         return out, highest, where
-    bins, kept = spectrum.shape[-3:-1]
+    bins, columns = spectrum.shape[-3:-1]
     constants = _constants(rates)
-    grid = (triton.cdiv(kept, constants["OUTPUTS"]), triton.cdiv(bins, SCALES), highest.numel())
+    grid = (triton.cdiv(columns, constants["OUTPUTS"]), triton.cdiv(bins, SCALES), highest.numel())
     partial = torch.empty(highest.numel(), grid[0] * grid[1], dtype=torch.float32, device=spectrum.device)
     partial_where = torch.empty(partial.shape, dtype=torch.int32, device=spectrum.device)
-    sizes = (bins, frames, kept)
+    sizes = (bins, frames, columns)
     _peaks[grid](spectrum, out, partial, partial_where, *sizes, **constants, num_warps=WARPS)
     _finish[(len(partial),)](partial, partial_where, highest, where, partial.shape[1], **FINISH)
     return out, highest, where
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched."""
-    sizes = dict.fromkeys(("bins", "frames", "kept"), "i32")
+    """List all launches."""
+    sizes = dict.fromkeys(("bins", "frames", "columns"), "i32")
     tensors = dict.fromkeys(("x_ptr", "out_ptr", "partial_ptr"), "*fp32") | {"where_ptr": "*i32"}
     for rates in range(1, READ, 2):
         yield Configuration(_peaks, tensors | sizes, _constants(rates), WARPS, common=rates in (25, 35))

@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from torchprim.kernels.dispatch import takes_kernel
 from torchprim.kernels.hpss import sliding_median
+from torchprim.kernels.register import register_gradient, register_operator
 
 
 def power_ratio(a: Tensor, b: Tensor, power: float | Tensor) -> Tensor:
-    """a^p / (a^p + b^p), 1/2 where both are 0; scaled by the larger so that no power over- or underflows."""
+    """Return a^p / (a^p + b^p), 1/2 where both are 0; scaled by the larger: no power over- or underflows."""
     largest = torch.maximum(a, b).detach()
     scale = torch.where(largest > 0, largest, 1)
     a, b = (a / scale) ** power, (b / scale) ** power
@@ -28,9 +28,9 @@ def _medians(magnitude: Tensor, over_frames: int, over_bins: int) -> tuple[Tenso
 
 
 def reference(magnitude: Tensor, power: Tensor, gain: Tensor, over_frames: int, over_bins: int) -> Tensor:
-    """The mask as its equation is written."""
+    """Compute the mask as its equation is written."""
     magnitude = magnitude.to(gain.dtype)
-    # A plain number lets torch square where p = 2; on a GPU it would have to be waited for.
+    # A plain number lets torch square where p = 2; on a GPU it would be a synchronisation.
     exponent = power.item() if power.device.type == "cpu" else power
     mask = power_ratio(*_medians(magnitude, over_frames, over_bins), exponent)
     return torch.where(magnitude > 0, mask * gain[:, None], 0).contiguous()
@@ -39,7 +39,7 @@ def reference(magnitude: Tensor, power: Tensor, gain: Tensor, over_frames: int, 
 def _slopes(
     gradient: Tensor, harmonic: Tensor, percussive: Tensor, power: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Ratio H^p / (H^p + P^p), and `gradient` times its derivatives to H, to P and to p.
+    """Return H^p / (H^p + P^p), and `gradient` times its derivatives to H, to P and to p.
 
     With L the larger and S the smaller of the two, r = S / L and w = 1 / (1 + r^p)²:
     d/dL = +-p r^p w / L, d/dS = -+p r^(p-1) w / L, d/dp = -+r^p ln(r) w, the upper sign where H is L.
@@ -72,18 +72,22 @@ def reference_gradients(
     over_bins: int,
     to_magnitude: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients to the magnitude (empty unless it is wanted), the power and the gain; medians made anew."""
-    kind, magnitude = magnitude.dtype, magnitude.to(gain.dtype)
+    """Compute gradients to magnitude (empty unless needed), power and gain; medians are recomputed."""
+    dtype, magnitude = magnitude.dtype, magnitude.to(gain.dtype)
     harmonic, percussive = _medians(magnitude, over_frames, over_bins)
     gradient = torch.where(magnitude > 0, gradient, 0)
-    slopes = _slopes(gradient * gain[:, None], harmonic, percussive, power)
-    mask, d_harmonic, d_percussive, d_power = slopes
+    mask, d_harmonic, d_percussive, d_power = _slopes(gradient * gain[:, None], harmonic, percussive, power)
     d_gain = (gradient * mask).sum(-1).reshape(-1, gain.numel()).sum(0)
     if not to_magnitude:
-        return magnitude.new_empty(0, dtype=kind), d_power.sum().reshape(()), d_gain
+        return magnitude.new_empty(0, dtype=dtype), d_power.sum().reshape(()), d_gain
     d_magnitude = sliding_median.reference_gradient(d_harmonic, magnitude, harmonic, over_frames, -1)
     d_magnitude += sliding_median.reference_gradient(d_percussive, magnitude, percussive, over_bins, -2)
-    return d_magnitude.to(kind), d_power.sum().reshape(()), d_gain
+    return d_magnitude.to(dtype), d_power.sum().reshape(()), d_gain
+
+
+def _empty_gradients(magnitude: Tensor, power: Tensor, gain: Tensor, to_magnitude: bool):
+    shape = magnitude.shape if to_magnitude else (0,)
+    return magnitude.new_empty(shape), power.new_empty(()), gain.new_empty(gain.shape)
 
 
 def _kernel_fits(magnitude: Tensor, over_frames: int, over_bins: int) -> bool:
@@ -92,56 +96,21 @@ def _kernel_fits(magnitude: Tensor, over_frames: int, over_bins: int) -> bool:
     return items < 2**16 and all(sliding_median.kernel_fits(magnitude, *window) for window in windows)
 
 
-@torch.library.custom_op("torchprim::hpss_mask", mutates_args=())
-def _mask(magnitude: Tensor, power: Tensor, gain: Tensor, over_frames: int, over_bins: int) -> Tensor:
-    if takes_kernel(magnitude, power, gain) and _kernel_fits(magnitude, over_frames, over_bins):
-        from torchprim.kernels.hpss import hpss_mask_triton
-
-        return hpss_mask_triton.forward(magnitude, power, gain, over_frames, over_bins)
-    return reference(magnitude, power, gain, over_frames, over_bins)
-
-
-@_mask.register_fake
-def _(magnitude, power, gain, over_frames, over_bins):
-    return gain.new_empty(magnitude.shape)
-
-
-@torch.library.custom_op("torchprim::hpss_mask_backward", mutates_args=())
-def _mask_backward(
-    gradient: Tensor,
-    magnitude: Tensor,
-    power: Tensor,
-    gain: Tensor,
-    over_frames: int,
-    over_bins: int,
-    to_magnitude: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    arguments = (gradient, magnitude, power, gain, over_frames, over_bins, to_magnitude)
-    if takes_kernel(*arguments[:4]) and _kernel_fits(magnitude, over_frames, over_bins):
-        from torchprim.kernels.hpss import hpss_mask_triton
-
-        return hpss_mask_triton.backward(*arguments)
-    return reference_gradients(*arguments)
-
-
-@_mask_backward.register_fake
-def _(gradient, magnitude, power, gain, over_frames, over_bins, to_magnitude):
-    shape = magnitude.shape if to_magnitude else (0,)
-    return magnitude.new_empty(shape), power.new_empty(()), gain.new_empty(gain.shape)
-
-
-def _remember(ctx, inputs, output):
-    *tensors, ctx.over_frames, ctx.over_bins = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _gradients(ctx, gradient):
-    wanted = ctx.needs_input_grad
-    results = _mask_backward(gradient, *ctx.saved_tensors, ctx.over_frames, ctx.over_bins, wanted[0])
-    return *(result if want else None for result, want in zip(results, wanted, strict=False)), None, None
-
-
-_mask.register_autograd(_gradients, setup_context=_remember)
+_mask = register_operator(
+    "hpss_mask",
+    reference,
+    kernel="hpss_mask_triton.forward",
+    fake=lambda magnitude, gain: gain.new_empty(magnitude.shape),
+    fits=_kernel_fits,
+)
+_mask_backward = register_operator(
+    "hpss_mask_backward",
+    reference_gradients,
+    kernel="hpss_mask_triton.backward",
+    fake=_empty_gradients,
+    fits=_kernel_fits,
+)
+register_gradient(_mask, _mask_backward, to=("magnitude", "power", "gain"))
 
 
 def hpss_mask(
@@ -151,17 +120,17 @@ def hpss_mask(
     power: float | Tensor = 2.0,
     gain: Tensor | None = None,
 ) -> Tensor:
-    """g(f) · H^p / (H^p + P^p), H the running median over frames and P the one over bins; 0 where A = 0.
+    """Compute g(f) · H^p / (H^p + P^p), 0 where A = 0, with the running medians H over frames, P over bins.
 
     FitzGerald, Harmonic/percussive separation using median filtering, DAFx 2010. The medians are those of
     `sliding_median`. Where both are 0, but A is not, the ratio is 1/2.
 
     Args:
-        magnitude: A `(..., F, N)`, real, not negative; half precision is read as it is.
+        magnitude: A `(..., F, N)`, real, not negative; half precision is loaded as it is.
         over_frames: samples of the median H, 1 to 1023.
         over_bins: samples of the median P, 1 to 1023.
-        power: exponent p, positive; a tensor of one number receives a gradient.
-        gain: g `(F,)`, a factor for each bin, as a high-pass has; 1 by default.
+        power: exponent p, positive; a tensor of one number receives a gradient, and is not checked.
+        gain: g `(F,)`, of each bin, such as a high-pass; 1 by default.
 
     Returns:
         `(..., F, N)`, float32, or float64 for a magnitude of float64. Gradients flow to the magnitude (each
@@ -183,21 +152,19 @@ def hpss_mask(
         raise ValueError(f"magnitude must be a real tensor of shape (..., F, N), got {magnitude!r}")
     if magnitude.numel() == 0 and 0 in magnitude.shape[-2:]:
         raise ValueError(f"magnitude must not be empty, got shape {tuple(magnitude.shape)}")
-    for name, window in (("over_frames", over_frames), ("over_bins", over_bins)):
-        if not isinstance(window, int) or not 1 <= window <= sliding_median.LARGEST_WINDOW:
-            largest = sliding_median.LARGEST_WINDOW
-            raise ValueError(f"{name} must be a whole number in [1, {largest}], got {window!r}")
+    sliding_median.check_window(over_frames, "over_frames")
+    sliding_median.check_window(over_bins, "over_bins")
     if not isinstance(power, Tensor) and not 0 < power < math.inf:
         raise ValueError(f"power must be positive, got {power!r}")
-    kind = torch.float64 if magnitude.dtype == torch.float64 else torch.float32
+    dtype = torch.float64 if magnitude.dtype == torch.float64 else torch.float32
     bins = magnitude.shape[-2]
     if gain is None:
-        gain = torch.ones(bins, dtype=kind, device=magnitude.device)
+        gain = torch.ones(bins, dtype=dtype, device=magnitude.device)
     elif gain.shape != (bins,):
         raise ValueError(f"gain must have shape ({bins},), got {tuple(gain.shape)}")
-    gain = gain.to(kind)
+    gain = gain.to(dtype)
     if not isinstance(power, Tensor):
-        power = torch.full((), power, dtype=kind, device=magnitude.device)
+        power = torch.full((), power, dtype=dtype, device=magnitude.device)
     elif power.numel() != 1:
         raise ValueError(f"power must be one number, got shape {tuple(power.shape)}")
     return _mask(magnitude, power.reshape(()).to(gain), gain, over_frames, over_bins)

@@ -3,7 +3,7 @@
 Two networks decide: 2 x 32.4 minima and maxima an output for windows of 31, 2 x 20.6 for 17. 42 million
 outputs (16 x 1025 x 2584) take 0.19 ms and 0.12 ms of an H200's minima and maxima, 0.08 ms of its memory.
 
-The backward pass makes the medians anew and writes them: two medians, one pass for the slopes at them, and a
+The backward pass recomputes the medians and stores them: two medians, one pass for the slopes at them, and a
 gather for each axis, 76 bytes an output in all.
 """
 
@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.hpss import sliding_median_triton as medians
-from torchprim.kernels.hpss.sliding_median_backward_triton import backward as backward_of_median
+from torchprim.kernels.hpss.sliding_median_backward_triton import backward as median_backward
 from torchprim.kernels.hpss.sliding_median_triton import COLUMNS, ROWS, medians_across, medians_inside, tile
 from torchprim.kernels.launch import Configuration
 
@@ -27,7 +27,7 @@ SLOPES_WARPS = 4
 
 @triton.jit
 def _raised(ratio, power):
-    """ratio^power, for a ratio in [0, 1]; the usual power 2 needs no logarithm."""
+    """Return ratio^power, for a ratio in [0, 1]; the usual power 2 needs no logarithm."""
     if power == 2.0:  # noqa: SIM108 (one branch runs, a conditional expression would compute both)
         result = ratio * ratio
     else:
@@ -37,7 +37,7 @@ def _raised(ratio, power):
 
 @triton.jit
 def _ratio(harmonic, percussive, power):
-    """Smaller of the two over the larger, its power, and a^p / (a^p + b^p)."""
+    """Return the larger of the two, smaller / larger, its power, and a^p / (a^p + b^p)."""
     larger = tl.maximum(harmonic, percussive)
     ratio = tl.where(larger > 0, tl.minimum(harmonic, percussive) / larger, 1.0)
     raised = _raised(ratio, power)
@@ -58,8 +58,8 @@ def _forward(
     n = tl.minimum(first_n + tl.arange(0, C), frames - 1)
     percussive, x = medians_across(x_ptr, n, first_f, bins, frames, OVER_BINS, TILE_F, R, C)
     _, _, _, mask = _ratio(harmonic, percussive, tl.load(power_ptr))
-    place = tl.arange(0, R * C)
-    f, n = first_f + place // C, first_n + place % C
+    index = tl.arange(0, R * C)
+    f, n = first_f + index // C, first_n + index % C
     gain = tl.load(gain_ptr + tl.minimum(f, bins - 1))
     mask = tl.where(x > 0, mask * gain, 0.0)
     tl.store(out_ptr + item + (f * frames + n), mask, mask=(f < bins) & (n < frames))
@@ -71,11 +71,11 @@ def _slopes(
     d_harmonic_ptr, d_percussive_ptr, d_power_ptr, d_gain_ptr, bins, frames,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """`hpss_mask._slopes` for one bin of one item; the sums over its frames are written, not added up."""
-    bin_of_item = tl.program_id(0)
-    start = bin_of_item.to(tl.int64) * frames
+    """Compute `hpss_mask._slopes` for one bin of one item, and the sums over its frames."""
+    row = tl.program_id(0)
+    start = row.to(tl.int64) * frames
     power = tl.load(power_ptr)
-    gain = tl.load(gain_ptr + bin_of_item % bins)
+    gain = tl.load(gain_ptr + row % bins)
     d_power = tl.zeros((BLOCK,), dtype=tl.float32)
     d_gain = tl.zeros((BLOCK,), dtype=tl.float32)
     for first in range(0, frames, BLOCK):
@@ -98,12 +98,12 @@ def _slopes(
         to_larger, to_smaller = signed * raised, -signed * lowered
         tl.store(d_harmonic_ptr + start + n, tl.where(above, to_larger, to_smaller), mask=inside)
         tl.store(d_percussive_ptr + start + n, tl.where(above, to_smaller, to_larger), mask=inside)
-    tl.store(d_power_ptr + bin_of_item, tl.sum(d_power, 0))
-    tl.store(d_gain_ptr + bin_of_item, tl.sum(d_gain, 0))
+    tl.store(d_power_ptr + row, tl.sum(d_power, 0))
+    tl.store(d_gain_ptr + row, tl.sum(d_gain, 0))
 
 
 def forward(magnitude: Tensor, power: Tensor, gain: Tensor, over_frames: int, over_bins: int) -> Tensor:
-    """As `hpss_mask.reference`."""
+    """Compute `hpss_mask.reference` by kernels."""
     bins, frames = magnitude.shape[-2:]
     out = torch.empty(magnitude.shape, dtype=torch.float32, device=magnitude.device)
     if out.numel():
@@ -124,7 +124,7 @@ def backward(
     over_bins: int,
     to_magnitude: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `hpss_mask.reference_gradients`."""
+    """Compute `hpss_mask.reference_gradients` by kernels."""
     bins, frames = magnitude.shape[-2:]
     rows = magnitude.numel() // frames
     x, gradient, power, gain = (t.contiguous() for t in (magnitude, gradient, power, gain))
@@ -132,34 +132,34 @@ def backward(
     d_gain = torch.empty(rows, dtype=torch.float32, device=x.device)
     d_magnitude = torch.empty(x.shape if to_magnitude else 0, dtype=torch.float32, device=x.device)
     if rows:
-        along = ((over_frames, -1), (over_bins, -2))
-        found = [medians.forward(x, window, dim) for window, dim in along]
+        windows = ((over_frames, -1), (over_bins, -2))
+        values = [medians.forward(x, window, dim) for window, dim in windows]
         slopes = [torch.empty(x.shape, dtype=torch.float32, device=x.device) for _ in range(2)]
-        read = (gradient, x, *found, power, gain)
+        read = (gradient, x, *values, power, gain)
         _slopes[rows,](*read, *slopes, d_power, d_gain, bins, frames, **SLOPES, num_warps=SLOPES_WARPS)
     if rows and to_magnitude:
-        backward_of_median(slopes[0], x, found[0], *along[0], d_magnitude, add=False)
-        backward_of_median(slopes[1], x, found[1], *along[1], d_magnitude, add=True)
+        median_backward(slopes[0], x, values[0], *windows[0], d_magnitude, add=False)
+        median_backward(slopes[1], x, values[1], *windows[1], d_magnitude, add=True)
     return d_magnitude.to(magnitude.dtype), d_power.sum(), d_gain.view(-1, bins).sum(0)
 
 
-# As `sliding_median_triton.COMPILED`; windows of different tiles meet in the last pairs.
+# As `sliding_median_triton.COMPILED`; the last pairs are of windows with different tiles.
 COMPILED = (*((w, w) for w in medians.COMPILED), (63, 2), (2, 63), (31, 17), (63, 8))
 
 
 def configurations() -> Iterator[Configuration]:
-    """What can be launched, for the pairs of windows in `COMPILED`."""
+    """List the launches for the pairs of windows in `COMPILED`."""
     sizes = {"bins": "i32", "frames": "i32"}
     for over_frames, over_bins in COMPILED:
         usual = over_frames == over_bins and over_bins in medians.DEFAULTS
-        for kind, c in medians.variants(usual):
-            tensors = {"x_ptr": kind} | dict.fromkeys(("power_ptr", "gain_ptr", "out_ptr"), "*fp32")
+        for dtype, c in medians.variants(usual):
+            tensors = {"x_ptr": dtype} | dict.fromkeys(("power_ptr", "gain_ptr", "out_ptr"), "*fp32")
             constants = {"OVER_FRAMES": over_frames, "OVER_BINS": over_bins}
             constants |= {"TILE_N": tile(over_frames), "TILE_F": tile(over_bins), "R": ROWS, "C": c}
-            common = (over_frames, over_bins, kind, c) == (31, 31, "*fp32", COLUMNS["wide"])
+            common = (over_frames, over_bins, dtype, c) == (31, 31, "*fp32", COLUMNS["wide"])
             yield Configuration(_forward, tensors | sizes, constants, c // 32, common=common)
     names = [name for name in _slopes.arg_names if name.endswith("_ptr")]
-    for kind in ("*fp32", "*fp16", "*bf16"):
-        read = dict.fromkeys(("x_ptr", "harmonic_ptr", "percussive_ptr"), kind)
+    for dtype in ("*fp32", "*fp16", "*bf16"):
+        read = dict.fromkeys(("x_ptr", "harmonic_ptr", "percussive_ptr"), dtype)
         tensors = dict.fromkeys(names, "*fp32") | read
-        yield Configuration(_slopes, tensors | sizes, SLOPES, SLOPES_WARPS, common=kind == "*fp32")
+        yield Configuration(_slopes, tensors | sizes, SLOPES, SLOPES_WARPS, common=dtype == "*fp32")

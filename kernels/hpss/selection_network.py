@@ -2,8 +2,8 @@
 
 A tile of T neighbouring outputs with windows of k samples reads k + T - 1 samples. What all T windows
 share (k - T + 1 samples, the core) is sorted once; then the tile is halved, each half sorts the few
-samples that all of its windows share besides, merges them in, and drops every candidate that can no
-longer hold the wanted rank (forgetful selection), until one window is left. Sorting and merging are
+samples that all of its windows share besides, merges them in, and drops all candidates that can no
+longer have the rank in question (forgetful selection), until one window is left. Sorting and merging are
 Batcher's odd-even networks for any lengths (Knuth, The Art of Computer Programming 3, 5.3.4); equal
 operations are shared and unused ones removed. For k = 31 and T = 8 this leaves about 42 operations an
 output, against 274 for windows selected one by one.
@@ -26,11 +26,11 @@ class Network:
     outputs: tuple[int, ...]
 
     def last_uses(self) -> dict[int, int]:
-        """Value -> the step after which it is not read again (outputs are never in the table)."""
+        """Return value -> the step that reads it last, without the outputs."""
         last: dict[int, int] = {}
-        for position, (_, a, b) in enumerate(self.steps):
-            last[a] = last[b] = position
-        return {value: position for value, position in last.items() if value not in self.outputs}
+        for step, (_, a, b) in enumerate(self.steps):
+            last[a] = last[b] = step
+        return {value: step for value, step in last.items() if value not in self.outputs}
 
 
 class _Builder:
@@ -47,7 +47,7 @@ class _Builder:
         return self.known[key]
 
     def merge(self, x: list[int], y: list[int]) -> list[int]:
-        """Two ascending lists -> one (Batcher's odd-even merge)."""
+        """Merge two ascending lists (Batcher's odd-even merge)."""
         if not x or not y:
             return x or y
         if len(x) == len(y) == 1:
@@ -70,25 +70,24 @@ class _Builder:
         return self.merge(self.sort(values[:half]), self.sort(values[half:]))
 
     def select(self, sorted_core: list[int], rank: int, window: int, first: int, last: int) -> list[int]:
-        """Outputs `first` .. `last - 1`; `sorted_core` holds what may still be their `rank`-th value."""
+        """Return outputs `first` .. `last - 1`; `sorted_core` holds candidates for their `rank`-th value."""
         missing = last - first - 1
         # A core value below rank - missing, or above rank, cannot become the rank-th of any window.
         dropped = max(0, rank - missing)
-        kept, rank = sorted_core[dropped : rank + 1], rank - dropped
+        core, rank = sorted_core[dropped : rank + 1], rank - dropped
         if missing == 0:
-            return [kept[rank]]
+            return [core[rank]]
         middle = first + (missing + 1) // 2
         # Windows of the left half all hold the samples from middle - 1; of the right half, up to middle + k.
         left_extra = self.sort(list(range(middle - 1, last - 1)))
         right_extra = self.sort(list(range(first + window, middle + window)))
-        return self.select(self.merge(kept, left_extra), rank, window, first, middle) + self.select(
-            self.merge(kept, right_extra), rank, window, middle, last
-        )
+        left = self.select(self.merge(core, left_extra), rank, window, first, middle)
+        return left + self.select(self.merge(core, right_extra), rank, window, middle, last)
 
 
 @lru_cache(maxsize=64)
 def selection_network(window: int, rank: int, tile: int) -> Network:
-    """The network for `tile` neighbouring windows of `window` samples, each giving its `rank`-th smallest.
+    """Build the network that selects the `rank`-th smallest of `tile` neighbouring windows.
 
     Args:
         window: samples in a window, at least `tile`.
@@ -119,21 +118,22 @@ def selection_network(window: int, rank: int, tile: int) -> Network:
 
 
 def _pruned(inputs: int, steps: list[tuple[bool, int, int]], outputs: list[int]) -> Network:
+    """Remove the steps that no output depends on, and number the values anew."""
     needed = set(outputs)
-    for position in reversed(range(len(steps))):
-        if inputs + position in needed:
-            needed.update(steps[position][1:])
+    for step in reversed(range(len(steps))):
+        if inputs + step in needed:
+            needed.update(steps[step][1:])
     number = {value: value for value in range(inputs)}
-    kept = []
-    for position, (is_max, a, b) in enumerate(steps):
-        if inputs + position in needed:
-            number[inputs + position] = inputs + len(kept)
-            kept.append((is_max, number[a], number[b]))
-    return Network(inputs, tuple(kept), tuple(number[value] for value in outputs))
+    used = []
+    for step, (is_max, a, b) in enumerate(steps):
+        if inputs + step in needed:
+            number[inputs + step] = inputs + len(used)
+            used.append((is_max, number[a], number[b]))
+    return Network(inputs, tuple(used), tuple(number[value] for value in outputs))
 
 
 @lru_cache(maxsize=64)
 def best_tile(window: int, rank: int, largest: int = 16) -> int:
-    """The number of outputs a tile (a power of two) that needs the fewest operations an output."""
+    """Return the outputs of a tile (a power of two) for the fewest operations an output."""
     tiles = [t for t in (1, 2, 4, 8, 16, 32) if t <= min(window, largest)]
     return min(tiles, key=lambda t: len(selection_network(window, rank, t).steps) / t)

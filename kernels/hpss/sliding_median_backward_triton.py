@@ -26,28 +26,28 @@ def _gradient(
     gradient_ptr, x_ptr, median_ptr, out_ptr, length, inner,
     WINDOW: tl.constexpr, ADD: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """A sample was selected where the median equals it and no equal sample comes before it in the window."""
+    """Gather: a sample was selected where the median equals it and none before it in the window does."""
     blocks = tl.cdiv(length * inner, BLOCK)
     plane = (tl.program_id(0) // blocks).to(tl.int64) * length * inner
-    place = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
-    i = place // inner
-    within = place < length * inner
-    x = tl.load(x_ptr + plane + place, mask=within, other=0).to(tl.float32)
+    offset = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
+    i = offset // inner
+    inside = offset < length * inner
+    x = tl.load(x_ptr + plane + offset, mask=inside, other=0).to(tl.float32)
     back = tl.full((BLOCK,), WINDOW, dtype=tl.int32)  # to the nearest equal sample before
     for k in tl.static_range(WINDOW - 1, 0, -1):
-        before = tl.load(x_ptr + plane + (place - k * inner), mask=within & (i >= k), other=float("nan"))
+        before = tl.load(x_ptr + plane + (offset - k * inner), mask=inside & (i >= k), other=float("nan"))
         back = tl.where(before.to(tl.float32) == x, k, back)
     total = tl.zeros((BLOCK,), dtype=tl.float32)
     for k in tl.static_range(WINDOW):  # the sample is the k-th of the window
         output = i + (WINDOW // 2 - k)
-        there = plane + (place + (WINDOW // 2 - k) * inner)
-        within_too = within & (output >= 0) & (output < length)
-        median = tl.load(median_ptr + there, mask=within_too, other=float("nan")).to(tl.float32)
-        chosen = (median == x) & (back > k)
-        total += tl.load(gradient_ptr + there, mask=chosen, other=0).to(tl.float32)
+        at = plane + (offset + (WINDOW // 2 - k) * inner)
+        mask = inside & (output >= 0) & (output < length)
+        median = tl.load(median_ptr + at, mask=mask, other=float("nan")).to(tl.float32)
+        selected = (median == x) & (back > k)
+        total += tl.load(gradient_ptr + at, mask=selected, other=0).to(tl.float32)
     if ADD:
-        total += tl.load(out_ptr + plane + place, mask=within, other=0).to(tl.float32)
-    tl.store(out_ptr + plane + place, total, mask=within)
+        total += tl.load(out_ptr + plane + offset, mask=inside, other=0).to(tl.float32)
+    tl.store(out_ptr + plane + offset, total, mask=inside)
 
 
 def backward(
@@ -59,7 +59,7 @@ def backward(
     out: Tensor | None = None,
     add: bool = False,
 ) -> Tensor:
-    """As `sliding_median.reference_gradient`; written into `out`, or added to it."""
+    """Compute `sliding_median.reference_gradient` by kernels, into `out` if given, or added to it."""
     out = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
     outer, length, inner = planes(x, dim)
     block = TILES["BLOCK"]
@@ -70,10 +70,10 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """What can be launched, for the windows in `COMPILED`."""
+    """List the launches for the windows in `COMPILED`."""
     for window in COMPILED:
-        for kind in ("*fp32", "*fp16", "*bf16") if window in DEFAULTS else ("*fp32",):
-            tensors = dict.fromkeys(("gradient_ptr", "x_ptr", "median_ptr", "out_ptr"), kind)
+        for dtype in ("*fp32", "*fp16", "*bf16") if window in DEFAULTS else ("*fp32",):
+            tensors = dict.fromkeys(("gradient_ptr", "x_ptr", "median_ptr", "out_ptr"), dtype)
             signature = tensors | {"length": "i32", "inner": "i32"}
             for add in (False, True):
                 constants = {"WINDOW": window, "ADD": add, **TILES}

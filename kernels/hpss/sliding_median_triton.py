@@ -5,12 +5,12 @@ a clock and multiprocessor, so that 42 million outputs of a window of 31 take 0.
 writing them once takes 0.08 ms.
 
 A thread computes 16 neighbouring outputs with one network (fewer for windows under 16). Along an outer axis
-threads lie side by side on the inner ones, and every load is coalesced. Along the innermost axis blocks are
+threads are neighbours on the inner ones, and all loads are coalesced. Along the innermost axis blocks are
 read coalesced, and one exchange through shared memory hands each thread its neighbouring samples; another
 hands the outputs back.
 """
 
-# Tuples of tensors grow by `+`, which is what Triton compiles.
+# Tuples of tensors grow by `+`: Triton compiles no other way.
 # ruff: noqa: RUF005
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from torchprim.kernels.launch import Configuration
 # A program computes R rows by C columns, a column a thread.
 ROWS = 16
 COLUMNS = {"wide": 128, "narrow": 32}
-# Part of the key of Triton's cache: another network is another kernel.
+# Part of Triton's cache key: another network is another kernel.
 _NETWORKS = tl.constexpr(hashlib.sha256(inspect.getsource(networks).encode()).hexdigest())
 
 
 def tile(window: int) -> int:
-    """Outputs that share a network: the largest power of two within the window, at most 16."""
+    """Return how many outputs share a network: the largest power of two within the window, at most 16."""
     return min(ROWS, 1 << (window.bit_length() - 1))
 
 
 def columns(extent: int) -> int:
-    """Columns of a program where rows have `extent` of them."""
+    """Return the columns of a program where rows have `extent` of them."""
     return COLUMNS["wide"] if extent > COLUMNS["wide"] // 2 else COLUMNS["narrow"]
 
 
@@ -60,7 +60,7 @@ def _selected(window, outputs):
 
 @triton.jit
 def _select(values, WINDOW: tl.constexpr, TILE: tl.constexpr):
-    """Medians of TILE neighbouring windows: a tuple of samples -> a tuple of outputs of the same shape."""
+    """Select the medians of TILE neighbouring windows: a tuple of samples -> a tuple of outputs."""
     tl.static_assert(_NETWORKS != "")
     steps: tl.constexpr = _steps(WINDOW, TILE)
     selected: tl.constexpr = _selected(WINDOW, TILE)
@@ -78,14 +78,14 @@ def _select(values, WINDOW: tl.constexpr, TILE: tl.constexpr):
 
 @triton.jit
 def _mirrored(i, length):
-    """Index folded back at both ends with the edge repeated; what lies a length or more outside becomes 0."""
+    """Mirror an index at both ends, the edge repeated; an index beyond the mirror image becomes 0."""
     i = tl.maximum(i, -1 - i)
     return tl.maximum(tl.minimum(i, 2 * length - 1 - i), 0)
 
 
 @triton.jit
-def _parts(x, A: tl.constexpr, B: tl.constexpr, N: tl.constexpr):
-    """(N, A, B) -> N tensors (A, B). With N in front it lies in a thread's registers, and halving is free."""
+def _unstack(x, A: tl.constexpr, B: tl.constexpr, N: tl.constexpr):
+    """Split (N, A, B) into N tensors (A, B): free, as the first axis lies in a thread's registers."""
     parts = (x,)
     for level in tl.static_range(4):
         if (N >> level) > 1:
@@ -102,8 +102,8 @@ def _parts(x, A: tl.constexpr, B: tl.constexpr, N: tl.constexpr):
 
 
 @triton.jit
-def _whole(parts, A: tl.constexpr, B: tl.constexpr, N: tl.constexpr):
-    """N tensors (A, B) -> (N, A, B)."""
+def _stack(parts, A: tl.constexpr, B: tl.constexpr, N: tl.constexpr):
+    """Stack N tensors (A, B) to (N, A, B)."""
     shaped = ()
     for i in tl.static_range(N):
         shaped = shaped + (tl.reshape(parts[i], (1, A, B)),)
@@ -122,16 +122,16 @@ def medians_inside(
     x_ptr, lines, first, length,
     WINDOW: tl.constexpr, TILE: tl.constexpr, R: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """Medians along the innermost axis, of R lines from `x_ptr` on and C places from `first`: (R * C,)."""
-    place = tl.arange(0, R * C)
-    line = x_ptr + tl.minimum(place // C, lines - 1) * length
+    """Compute medians along the innermost axis, of R lines from `x_ptr`, C samples from `first`: (R * C,)."""
+    index = tl.arange(0, R * C)
+    line = x_ptr + tl.minimum(index // C, lines - 1) * length
     values = ()
     for block in tl.static_range((WINDOW + 2 * TILE - 2) // TILE):
-        i = _mirrored(first + block * TILE - WINDOW // 2 + place % C, length)
+        i = _mirrored(first + block * TILE - WINDOW // 2 + index % C, length)
         x = tl.reshape(tl.load(line + i).to(tl.float32), (R, C // TILE, TILE))
-        values = values + _parts(tl.permute(x, (2, 0, 1)), R, C // TILE, TILE)
+        values = values + _unstack(tl.permute(x, (2, 0, 1)), R, C // TILE, TILE)
     medians = _select(values[: WINDOW + TILE - 1], WINDOW, TILE)
-    return tl.reshape(tl.permute(_whole(medians, R, C // TILE, TILE), (1, 2, 0)), (R * C,))
+    return tl.reshape(tl.permute(_stack(medians, R, C // TILE, TILE), (1, 2, 0)), (R * C,))
 
 
 @triton.jit
@@ -139,9 +139,10 @@ def medians_across(
     x_ptr, lines, first, length, stride,
     WINDOW: tl.constexpr, TILE: tl.constexpr, R: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """Medians along an outer axis, R positions from `first` on, of lines that begin at `lines` (C,).
+    """Compute medians along an outer axis, R samples from `first`, of lines that begin at `lines` (C,).
 
-    They and the samples themselves come as (R * C,).
+    Returns:
+        The medians and the samples, (R * C,) each.
     """
     values = ()
     for j in tl.static_range(R + WINDOW - 1):
@@ -150,8 +151,8 @@ def medians_across(
     medians = ()
     for group in tl.static_range(0, R, TILE):
         medians = medians + _select(values[group : group + WINDOW + TILE - 1], WINDOW, TILE)
-    here = values[WINDOW // 2 : WINDOW // 2 + R]
-    return tl.reshape(_whole(medians, 1, C, R), (R * C,)), tl.reshape(_whole(here, 1, C, R), (R * C,))
+    samples = values[WINDOW // 2 : WINDOW // 2 + R]
+    return tl.reshape(_stack(medians, 1, C, R), (R * C,)), tl.reshape(_stack(samples, 1, C, R), (R * C,))
 
 
 @triton.jit
@@ -164,10 +165,10 @@ def _inside(
     first = tl.program_id(0) % blocks * C
     start = first_line.to(tl.int64) * length
     medians = medians_inside(x_ptr + start, lines - first_line, first, length, WINDOW, TILE, R, C)
-    place = tl.arange(0, R * C)
-    line, i = place // C, first + place % C
-    within = (line < lines - first_line) & (i < length)
-    tl.store(out_ptr + start + (line * length + i), medians, mask=within)
+    index = tl.arange(0, R * C)
+    line, i = index // C, first + index % C
+    mask = (line < lines - first_line) & (i < length)
+    tl.store(out_ptr + start + (line * length + i), medians, mask=mask)
 
 
 @triton.jit
@@ -175,28 +176,28 @@ def _across(
     x_ptr, out_ptr, lines, length, inner,
     WINDOW: tl.constexpr, TILE: tl.constexpr, R: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """Lines of all planes (length, inner) in one row; distances within a program fit 32 bits."""
+    """Compute medians along `length` of planes (length, inner); offsets within a program fit 32 bits."""
     first = tl.program_id(1) * R
     first_line = tl.program_id(0) * C
     plane = (first_line // inner).to(tl.int64) * length * inner
-    place = tl.arange(0, R * C)
+    index = tl.arange(0, R * C)
     line = tl.minimum(first_line + tl.arange(0, C), lines - 1)
     start = (line // inner - first_line // inner) * length * inner + line % inner
     medians, _ = medians_across(x_ptr + plane, start, first, length, inner, WINDOW, TILE, R, C)
-    line, row = first_line + place % C, first + place // C
+    line, row = first_line + index % C, first + index // C
     start = (line // inner - first_line // inner) * length * inner + line % inner
-    within = (row < length) & (line < lines)
-    tl.store(out_ptr + plane + (start + row * inner), medians, mask=within)
+    mask = (row < length) & (line < lines)
+    tl.store(out_ptr + plane + (start + row * inner), medians, mask=mask)
 
 
 def planes(x: Tensor, dim: int) -> tuple[int, int, int]:
-    """Extents before, along and after an axis."""
+    """Return the extents before, along and after an axis."""
     dim %= x.dim()
     return math.prod(x.shape[:dim]), x.shape[dim], math.prod(x.shape[dim + 1 :])
 
 
 def forward(x: Tensor, window: int, dim: int) -> Tensor:
-    """As `sliding_median.reference`."""
+    """Compute `sliding_median.reference` by kernels."""
     x = x.contiguous()
     out = torch.empty_like(x)
     outer, length, inner = planes(x, dim)
@@ -217,19 +218,19 @@ DEFAULTS = (17, 31)
 
 
 def variants(usual: bool) -> Iterator[tuple[str, int]]:
-    """Type of the input and columns: one of each, and all for usual windows."""
-    for kind in ("*fp32", "*fp16", "*bf16") if usual else ("*fp32",):
-        yield kind, COLUMNS["wide"]
+    """List the input's dtype and the columns of a program: all of them for usual windows."""
+    for dtype in ("*fp32", "*fp16", "*bf16") if usual else ("*fp32",):
+        yield dtype, COLUMNS["wide"]
     if usual:
         yield "*fp32", COLUMNS["narrow"]
 
 
 def configurations() -> Iterator[Configuration]:
-    """What can be launched, for the windows in `COMPILED`."""
+    """List the launches for the windows in `COMPILED`."""
     for window in COMPILED:
-        for kind, c in variants(window in DEFAULTS):
-            common = window == 17 and (kind, c) == ("*fp32", COLUMNS["wide"])
+        for dtype, c in variants(window in DEFAULTS):
+            common = window == 17 and (dtype, c) == ("*fp32", COLUMNS["wide"])
             constants = {"WINDOW": window, "TILE": tile(window), "R": ROWS, "C": c}
-            signature = {"x_ptr": kind, "out_ptr": kind, "lines": "i32", "length": "i32"}
+            signature = {"x_ptr": dtype, "out_ptr": dtype, "lines": "i32", "length": "i32"}
             yield Configuration(_inside, signature, constants, c // 32, common=common)
             yield Configuration(_across, signature | {"inner": "i32"}, constants, c // 32, common=common)

@@ -1,4 +1,4 @@
-"""Banded Viterbi scan over pitches and, where wanted, one unvoiced state."""
+"""Banded Viterbi over pitches and, optionally, one unvoiced state."""
 
 from __future__ import annotations
 
@@ -8,44 +8,36 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from torchprim.kernels.dispatch import takes_kernel
-
-MOST_STATES = 4095  # that the kernel was compiled for; more take the reference
-
-
-def in_single(*tensors: Tensor | None) -> list[Tensor | None]:
-    """Half precision as float32: sums over thousands of frames need it."""
-    half = (torch.float16, torch.bfloat16)
-    return [x if x is None or x.dtype not in half else x.float() for x in tensors]
+from torchprim.kernels.paths.transition import MAX_STATES, check_lattice, in_single
+from torchprim.kernels.register import register_operator
 
 
 def reference(
     emission: Tensor, unvoiced: Tensor | None, band: int, slope: float, jump: float, switch: float
 ) -> Tensor:
-    """Frame by frame over `(B, P, N)`; of equal predecessors the first in the order that is documented."""
+    """Find the path frame by frame over `(B, P, N)`; of equal predecessors the first in documented order."""
     emission, unvoiced = in_single(emission, unvoiced)
     pitches, frames = emission.shape[1:]
-    rest_too = unvoiced is not None
+    has_rest = unvoiced is not None
     emission = emission.permute(2, 0, 1).contiguous()  # N, B, P
-    if rest_too:
+    if has_rest:
         unvoiced = unvoiced.t().contiguous()  # N, B
     offset = torch.arange(-band, band + 1, device=emission.device)
     cost = slope * offset.abs().to(emission.dtype)
-    own = torch.arange(pitches, device=emission.device) - band
+    lowest = torch.arange(pitches, device=emission.device) - band
 
     score = emission[:1].squeeze(0)  # (B, P)
-    rest = unvoiced[0] if rest_too else None  # (B,)
-    source = torch.empty(
-        frames, score.shape[0], pitches + rest_too, dtype=torch.int16, device=emission.device
-    )
+    rest = unvoiced[0] if has_rest else None  # (B,)
+    states = pitches + has_rest
+    source = torch.empty(frames, score.shape[0], states, dtype=torch.int16, device=emission.device)
     for n in range(1, frames):
         near = nnf.pad(score, (band, band), value=-torch.inf).unfold(-1, 2 * band + 1, 1) - cost
         best, index = near.max(-1)
-        index = index + own
+        index = index + lowest
         top, top_index = score.max(-1, keepdim=True)
         index = torch.where(top - jump > best, top_index, index)
         best = torch.maximum(top - jump, best)
-        if rest_too:
+        if has_rest:
             onset = rest[:, None] - switch
             index = torch.where(onset > best, pitches, index)
             best = torch.maximum(onset, best)
@@ -53,30 +45,22 @@ def reference(
             rest = torch.maximum(rest, top[:, 0] - switch) + unvoiced[n]
         source[n, :, :pitches] = index
         score = best + emission[n]
-    source.clamp_(min=0)  # only where all scores are -inf is the first of equal ones below the lowest pitch
+    source.clamp_(min=0)  # where all scores are -inf, the first of equal ones is below the lowest pitch
 
     path = torch.empty(frames, score.shape[0], dtype=torch.int64, device=emission.device)
-    path[-1] = (torch.cat([score, rest[:, None]], -1) if rest_too else score).argmax(-1)
+    path[-1] = (torch.cat([score, rest[:, None]], -1) if has_rest else score).argmax(-1)
     for n in range(frames - 1, 0, -1):
         path[n - 1] = source[n].gather(1, path[n][:, None])[:, 0]
     return path.t().contiguous()
 
 
-@torch.library.custom_op("torchprim::viterbi", mutates_args=())
-def _viterbi(
-    emission: Tensor, unvoiced: Tensor | None, band: int, slope: float, jump: float, switch: float
-) -> Tensor:
-    tensors = [emission] if unvoiced is None else [emission, unvoiced]
-    if takes_kernel(*tensors) and emission.shape[1] <= MOST_STATES:
-        from torchprim.kernels.paths import viterbi_triton
-
-        return viterbi_triton.forward(emission, unvoiced, band, slope, jump, switch)
-    return reference(emission, unvoiced, band, slope, jump, switch)
-
-
-@_viterbi.register_fake
-def _(emission, unvoiced, band, slope, jump, switch):
-    return emission.new_empty(emission.shape[0], emission.shape[2], dtype=torch.int64)
+_viterbi = register_operator(
+    "viterbi",
+    reference,
+    kernel="viterbi_triton.forward",
+    fake=lambda emission: emission.new_empty(emission.shape[0], emission.shape[2], dtype=torch.int64),
+    fits=lambda emission: emission.shape[1] <= MAX_STATES,
+)
 
 
 def viterbi(
@@ -87,22 +71,22 @@ def viterbi(
     jump: float = 12.0,
     switch: float = 4.0,
 ) -> Tensor:
-    """The best path through P pitches and one unvoiced state (Viterbi 1967).
+    """Find the best path through P pitches and one unvoiced state (Viterbi 1967).
 
     From pitch i to pitch j a step costs `slope · |i - j|` within `band`, or `jump` from any pitch to any;
     from voiced to unvoiced and back, `switch`; unvoiced to unvoiced nothing. Of equal paths the step
     within the band is taken before the jump, the jump before the onset, rest before the end of a note, and
     the lowest pitch before the others. Scores are finite, or -inf where a state is impossible.
 
-    Decoders of this kind, with any matrix of costs, are PyTorch's `torbi`: 1440 states, 3.9 million frames
-    a second on one A40 for one file at a time and 692 million for 512, as its page on PyPI says (version
-    1.3.2; 1440² costs for each of 692 million frames are 1.4e15 a second, more than that GPU can add).
+    A decoder for any matrix of costs is `torbi`: with 1440 states, 3.9 million frames a second on one A40
+    for one file at a time and 692 million for 512, as its page on PyPI says (version 1.3.2; 1440² costs for
+    each of 692 million frames are 1.4e15 a second, more than that GPU can add).
 
     Args:
         emission: `(..., P, N)`, score of each pitch in each frame (a log-likelihood).
-        unvoiced: `(..., N)`, score of the unvoiced state; None for none: every frame gets a pitch.
+        unvoiced: `(..., N)`, score of the unvoiced state; None for none: all frames get a pitch.
         band: largest step in pitches without a jump.
-        slope: cost of a step, for each pitch of distance.
+        slope: cost of a step, per pitch of distance.
         jump: cost of a new note.
         switch: cost of a change of voicing.
 
@@ -119,11 +103,8 @@ def viterbi(
         >>> viterbi(emission, slope=0.1).tolist(), viterbi(emission, slope=0.5).tolist()
         ([0, 1, 0], [0, 0, 0])
     """
+    check_lattice(emission, band)
     *lead, pitches, frames = emission.shape
-    if pitches < 1 or frames < 1:
-        raise ValueError(f"emission must have one pitch and frame or more, got shape {tuple(emission.shape)}")
-    if band < 0:
-        raise ValueError(f"band must be 0 or more, got {band!r}")
     items = math.prod(lead)
     emission = emission.detach().reshape(items, pitches, frames)
     if unvoiced is not None:

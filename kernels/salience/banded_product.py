@@ -7,50 +7,51 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchprim.kernels.dispatch import takes_kernel
+from torchprim.kernels.register import register_operator
 
-ROWS = 128  # of a block that has its own band
-UNIT = 16  # columns that a band is counted in
+ROWS = 128  # of a block, which has one band
+UNIT = 16  # columns: granularity of a band
 
 
 class Banded(NamedTuple):
-    """A matrix `(P, K)` and its transpose, made ready once.
+    """A matrix `(P, K)` and its transpose, prepared once.
 
     Each is padded to whole blocks and split into the 11 leading bits of its numbers, which tensor cores
-    can multiply, and the rest; `ranges` says for every 128 rows which 16 columns hold other than zeros.
+    can multiply, and the rest; `ranges` holds the non-zero columns of each block of 128 rows.
     """
 
     parts: Tensor  # (2, P', K')
-    ranges: Tensor  # (P' / 128, 2), int32: first and end, in 16 columns
+    ranges: Tensor  # (P' / 128, 2), int32: first and end, in units of 16 columns
     parts_t: Tensor  # (2, K'', P'')
     ranges_t: Tensor
     rows: int  # P
     depth: int  # K
 
 
-def _ready(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def _prepared(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the parts and ranges of a matrix."""
     rows, depth = (-size % block for size, block in zip(matrix.shape, (ROWS, UNIT), strict=True))
     padded = torch.nn.functional.pad(matrix, (0, depth, 0, rows))
     high = padded
     if matrix.dtype == torch.float32:
         high = (padded.view(torch.int32) & -8192).view(torch.float32)
-    # In tensors alone, so that torch.compile can trace it.
+    # By tensor operations alone, so that torch.compile can trace it.
     filled = padded.ne(0).reshape(-1, ROWS, padded.shape[1] // UNIT, UNIT).any(3).any(1).int()
-    some = filled.amax(1)
-    ends = (filled.shape[1] - filled.flip(1).argmax(1)) * some
-    ranges = torch.stack([filled.argmax(1) * some, ends], 1).to(torch.int32)
+    not_empty = filled.amax(1)
+    ends = (filled.shape[1] - filled.flip(1).argmax(1)) * not_empty
+    ranges = torch.stack([filled.argmax(1) * not_empty, ends], 1).to(torch.int32)
     return torch.stack([high, padded - high]), ranges
 
 
 def banded(matrix: Tensor, device: torch.device | str) -> Banded:
-    """Make a matrix ready for `banded_product`.
+    """Prepare a matrix for `banded_product`.
 
     Args:
         matrix: `(P, K)` on the CPU, float32 or float64.
-        device: where the product is to be taken.
+        device: of the product.
 
     Raises:
-        ValueError: for a matrix of another shape or type.
+        ValueError: for a matrix of another shape or dtype.
 
     Example:
         >>> import torch
@@ -62,57 +63,52 @@ def banded(matrix: Tensor, device: torch.device | str) -> Banded:
         raise ValueError(
             f"matrix must have shape (P, K), float32 or float64, got {matrix.dtype} {tuple(matrix.shape)}"
         )
-    made = (*_ready(matrix), *_ready(matrix.t().contiguous()))
-    return Banded(*(x.to(device) for x in made), *matrix.shape)
+    tensors = (*_prepared(matrix), *_prepared(matrix.t().contiguous()))
+    return Banded(*(x.to(device) for x in tensors), *matrix.shape)
 
 
-def reference(x: Tensor, parts: Tensor, rows: int) -> Tensor:
-    """The matrix product of the whole matrix."""
+def reference(
+    x: Tensor, parts: Tensor, ranges: Tensor, parts_t: Tensor, ranges_t: Tensor, rows: int
+) -> Tensor:
+    """Multiply by the whole matrix; `ranges` are for the kernel, the transpose is for the gradient."""
     return parts.sum(0)[:rows, : x.shape[-2]] @ x
 
 
-@torch.library.custom_op("torchprim::banded_product", mutates_args=())
-def _product(
-    x: Tensor, parts: Tensor, ranges: Tensor, parts_t: Tensor, ranges_t: Tensor, rows: int
-) -> Tensor:
-    if takes_kernel(x, parts, ranges):
-        from torchprim.kernels.salience import banded_product_triton
-
-        return banded_product_triton.forward(x, parts, ranges, rows)
-    return reference(x, parts, rows)
+_product = register_operator(
+    "banded_product",
+    reference,
+    kernel="banded_product_triton.forward",
+    fake=lambda x, rows: x.new_empty(*x.shape[:-2], rows, x.shape[-1]),
+)
 
 
-@_product.register_fake
-def _(x, parts, ranges, parts_t, ranges_t, rows):
-    return x.new_empty(*x.shape[:-2], rows, x.shape[-1])
-
-
-def _remember(ctx, inputs, output):
-    x, *tables, _ = inputs
+def _setup_context(ctx, inputs, output):
+    x, *matrix, _ = inputs
     ctx.depth = x.shape[-2]
-    ctx.save_for_backward(*tables)
+    ctx.save_for_backward(*matrix)
 
 
 def _gradient(ctx, gradient):
+    """Multiply by the transpose."""
     parts, ranges, parts_t, ranges_t = ctx.saved_tensors
     return _product(gradient, parts_t, ranges_t, parts, ranges, ctx.depth), None, None, None, None, None
 
 
-_product.register_autograd(_gradient, setup_context=_remember)
+_product.register_autograd(_gradient, setup_context=_setup_context)
 
 
 def banded_product(matrix: Banded, x: Tensor) -> Tensor:
-    """M x for every item of a batch, as a float32 product gives it, on tensor cores where there are any.
+    """Compute M x for each item of a batch in float32 accuracy, on tensor cores where there are any.
 
     Args:
-        matrix: from `banded`, of the type and on the device of `x`.
+        matrix: from `banded`, with the dtype and device of `x`.
         x: `(..., K, N)`.
 
     Returns:
         `(..., P, N)`. A gradient flows to `x`.
 
     Raises:
-        ValueError: where sizes or types do not fit.
+        ValueError: for sizes or dtypes that do not fit.
 
     Example:
         >>> import torch

@@ -1,9 +1,9 @@
-"""Single precision from tensor cores: three products of numbers with 11 bits for each of 24.
+"""Single precision from tensor cores: three TF32 products, of 11 bits of the mantissa, for one of 24.
 
-x = h + l, both exact in the 19 bits that the hardware reads of a float (11 of the mantissa) but for the
-last of l: M x = Mh xh + Ml xh + Mh xl, the product of the two rests lying below float32's own rounding.
-The matrix is split beforehand, so that Hopper's wgmma reads it from shared memory as it was copied there;
-x is split in registers, where it may lie as the left operand. So frames are the rows of a tile.
+x = h + l, both exact in TF32 but for the last bits of l: M x = Mh xh + Ml xh + Mh xl, the product of the
+two rests lying below float32's rounding. The matrix is split beforehand, so that Hopper's wgmma reads it
+from shared memory as it was copied there; x is split in registers, where the left operand may lie. So
+frames are the rows of a tile.
 
 At an H200's rates, for the harmonic sum of 16 x 30 s (454 x 698 on 41,344 frames, 26 GFLOP, 22 in blocks
 that are not zero): 3 x 22 at 495 TFLOP/s are 0.13 ms; float32 units at 67 TFLOP/s need 0.39 ms for all of
@@ -21,6 +21,7 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
+from torchprim.kernels.layout import planes
 
 # Two programs of 128 registers a thread share a multiprocessor: one splits while the other multiplies.
 TILE = {"BLOCK_N": 128, "BLOCK_P": 128, "BLOCK_K": 16}
@@ -34,7 +35,7 @@ def _product(
     x_item, x_row, frames, width, rows, depth,
     UNIT: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """Sizes along frames come in `UNIT`s: known to be multiples of 4, they are copied 16 bytes at once."""
+    """Multiply a tile; sizes along frames are in `UNIT`s, so that copies are aligned to 16 bytes."""
     item = tl.program_id(2).to(tl.int64)
     p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
     n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -56,28 +57,28 @@ def _product(
         out = tl.dot(x - x_high, high, out, input_precision="tf32")
         out = tl.dot(x_high, low, out, input_precision="tf32")
         out = tl.dot(x_high, high, out, input_precision="tf32")
-    place = item * rows * frames + p[None, :] * frames + n[:, None]
-    tl.store(out_ptr + place, out, mask=(n < frames)[:, None] & (p < rows)[None, :])
+    offset = item * rows * frames + p[None, :] * frames + n[:, None]
+    tl.store(out_ptr + offset, out, mask=(n < frames)[:, None] & (p < rows)[None, :])
 
 
-def forward(x: Tensor, parts: Tensor, ranges: Tensor, rows: int) -> Tensor:
-    """As `banded_product.reference`."""
+def forward(x: Tensor, parts: Tensor, ranges: Tensor, parts_t: Tensor, ranges_t: Tensor, rows: int) -> Tensor:
+    """Compute `banded_product.reference` by kernels."""
     *batch, depth, frames = x.shape
     out = torch.empty(*batch, rows, frames, dtype=torch.float32, device=x.device)
     if out.numel():
-        x = (x if x.stride(-1) == 1 else x.contiguous()).reshape(-1, depth, frames)
-        distances = (x.stride(0), x.stride(1), frames)
-        unit = 1 if any(distance % 4 for distance in distances) else 4
+        x, *strides = planes(x)
+        strides.append(frames)
+        unit = 1 if any(stride % 4 for stride in strides) else 4
         grid = (len(ranges), triton.cdiv(frames, TILE["BLOCK_N"]), len(x))
         _product[grid](
-            x, parts[0], parts[1], ranges, out, *(distance // unit for distance in distances),
+            x, parts[0], parts[1], ranges, out, *(stride // unit for stride in strides),
             parts.shape[-1] // 16, rows, depth, UNIT=unit, **TILE, num_warps=WARPS, num_stages=STAGES,
         )  # fmt: skip
     return out
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched."""
+    """List all launches."""
     tensors = dict.fromkeys(("x_ptr", "high_ptr", "low_ptr", "out_ptr"), "*fp32") | {"ranges_ptr": "*i32"}
     scalars = dict.fromkeys(("x_item", "x_row", "frames", "width", "rows", "depth"), "i32")
     for unit in (4, 1):

@@ -1,4 +1,4 @@
-"""Spectral peaks on a logarithmic axis, and the level that a comb is held against: what salience reads."""
+"""Inputs of the salience: spectral peaks on a logarithmic axis, and the level for the combs."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ import math
 import torch
 from torch import Tensor
 
-from torchprim.kernels.dispatch import takes_kernel
+from torchprim.kernels.register import register_gradient, register_operator
 
 PLACES = 120  # of an octave: 10 cents each
 FLOOR = 1e-10  # of a magnitude, before its logarithm
 POWER = 1.1  # of a peak's height
-RANGE = 1e-2  # 40 dB: of a frame's peaks, those above this share of the highest count
-LEAST_WEIGHT = 1e-6  # its fourth root has no slope at 0
-# A root has no slope at 0; the offset, -120 dB of the loudest bin, changes nothing else.
-OFFSET = 1e-6
+RANGE = 1e-2  # 40 dB: threshold of a frame's peaks, relative to the highest
+LEAST_WEIGHT = 1e-6  # the fourth root has no finite derivative at 0
+OFFSET = 1e-6  # -120 dB of the loudest bin: the root has no finite derivative at 0
 
 
 def _parabola(spectrum: Tensor) -> tuple[Tensor, Tensor]:
-    """Offsets of the local maxima from their bins and their heights; row k belongs to bin k + 1."""
+    """Return offsets of the local maxima from their bins, and their heights; row k belongs to bin k + 1."""
     level = spectrum.clamp(min=FLOOR).log()
     level = torch.nn.functional.pad(level, (0, 0, 0, 2), value=math.log(FLOOR))
     below, here, above = level[..., :-2, :], level[..., 1:-1, :], level[..., 2:, :]
@@ -30,7 +29,7 @@ def _parabola(spectrum: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def peaks(spectrum: Tensor) -> tuple[Tensor, Tensor]:
-    """Places in bins and heights of the local maxima over frequency, 0 where there is none.
+    """Find positions in bins and heights of the local maxima over frequency, 0 where there is none.
 
     A parabola through the log magnitudes of three bins (Smith and Serra 1987).
 
@@ -58,24 +57,24 @@ def _bins(spectrum: Tensor) -> Tensor:
 def _strengths(
     spectrum: Tensor, weight: Tensor | None, ratio: float, places: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Strength and place on the axis of each peak, and its offset from its bin; row k is bin k + 1."""
+    """Return strength and place on the axis of each peak, and its offset; row k belongs to bin k + 1."""
     shift, height = _parabola(spectrum)
     height = torch.where(height > height.amax(-2, keepdim=True) * RANGE, height, 0.0)
     if weight is not None:
         height = height * torch.nn.functional.pad(weight[..., 1:, :], (0, 0, 0, 1))
     place = (torch.log2((_bins(spectrum) + shift) * ratio) * PLACES).round()
-    found = (height > 0) & (place >= 0) & (place < places)
-    # The slope of x^1.1 is 0 at 0, but automatic differentiation makes NaN of it through the logarithm.
-    strength = torch.where(found, torch.where(found, height, 1.0) ** POWER, 0.0)
+    valid = (height > 0) & (place >= 0) & (place < places)
+    # The derivative of x^1.1 at 0 is 0, but autograd makes NaN of it through the logarithm.
+    strength = torch.where(valid, torch.where(valid, height, 1.0) ** POWER, 0.0)
     return strength, place.clamp(0, places - 1).long(), shift
 
 
 def peak_axis(spectrum: Tensor, weight: Tensor | None, ratio: float, places: int) -> Tensor:
-    """Peaks within 40 dB of their frame's highest, on an axis of 10 cents a place: `(..., places, N)`.
+    """Scatter peaks within 40 dB of their frame's highest to an axis of 10 cents a place, `(..., places, N)`.
 
     Args:
         spectrum: `(..., F, N)`, not negative.
-        weight: `(..., F, N)`, multiplies the peaks after they are found.
+        weight: `(..., F, N)`, factor of the peaks, applied after the threshold.
         ratio: distance of two bins over the frequency of place 0.
         places: of the axis.
     """
@@ -85,7 +84,7 @@ def peak_axis(spectrum: Tensor, weight: Tensor | None, ratio: float, places: int
 
 
 def comb_level(spectrum: Tensor, weight: Tensor | None) -> Tensor:
-    """Square root of a spectrum, times a weight: what the combs are held against."""
+    """Return the square root of a spectrum times a weight, which the combs are correlated with."""
     level = (spectrum + OFFSET).sqrt() - math.sqrt(OFFSET)
     return level if weight is None else level * weight
 
@@ -93,7 +92,7 @@ def comb_level(spectrum: Tensor, weight: Tensor | None) -> Tensor:
 def reference(
     magnitude: Tensor, gain: Tensor, weight: Tensor | None, ratio: float, peak_bins: int, places: int
 ) -> tuple[Tensor, Tensor]:
-    """Axis of peaks and level, one after the other."""
+    """Compute the axis of peaks and the level."""
     heard = magnitude * gain[:, None]
     root = None if weight is None else weight.clamp(min=LEAST_WEIGHT).sqrt().sqrt()
     weight = None if root is None else root[..., :peak_bins, :]
@@ -109,9 +108,9 @@ def reference_gradients(
     ratio: float,
     peak_bins: int,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients to magnitude and weight; which bins are peaks and their places are fixed.
+    """Compute gradients to magnitude and weight; the bins of peaks and their places are fixed.
 
-    With the log levels a, b, c of three bins and s the peak's offset, its log height has the slopes
+    With the log levels a, b, c of three bins and s the peak's offset, its log height has the derivatives
     (s² - s) / 2, 1 - s² and (s² + s) / 2.
     """
     heard = magnitude * gain[:, None]
@@ -137,89 +136,49 @@ def reference_gradients(
     return d_heard * gain[:, None], d_weight
 
 
-def _tensors(*tensors: Tensor | None) -> list[Tensor]:
-    return [t for t in tensors if t is not None]
-
-
-@torch.library.custom_op("torchprim::salience_inputs", mutates_args=())
-def _inputs(
-    magnitude: Tensor, gain: Tensor, weight: Tensor | None, ratio: float, peak_bins: int, places: int
-) -> tuple[Tensor, Tensor]:
-    if takes_kernel(*_tensors(magnitude, gain, weight)):
-        from torchprim.kernels.salience import salience_inputs_triton as salience_triton
-
-        return salience_triton.forward(magnitude, gain, weight, ratio, peak_bins, places)
-    return reference(magnitude, gain, weight, ratio, peak_bins, places)
-
-
-@_inputs.register_fake
-def _(magnitude, gain, weight, ratio, peak_bins, places):
+def _empty_inputs(magnitude: Tensor, places: int) -> tuple[Tensor, Tensor]:
     axis = magnitude.new_empty(*magnitude.shape[:-2], places, magnitude.shape[-1])
     return axis, magnitude.new_empty(magnitude.shape)
 
 
-@torch.library.custom_op("torchprim::salience_inputs_backward", mutates_args=())
-def _inputs_backward(
-    d_axis: Tensor,
-    d_level: Tensor,
-    magnitude: Tensor,
-    gain: Tensor,
-    weight: Tensor | None,
-    ratio: float,
-    peak_bins: int,
-) -> tuple[Tensor, Tensor]:
-    arguments = (d_axis, d_level, magnitude, gain, weight)
-    if takes_kernel(*_tensors(*arguments)):
-        from torchprim.kernels.salience import salience_inputs_triton as salience_triton
-
-        return salience_triton.backward(*arguments, ratio, peak_bins)
-    return reference_gradients(*arguments, ratio, peak_bins)
+def _empty_gradients(magnitude: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    d_weight = magnitude.new_empty(0 if weight is None else magnitude.shape)
+    return magnitude.new_empty(magnitude.shape), d_weight
 
 
-@_inputs_backward.register_fake
-def _(d_axis, d_level, magnitude, gain, weight, ratio, peak_bins):
-    like = magnitude.new_empty(magnitude.shape)
-    return like, magnitude.new_empty(0) if weight is None else torch.empty_like(like)
-
-
-def _remember(ctx, inputs, output):
-    magnitude, gain, weight, ctx.ratio, ctx.peak_bins, _ = inputs
-    ctx.save_for_backward(*_tensors(magnitude, gain, weight))
-
-
-def _gradients(ctx, d_axis, d_level):
-    magnitude, gain, *weight = ctx.saved_tensors
-    weight = weight[0] if weight else None
-    d_magnitude, d_weight = _inputs_backward(
-        d_axis, d_level, magnitude, gain, weight, ctx.ratio, ctx.peak_bins
-    )
-    return d_magnitude, None, None if weight is None else d_weight, None, None, None
-
-
-_inputs.register_autograd(_gradients, setup_context=_remember)
+_inputs = register_operator(
+    "salience_inputs", reference, kernel="salience_inputs_triton.forward", fake=_empty_inputs
+)
+_inputs_backward = register_operator(
+    "salience_inputs_backward",
+    reference_gradients,
+    kernel="salience_inputs_triton.backward",
+    fake=_empty_gradients,
+)
+register_gradient(_inputs, _inputs_backward, to=("magnitude", "weight"))
 
 
 def salience_inputs(
     magnitude: Tensor, gain: Tensor, weight: Tensor | None, ratio: float, peak_bins: int, places: int
 ) -> tuple[Tensor, Tensor]:
-    """Spectral peaks on a logarithmic axis, and the square root of a spectrum, from one read of it.
+    """Compute spectral peaks on a logarithmic axis, and the square root of a spectrum, from one read of it.
 
-    H = A g is what is heard. Axis: the local maxima of H, with heights h between bins from a parabola
-    through log H (Smith and Serra 1987), within 40 dB of their frame's highest, each at the place that is
+    H = A g is the weighted magnitude. Axis: the local maxima of H, with heights h between bins from a
+    parabola through log H (Smith and Serra 1987), within 40 dB of their frame's highest, each at the place
     nearest to its frequency: (h w^¼)^1.1, summed where several share a place (Salamon and Gómez 2012).
     Level: ((H + 10⁻⁶)^½ - 10⁻³) w^¼.
 
     Args:
         magnitude: `(..., F, N)`, not negative, its loudest bin near 1.
         gain: `(F,)`, of each bin; receives no gradient.
-        weight: `(..., F, N)`, or None for 1; at least 10⁻⁶ is taken.
+        weight: `(..., F, N)`, or None for 1; clamped to 10⁻⁶ or more.
         ratio: distance of two bins over the frequency of place 0.
-        peak_bins: only bins below this have peaks; above it all is taken as silent.
+        peak_bins: only bins below this have peaks; above it all counts as silent.
         places: of the axis, 10 cents apart.
 
     Returns:
         Axis `(..., places, N)` and level `(..., F, N)`. Gradients flow to magnitude and weight through
-        heights and levels; which bins are peaks, and at which place, is taken as fixed.
+        heights and levels; the bins of peaks and their places are fixed.
 
     Example:
         >>> import torch

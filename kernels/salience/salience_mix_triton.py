@@ -1,9 +1,9 @@
 """Two saliences in one on a GPU: a pass for the frames' maxima, and a pass that writes.
 
 For 16 x 454 x 2,584: twice 75 + 75 MB read and 75 written, 0.09 ms at 4.3 TB/s; in single operations it
-is fourteen passes. The maxima need the median of whole rows, so the first pass cannot be saved.
-Backward: a pass for the sums that reach the levels, one that writes the gradients, and one that spreads
-the combs' over 5 frames.
+is fourteen passes. The maxima need the median of whole rows, so that the first pass cannot be fused.
+Backward: a pass for the gradients to the levels, one for the gradients, and one for the adjoint of the
+moving average over 5 frames.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
 
-# Frames lie innermost; `FRAMES` walks over all pitches of its frames, `TILE` takes one tile.
+# Frames innermost; a program of `FRAMES` loops over all pitches of its frames, one of `TILE` has one tile.
 FRAMES = {"BLOCK_P": 16, "BLOCK_N": 64}
 TILE = {"BLOCK_P": 8, "BLOCK_N": 128}
 WARPS = 4
@@ -28,29 +28,30 @@ _REACH = tl.constexpr(2)
 
 
 @triton.jit
-def _read(ptr, p, n, pitches, frames):
+def _load(ptr, p, n, pitches, frames):
+    """Load a tile, 0 outside."""
     inside = (p < pitches)[:, None] & ((n >= 0) & (n < frames))[None, :]
     return tl.load(ptr + p[:, None] * frames + n[None, :], mask=inside, other=0.0)
 
 
 @triton.jit
-def _held(n, frames):
-    """Frames that the mean around frame n is of."""
+def _window(n, frames):
+    """Return the number of frames in the moving average at frame n."""
     first = tl.maximum(n - _REACH, 0)
     return tl.maximum(tl.minimum(n + _REACH, frames - 1) - first + 1, 1).to(tl.float32)
 
 
 @triton.jit
 def _saliences(total_ptr, median_ptr, combs_ptr, p, n, pitches, frames):
-    """The sum less its median, not yet clamped, and the mean of the combs' salience."""
+    """Compute the sum minus its median, not yet clamped, and the moving average of the combs' salience."""
     median = tl.load(median_ptr + p, mask=p < pitches, other=0.0)
-    total = _read(total_ptr, p, n, pitches, frames)
-    # Said in one operation, so that it gives the same bits in every kernel: maxima are found again.
+    total = _load(total_ptr, p, n, pitches, frames)
+    # An explicit FMA gives the same bits in all kernels: maxima are compared for equality.
     rest = tl.fma(tl.broadcast_to(median[:, None], total.shape), -_OFF_MEDIAN, total)
-    two = tl.maximum(_read(combs_ptr, p, n - _REACH, pitches, frames), 0.0)
+    two = tl.maximum(_load(combs_ptr, p, n - _REACH, pitches, frames), 0.0)
     for j in tl.static_range(1 - _REACH, _REACH + 1):
-        two += tl.maximum(_read(combs_ptr, p, n + j, pitches, frames), 0.0)
-    return rest, tl.div_rn(two, tl.broadcast_to(_held(n, frames)[None, :], two.shape))
+        two += tl.maximum(_load(combs_ptr, p, n + j, pitches, frames), 0.0)
+    return rest, tl.div_rn(two, tl.broadcast_to(_window(n, frames)[None, :], two.shape))
 
 
 @triton.jit
@@ -104,8 +105,8 @@ def _forward(
 def _slopes(
     gradient_ptr, total_ptr, median_ptr, combs_ptr, p, n, pitches, frames, a, b, level_one, level_two
 ):  # fmt: skip
-    """What is needed backward: the sum less its median, the mean, and the gradients to both."""
-    gradient = _read(gradient_ptr, p, n, pitches, frames)
+    """Compute the sum minus its median, the moving average, and the gradients to both."""
+    gradient = _load(gradient_ptr, p, n, pitches, frames)
     rest, two = _saliences(total_ptr, median_ptr, combs_ptr, p, n, pitches, frames)
     d_one = a * gradient / (tl.maximum(rest, 0.0) / level_one + _FLOOR) / level_one
     return rest, two, d_one, b * gradient / (two / level_two + _FLOOR) / level_two
@@ -116,7 +117,7 @@ def _sums(
     gradient_ptr, total_ptr, median_ptr, combs_ptr, mean_ptr, tops_ptr, sums_ptr, pitches, frames, a, b,
     BLOCK_P: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """For each frame, gradient times salience, and how many pitches have the maximum."""
+    """Compute for each frame the sum of gradient times salience, and how many pitches have the maximum."""
     item = tl.program_id(1).to(tl.int64)
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     start = item * pitches * frames
@@ -172,29 +173,29 @@ def _backward(
     inside = (p < pitches)[:, None] & (n < frames)[None, :]
     here = start + p[:, None] * frames + n[None, :]
     tl.store(d_total_ptr + here, tl.where(rest >= 0, d_one, 0.0), mask=inside)
-    tl.store(d_mean_ptr + here, d_two / _held(n, frames)[None, :], mask=inside)
+    tl.store(d_mean_ptr + here, d_two / _window(n, frames)[None, :], mask=inside)
 
 
 @triton.jit
 def _spread(
     combs_ptr, d_mean_ptr, d_combs_ptr, pitches, frames, BLOCK_P: tl.constexpr, BLOCK_N: tl.constexpr
 ):
-    """The adjoint of the mean over frames, then of the clamp."""
+    """Apply the adjoint of the moving average, then of the clamp."""
     item = tl.program_id(2).to(tl.int64)
     p = tl.program_id(1) * BLOCK_P + tl.arange(0, BLOCK_P)
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     start = item * pitches * frames
-    spread = _read(d_mean_ptr + start, p, n - _REACH, pitches, frames)
+    spread = _load(d_mean_ptr + start, p, n - _REACH, pitches, frames)
     for j in tl.static_range(1 - _REACH, _REACH + 1):
-        spread += _read(d_mean_ptr + start, p, n + j, pitches, frames)
-    passes = _read(combs_ptr + start, p, n, pitches, frames) >= 0
+        spread += _load(d_mean_ptr + start, p, n + j, pitches, frames)
+    passes = _load(combs_ptr + start, p, n, pitches, frames) >= 0
     inside = (p < pitches)[:, None] & (n < frames)[None, :]
     here = start + p[:, None] * frames + n[None, :]
     tl.store(d_combs_ptr + here, tl.where(passes, spread, 0.0), mask=inside)
 
 
 def _tops(total: Tensor, median: Tensor, combs: Tensor) -> Tensor:
-    """The frames' maxima of both saliences, `(items, 2, N)`."""
+    """Compute the frames' maxima of both saliences, `(items, 2, N)`."""
     items, pitches, frames = total.shape
     tops = torch.empty(items, 2, frames, dtype=torch.float32, device=total.device)
     grid = (triton.cdiv(frames, FRAMES["BLOCK_N"]), items)
@@ -207,7 +208,7 @@ def _flat(*tensors: Tensor) -> list[Tensor]:
 
 
 def forward(total: Tensor, median: Tensor, combs: Tensor, a: float, b: float) -> Tensor:
-    """As `salience_mix.reference`."""
+    """Compute `salience_mix.reference` by kernels."""
     pitches, frames = total.shape[-2:]
     out = torch.empty(total.shape, dtype=torch.float32, device=total.device)
     if out.numel():
@@ -221,7 +222,7 @@ def forward(total: Tensor, median: Tensor, combs: Tensor, a: float, b: float) ->
 def backward(
     gradient: Tensor, total: Tensor, median: Tensor, combs: Tensor, a: float, b: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `salience_mix.reference_gradients`."""
+    """Compute `salience_mix.reference_gradients` by kernels."""
     shape = total.shape
     pitches, frames = shape[-2:]
     d_total, d_mean, d_combs = (
@@ -244,17 +245,9 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched."""
-    sizes = {"pitches": "i32", "frames": "i32"}
-    weights = {"a": "fp32", "b": "fp32"}
-    read = ("total_ptr", "median_ptr", "combs_ptr")
-    more = ("gradient_ptr", *read, "mean_ptr", "tops_ptr", "sums_ptr")
-    launches = (
-        (_maxima, (*read, "tops_ptr"), sizes, FRAMES),
-        (_forward, (*read, "mean_ptr", "out_ptr"), sizes | weights, TILE),
-        (_sums, more, sizes | weights, FRAMES),
-        (_backward, (*more, "to_level_ptr", "d_total_ptr", "d_mean_ptr"), sizes | weights, TILE),
-        (_spread, ("combs_ptr", "d_mean_ptr", "d_combs_ptr"), sizes, TILE),
-    )
-    for kernel, tensors, scalars, blocks in launches:
-        yield Configuration(kernel, dict.fromkeys(tensors, "*fp32") | scalars, blocks, WARPS)
+    """List all launches."""
+    launches = ((_maxima, FRAMES), (_forward, TILE), (_sums, FRAMES), (_backward, TILE), (_spread, TILE))
+    pointers = {name for kernel, _ in launches for name in kernel.arg_names if name.endswith("_ptr")}
+    types = dict.fromkeys(pointers, "*fp32") | {"pitches": "i32", "frames": "i32", "a": "fp32", "b": "fp32"}
+    for kernel, blocks in launches:
+        yield Configuration.of(kernel, types, blocks, WARPS)

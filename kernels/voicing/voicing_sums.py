@@ -1,17 +1,17 @@
-"""What a comb holds of each frame: the sums over frequency that a voicing score is made of."""
+"""Sums over frequency of each frame under a comb, for a voicing score."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from torchprim.kernels.dispatch import takes_kernel
+from torchprim.kernels.register import register_gradient, register_operator
 
 SUMS = 5
 
 
 def _dense(teeth: Tensor, path: Tensor | None) -> Tensor:
-    """Teeth of each frame, `(..., K, N)`."""
+    """Return the teeth of each frame, `(..., K, N)`."""
     if path is None:
         return teeth
     return teeth.index_select(1, path.reshape(-1)).reshape(-1, *path.shape).movedim(0, -2)
@@ -26,7 +26,7 @@ def reference(
     loudness: Tensor,
     gain: Tensor,
 ) -> Tensor:
-    """The sums one after the other."""
+    """Compute the sums one after the other."""
     teeth = _dense(teeth, path)
     heard = magnitude * loudness[:, None]
     power = (magnitude * gain[:, None]).square()
@@ -46,92 +46,39 @@ def reference_gradients(
     loudness: Tensor,
     gain: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients to magnitude, weight, comb and, where they are given frame by frame, teeth."""
+    """Compute gradients to magnitude, weight, comb and, where they are given frame by frame, teeth."""
     between, under, on, power, sung = gradient[..., None, :].unbind(-3)
     dense = _dense(teeth, path)
-    lit = magnitude * gain[:, None] ** 2
+    scaled = magnitude * gain[:, None] ** 2
     to_comb = under + (sung if weight is None else sung * weight)
     d_heard = on * dense.clamp(min=0) - between * dense.clamp(max=0)
-    d_magnitude = d_heard * loudness[:, None] + 2 * lit * (power + comb * to_comb)
-    d_weight = magnitude.new_empty(0) if weight is None else comb * lit * magnitude * sung
-    d_comb = lit * magnitude * to_comb
+    d_magnitude = d_heard * loudness[:, None] + 2 * scaled * (power + comb * to_comb)
+    d_weight = magnitude.new_empty(0) if weight is None else comb * scaled * magnitude * sung
+    d_comb = scaled * magnitude * to_comb
     if path is not None:
         return d_magnitude, d_weight, d_comb, magnitude.new_empty(0)
     slope = torch.where(dense >= 0, on, 0.0) - torch.where(dense <= 0, between, 0.0)
     return d_magnitude, d_weight, d_comb, magnitude * loudness[:, None] * slope
 
 
-def _tensors(*tensors: Tensor | None) -> list[Tensor]:
-    return [t for t in tensors if t is not None]
+def _empty_gradients(magnitude: Tensor, weight: Tensor | None, path: Tensor | None) -> tuple[Tensor, ...]:
+    needed = (True, weight is not None, True, path is None)
+    return tuple(magnitude.new_empty(magnitude.shape if x else 0) for x in needed)
 
 
-@torch.library.custom_op("torchprim::voicing_sums", mutates_args=())
-def _sums(
-    magnitude: Tensor,
-    weight: Tensor | None,
-    comb: Tensor,
-    teeth: Tensor,
-    path: Tensor | None,
-    loudness: Tensor,
-    gain: Tensor,
-) -> Tensor:
-    arguments = (magnitude, weight, comb, teeth, path, loudness, gain)
-    if takes_kernel(*_tensors(*arguments)):
-        from torchprim.kernels.voicing import voicing_sums_triton
-
-        return voicing_sums_triton.forward(*arguments)
-    return reference(*arguments)
-
-
-@_sums.register_fake
-def _(magnitude, weight, comb, teeth, path, loudness, gain):
-    return magnitude.new_empty(*magnitude.shape[:-2], SUMS, magnitude.shape[-1])
-
-
-@torch.library.custom_op("torchprim::voicing_sums_backward", mutates_args=())
-def _sums_backward(
-    gradient: Tensor,
-    magnitude: Tensor,
-    weight: Tensor | None,
-    comb: Tensor,
-    teeth: Tensor,
-    path: Tensor | None,
-    loudness: Tensor,
-    gain: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    arguments = (gradient, magnitude, weight, comb, teeth, path, loudness, gain)
-    if takes_kernel(*_tensors(*arguments)):
-        from torchprim.kernels.voicing import voicing_sums_triton
-
-        return voicing_sums_triton.backward(*arguments)
-    return reference_gradients(*arguments)
-
-
-@_sums_backward.register_fake
-def _(gradient, magnitude, weight, comb, teeth, path, loudness, gain):
-    def like():
-        return magnitude.new_empty(magnitude.shape)
-
-    def none():
-        return magnitude.new_empty(0)
-
-    return like(), none() if weight is None else like(), like(), like() if path is None else none()
-
-
-def _remember(ctx, inputs, output):
-    ctx.given = [x is not None for x in inputs]
-    ctx.save_for_backward(*_tensors(*inputs))
-
-
-def _gradients(ctx, gradient):
-    saved = iter(ctx.saved_tensors)
-    inputs = [next(saved) if given else None for given in ctx.given]
-    d_magnitude, d_weight, d_comb, d_teeth = _sums_backward(gradient, *inputs)
-    weighted, dense = inputs[1] is not None, inputs[4] is None
-    return d_magnitude, d_weight if weighted else None, d_comb, d_teeth if dense else None, None, None, None
-
-
-_sums.register_autograd(_gradients, setup_context=_remember)
+_sums = register_operator(
+    "voicing_sums",
+    reference,
+    kernel="voicing_sums_triton.forward",
+    fake=lambda magnitude: magnitude.new_empty(*magnitude.shape[:-2], SUMS, magnitude.shape[-1]),
+)
+_sums_backward = register_operator(
+    "voicing_sums_backward",
+    reference_gradients,
+    kernel="voicing_sums_triton.backward",
+    fake=_empty_gradients,
+)
+register_gradient(_sums, _sums_backward, to=("magnitude", "weight", "comb", "teeth"))
 
 
 def voicing_sums(
@@ -143,14 +90,14 @@ def voicing_sums(
     loudness: Tensor,
     gain: Tensor,
 ) -> Tensor:
-    """Sums over frequency: A l relu(-t), B c, A l relu(t), B and B c w, with B = (A g)².
+    """Sum over frequency A l relu(-t), B c, A l relu(t), B and B c w, with B = (A g)².
 
     Args:
         magnitude: A, `(..., K, N)`.
         weight: w, `(..., K, N)`, or None for 1.
         comb: c, `(..., K, N)`.
-        teeth: t, `(..., K, N)`; with a path, `(K, P)`, the column of each frame being named by it.
-        path: `(..., N)`, of whole numbers below P, or None.
+        teeth: t, `(..., K, N)`; with a path, `(K, P)`, of which it is the column of each frame.
+        path: `(..., N)`, integers below P, or None.
         loudness: l, `(K,)`.
         gain: g, `(K,)`.
 

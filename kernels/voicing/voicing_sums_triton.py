@@ -14,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
+from torchprim.kernels.layout import planes
 
 FORWARD = {"BLOCK_F": 16, "BLOCK_N": 32}
 BACKWARD = {"BLOCK_F": 8, "BLOCK_N": 128}
@@ -21,14 +22,15 @@ WARPS = 4
 
 
 @triton.jit
-def _read(ptr, row, k, n, bins, frames):
+def _load(ptr, row, k, n, bins, frames):
+    """Load a tile, 0 outside."""
     inside = (k < bins)[:, None] & (n < frames)[None, :]
     return tl.load(ptr + k[:, None] * row + n[None, :], mask=inside, other=0.0).to(tl.float32)
 
 
 @triton.jit
 def _column(path_ptr, item, n, frames, NAMED: tl.constexpr):
-    """Which column of the teeth belongs to each frame."""
+    """Return the column of the teeth for each frame."""
     if NAMED:
         return tl.load(path_ptr + item * frames + n, mask=n < frames, other=0).to(tl.int32)
     else:
@@ -57,7 +59,7 @@ def _forward(
     for first in range(0, bins, BLOCK_F):
         k = first + tl.arange(0, BLOCK_F)
         inside = (k < bins)[:, None] & (n < frames)[None, :]
-        magnitude = _read(magnitude_ptr, magnitude_row, k, n, bins, frames)
+        magnitude = _load(magnitude_ptr, magnitude_row, k, n, bins, frames)
         teeth = tl.load(teeth_ptr + k[:, None] * teeth_row + column[None, :], mask=inside, other=0.0)
         heard = magnitude * tl.load(loudness_ptr + k, mask=k < bins, other=0.0)[:, None]
         on += tl.maximum(teeth, 0.0) * heard
@@ -65,10 +67,10 @@ def _forward(
         power = magnitude * tl.load(gain_ptr + k, mask=k < bins, other=0.0)[:, None]
         power *= power
         whole += power
-        power *= _read(comb_ptr, comb_row, k, n, bins, frames)
+        power *= _load(comb_ptr, comb_row, k, n, bins, frames)
         under += power
         if WEIGHTED:
-            sung += power * _read(weight_ptr, weight_row, k, n, bins, frames)
+            sung += power * _load(weight_ptr, weight_row, k, n, bins, frames)
     out_ptr += item * 5 * frames + n
     tl.store(out_ptr, tl.sum(between, 0), mask=n < frames)
     tl.store(out_ptr + frames, tl.sum(under, 0), mask=n < frames)
@@ -89,7 +91,7 @@ def _backward(
     k = tl.program_id(1) * BLOCK_F + tl.arange(0, BLOCK_F)
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     inside = (k < bins)[:, None] & (n < frames)[None, :]
-    here = item * bins * frames + k[:, None] * frames + n[None, :]
+    offset = item * bins * frames + k[:, None] * frames + n[None, :]
     gradient_ptr += item * 5 * frames + n
     between = tl.load(gradient_ptr, mask=n < frames, other=0.0)[None, :]
     under = tl.load(gradient_ptr + frames, mask=n < frames, other=0.0)[None, :]
@@ -102,48 +104,42 @@ def _backward(
     teeth = tl.load(teeth_ptr, mask=inside, other=0.0)
     loudness = tl.load(loudness_ptr + k, mask=k < bins, other=0.0)[:, None]
     gain = tl.load(gain_ptr + k, mask=k < bins, other=0.0)[:, None]
-    magnitude = _read(magnitude_ptr + item * magnitude_item, magnitude_row, k, n, bins, frames)
-    comb = _read(comb_ptr + item * comb_item, comb_row, k, n, bins, frames)
-    lit = magnitude * gain * gain
+    magnitude = _load(magnitude_ptr + item * magnitude_item, magnitude_row, k, n, bins, frames)
+    comb = _load(comb_ptr + item * comb_item, comb_row, k, n, bins, frames)
+    scaled = magnitude * gain * gain
     to_comb = under + sung
     if WEIGHTED:
-        weight = _read(weight_ptr + item * weight_item, weight_row, k, n, bins, frames)
+        weight = _load(weight_ptr + item * weight_item, weight_row, k, n, bins, frames)
         to_comb = under + sung * weight
-        tl.store(d_weight_ptr + here, comb * lit * magnitude * sung, mask=inside)
+        tl.store(d_weight_ptr + offset, comb * scaled * magnitude * sung, mask=inside)
     d_heard = on * tl.maximum(teeth, 0.0) + between * tl.maximum(-teeth, 0.0)
-    tl.store(d_magnitude_ptr + here, d_heard * loudness + 2 * lit * (whole + comb * to_comb), mask=inside)
-    tl.store(d_comb_ptr + here, lit * magnitude * to_comb, mask=inside)
+    d_magnitude_ptr += offset
+    tl.store(d_magnitude_ptr, d_heard * loudness + 2 * scaled * (whole + comb * to_comb), mask=inside)
+    tl.store(d_comb_ptr + offset, scaled * magnitude * to_comb, mask=inside)
     if not NAMED:
         slope = tl.where(teeth >= 0, on, 0.0) - tl.where(teeth <= 0, between, 0.0)
-        tl.store(d_teeth_ptr + here, magnitude * loudness * slope, mask=inside)
-
-
-def _rows(x: Tensor) -> tuple[Tensor, int, int]:
-    """Items in one dimension, and the distances of two items and of two rows; frames lie side by side."""
-    x = x if x.stride(-1) == 1 else x.contiguous()
-    x = x.reshape(-1, *x.shape[-2:])
-    return x, x.stride(0), x.stride(1)
+        tl.store(d_teeth_ptr + offset, magnitude * loudness * slope, mask=inside)
 
 
 def _arguments(magnitude, weight, comb, teeth, path, loudness, gain):
-    """Tensors, their distances and what is constant, as both kernels take them."""
+    """Return tensors, strides with sizes, and constants, as both kernels take them."""
     bins, frames = magnitude.shape[-2:]
     weighted, named = weight is not None, path is not None
-    magnitude, *distances = _rows(magnitude)
-    weight, *weight_distances = _rows(weight) if weighted else (magnitude, 0, 0)
-    comb, *comb_distances = _rows(comb)
+    magnitude, *strides = planes(magnitude)
+    weight, *weight_strides = planes(weight) if weighted else (magnitude, 0, 0)
+    comb, *comb_strides = planes(comb)
     if named:
         teeth, path = teeth.contiguous(), path.contiguous()
-        teeth_distances = (0, teeth.stride(0))
+        teeth_strides = (0, teeth.stride(0))
     else:
-        (teeth, *teeth_distances), path = _rows(teeth), magnitude
+        (teeth, *teeth_strides), path = planes(teeth), magnitude
     tensors = (magnitude, weight, comb, teeth, path, loudness.contiguous(), gain.contiguous())
-    numbers = (*distances, *weight_distances, *comb_distances, *teeth_distances, bins, frames)
+    numbers = (*strides, *weight_strides, *comb_strides, *teeth_strides, bins, frames)
     return tensors, numbers, {"WEIGHTED": weighted, "NAMED": named}
 
 
 def forward(magnitude, weight, comb, teeth, path, loudness, gain) -> Tensor:
-    """As `voicing_sums.reference`."""
+    """Compute `voicing_sums.reference` by kernels."""
     *batch, _, frames = magnitude.shape
     out = torch.empty(*batch, 5, frames, dtype=torch.float32, device=magnitude.device)
     if out.numel():
@@ -156,12 +152,12 @@ def forward(magnitude, weight, comb, teeth, path, loudness, gain) -> Tensor:
 def backward(
     gradient, magnitude, weight, comb, teeth, path, loudness, gain
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """As `voicing_sums.reference_gradients`."""
+    """Compute `voicing_sums.reference_gradients` by kernels."""
     bins, frames = magnitude.shape[-2:]
-    given = (True, weight is not None, True, path is None)
+    needed = (True, weight is not None, True, path is None)
     results = tuple(
-        torch.empty(magnitude.shape if each else (0,), dtype=torch.float32, device=magnitude.device)
-        for each in given
+        torch.empty(magnitude.shape if x else (0,), dtype=torch.float32, device=magnitude.device)
+        for x in needed
     )
     if magnitude.numel():
         tensors, numbers, constants = _arguments(magnitude, weight, comb, teeth, path, loudness, gain)
@@ -173,18 +169,12 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """All that can be launched."""
-    strides = [f"{x}_{step}" for x in ("magnitude", "weight", "comb", "teeth") for step in ("item", "row")]
-    scalars = dict.fromkeys((*strides, "bins", "frames"), "i32")
-    read = [f"{x}_ptr" for x in ("magnitude", "weight", "comb", "teeth", "path", "loudness", "gain")]
-    written = [f"d_{x}_ptr" for x in ("magnitude", "weight", "comb", "teeth")]
-    launches = (
-        (_forward, (*read, "out_ptr"), FORWARD),
-        (_backward, ("gradient_ptr", *read, *written), BACKWARD),
-    )
-    for kernel, names, blocks in launches:
+    """List all launches."""
+    names = [name for kernel in (_forward, _backward) for name in kernel.arg_names if name.islower()]
+    types = {name: "*fp32" if name.endswith("_ptr") else "i32" for name in names}
+    for kernel, blocks in ((_forward, FORWARD), (_backward, BACKWARD)):
         for weighted in (True, False):
             for named in (True, False):
-                tensors = dict.fromkeys(names, "*fp32") | {"path_ptr": "*i64" if named else "*fp32"}
+                types |= {"path_ptr": "*i64" if named else "*fp32"}
                 constants = {"WEIGHTED": weighted, "NAMED": named} | blocks
-                yield Configuration(kernel, tensors | scalars, constants, WARPS, common=weighted)
+                yield Configuration.of(kernel, types, constants, WARPS, common=weighted)

@@ -11,7 +11,7 @@ SIZES = [(1, 1, 1, 1), (2, 130, 75, 33), (1, 60, 150, 132)]  # items, rows, dept
 
 
 def matrix(rows, depth, dtype=torch.float32):
-    """Zero below the diagonal and in one whole block."""
+    """Draw a matrix that is zero below the diagonal and in one whole block."""
     made = torch.rand(rows, depth, dtype=dtype, generator=torch.Generator().manual_seed(0)) - 0.3
     made = made.triu()
     made[128:] = 0

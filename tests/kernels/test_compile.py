@@ -1,4 +1,4 @@
-"""Every kernel compiles for GPUs that are not here, and spills nothing."""
+"""All kernels compile without a GPU, and spill nothing."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from benchmarks.compile import TARGETS, compile_in_child, operators
 
 @pytest.fixture(scope="module")
 def compiled():
-    """Operator -> what its compilation will give: as many processes at a time as there are cores."""
+    """Compile all operators, as many at a time as there are cores: operator -> future of its rows."""
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         yield {operator: pool.submit(compile_in_child, operator, True) for operator in operators()}
 

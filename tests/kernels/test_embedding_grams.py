@@ -23,7 +23,7 @@ def batch(items, bins, frames, dimensions, logits=True, device=DEVICE):
 
 
 def truth(points, labels, weights, logits):
-    """The reference in double precision, and its gradient for a random one of the result."""
+    """Compute the reference in double precision, and its gradient for a random one of the result."""
     points = points.detach().double().requires_grad_()
     grams = op.reference(points, labels, weights.double(), logits)
     generator = torch.Generator().manual_seed(9)
@@ -32,7 +32,7 @@ def truth(points, labels, weights, logits):
 
 
 def close(got, wanted, tolerance):
-    """By the norm: a saturated sigmoid has a slope near 0 whose relative error is of no interest."""
+    """Compare by the norm: the relative error of a saturated sigmoid's derivative near 0 does not matter."""
     assert got.isfinite().all()
     assert (got - wanted).double().norm() <= tolerance * wanted.norm()
 

@@ -28,14 +28,14 @@ def settings_of(slope, jump, switch, dtype=torch.float32, device=DEVICE):
 )
 @settings(max_examples=60, deadline=None)
 def test_forward_backward_counts_all_paths(pitches, frames, band, rest, seed):
-    every = scores(pitches + rest, frames, seed=seed)
+    states = scores(pitches + rest, frames, seed=seed)
     table = costs(pitches, rest, band, 0.3, 1.5, 1.0)
-    wanted = torch.zeros_like(every)
+    wanted = torch.zeros_like(states)
     for path in itertools.product(range(pitches + rest), repeat=frames):
         path = torch.tensor(path)
-        wanted[path, torch.arange(frames)] += math.exp(total(path, every, table))
+        wanted[path, torch.arange(frames)] += math.exp(total(path, states, table))
     wanted = wanted / wanted.sum(0)
-    got = forward_backward(every[:pitches], every[pitches] if rest else None, band, 0.3, 1.5, 1.0)
+    got = forward_backward(states[:pitches], states[pitches] if rest else None, band, 0.3, 1.5, 1.0)
     torch.testing.assert_close(got, wanted, atol=1e-12, rtol=1e-9)
 
 
@@ -72,17 +72,17 @@ def test_marginals_agree_with_the_path_where_there_is_no_doubt():
 def test_single_precision_holds_over_many_frames():
     """Neither messages nor tangents drift: the same gradient as in double precision."""
     emission, weight = scores(2, 20, 800), scores(2, 20, 800, seed=1)
-    found = []
+    gradients = []
     for dtype in (torch.float64, torch.float32):
         leaves = [emission.to(dtype, copy=True).requires_grad_(), *settings_of(0.1, 3.0, 1.0, dtype, "cpu")]
         forward_backward(leaves[0], None, 3, *leaves[1:]).backward(weight.to(dtype))
-        found.append([leaf.grad.double() for leaf in leaves])
-    for double, single in zip(*found, strict=True):
+        gradients.append([leaf.grad.double() for leaf in leaves])
+    for double, single in zip(*gradients, strict=True):
         assert (single - double).norm() <= 1e-4 * double.norm()
 
 
 def results(emission, unvoiced, gradient, band, slope=0.05, jump=2.0, switch=1.0):
-    """Marginals and the gradients to scores and costs."""
+    """Compute marginals and the gradients to scores and costs."""
     leaves = [emission.detach().clone().requires_grad_()]
     if unvoiced is not None:
         leaves.append(unvoiced.detach().clone().requires_grad_())
@@ -141,9 +141,9 @@ def test_kernel_where_frames_nearly_exclude_each_other(rest, monkeypatch, poison
 
 
 @runs_kernels
-@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
-def test_kernel_reads_half_precision(kind, monkeypatch, poisoned):
-    compare(monkeypatch, awkward(1, 9, 4, seed=5, low=-4.0).to(kind), None, 2, tolerance=2e-3)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_kernel_reads_half_precision(dtype, monkeypatch, poisoned):
+    compare(monkeypatch, awkward(1, 9, 4, seed=5, low=-4.0).to(dtype), None, 2, tolerance=2e-3)
 
 
 @runs_kernels
@@ -178,11 +178,11 @@ def test_compiles_to_one_graph():
     emission = scores(2, 5, 4, dtype=torch.float32).requires_grad_()
     (slope, _, _) = settings_of(0.1, 2.0, 1.0, device="cpu")
     compiled = torch.compile(forward_backward, fullgraph=True, backend="aot_eager")
-    found = []
+    outputs = []
     for function in (forward_backward, compiled):
         out = function(emission, band=2, slope=slope)
-        found.append((out, *torch.autograd.grad(out[:, 0].sum(), (emission, slope))))
-    for one, other in zip(*found, strict=True):
+        outputs.append((out, *torch.autograd.grad(out[:, 0].sum(), (emission, slope))))
+    for one, other in zip(*outputs, strict=True):
         torch.testing.assert_close(one, other)
 
 

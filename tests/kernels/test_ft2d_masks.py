@@ -12,7 +12,7 @@ SIZES = [(1, 1, 1), (2, 9, 7), (2, 2, 1100), (1, 3, 1024)]  # items, bins, frame
 
 
 def inputs(items, bins, frames, loud, device=DEVICE):
-    """Loud: shares are cut at 1. Otherwise the largest share of either cue lies below 1."""
+    """Draw inputs; loud ones have shares clamped to 1, in others the largest share of a cue is below 1."""
     magnitude = awkward(items, bins, frames, seed=1, low=0.2, device=device).clone()
     background = awkward(items, bins, frames, seed=2, low=-1.0 if loud else 0.02, device=device)
     background = background * (1.0 if loud else 0.12)
@@ -23,7 +23,7 @@ def inputs(items, bins, frames, loud, device=DEVICE):
 
 
 def by_definition(magnitude, background, highest, norm, gain):
-    """The equations, differentiated by autograd; A = 0 is left out by hand."""
+    """Compute the equations, to be differentiated by autograd; A = 0 is masked."""
     b = background * norm / torch.where(highest > 0, highest, 1)[..., None, None]
     present = magnitude > 0
     safe = torch.where(present, magnitude, 1)

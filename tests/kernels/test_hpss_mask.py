@@ -21,7 +21,7 @@ CASES = [
 
 
 def spectrogram(*shape, ties=False):
-    """Magnitudes with silence in a corner, where both medians are 0, and single zeros."""
+    """Draw magnitudes with silence in a corner, where both medians are 0, and single zeros."""
     x = awkward(*shape, seed=5, high=6.0)
     x = x.round() if ties else x
     x = torch.where(awkward(*shape, seed=6) > 0.1, x, 0)
@@ -36,7 +36,7 @@ def leaves_for(shape, power, ties=False):
 
 
 def composed(magnitude, over_frames, over_bins, power, gain):
-    """The same from the running median and torch's own gradients."""
+    """Compute the mask from the running median, to be differentiated by autograd."""
     harmonic = sliding_median.sliding_median(magnitude, over_frames, -1)
     percussive = sliding_median.sliding_median(magnitude, over_bins, -2)
     return torch.where(magnitude > 0, op.power_ratio(harmonic, percussive, power) * gain[:, None], 0)
@@ -63,10 +63,10 @@ def test_kernel_equals_reference(shape, over_frames, over_bins, power, ties, mon
 
 
 @runs_kernels
-@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
-def test_kernel_reads_half_precision(kind, monkeypatch, poisoned):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_kernel_reads_half_precision(dtype, monkeypatch, poisoned):
     leaves = leaves_for((17, 20), 2.0)
-    leaves[0] = leaves[0].detach().to(kind).requires_grad_()
+    leaves[0] = leaves[0].detach().to(dtype).requires_grad_()
     values = [x.detach() for x in leaves]
     gradient = awkward(17, 20, seed=9)
     expected = op.reference(values[0].float(), *values[1:], 5, 3)
@@ -75,9 +75,9 @@ def test_kernel_reads_half_precision(kind, monkeypatch, poisoned):
     with forced_kernels():
         mask = op.hpss_mask(leaves[0], 5, 3, leaves[1], leaves[2])
         mask.backward(gradient)
-    assert mask.dtype == torch.float32 and leaves[0].grad.dtype == kind
+    assert mask.dtype == torch.float32 and leaves[0].grad.dtype == dtype
     torch.testing.assert_close(mask, expected, atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(leaves[0].grad, expected_gradients[0].to(kind), atol=1e-2, rtol=1e-2)
+    torch.testing.assert_close(leaves[0].grad, expected_gradients[0].to(dtype), atol=1e-2, rtol=1e-2)
 
 
 @runs_kernels

@@ -15,7 +15,7 @@ SIZES = [(5, 14, 5), (2, 41, 25), (2, 170, 35), (1, 171, 25), (2, 57, 55), (4, 3
 
 
 def spectrum_of(*shape, seed=0, device=DEVICE):
-    """A spectrum that is not contiguous, of a signal that is not negative."""
+    """Draw a spectrum that is not contiguous, of a signal that is not negative."""
     return torch.fft.rfft2(awkward(*shape, seed=seed, device=device)).mT.contiguous().mT
 
 
@@ -148,10 +148,10 @@ def test_hard_choice_is_the_limit_of_the_soft(neighbourhood):
     m = torch.fft.rfft2(magnitude).abs()
     m = m / m.max()
     hard = local_peaks(m, 40, neighbourhood)
-    apart = [(local_peaks(m, 40, neighbourhood, t) - hard).abs().max() for t in (1.0, 0.1, 1e-2, 1e-6)]
-    assert apart == sorted(apart, reverse=True)
-    assert apart[0] > 0.05
-    assert apart[-1] < 1e-9
+    differences = [(local_peaks(m, 40, neighbourhood, t) - hard).abs().max() for t in (1.0, 0.1, 1e-2, 1e-6)]
+    assert differences == sorted(differences, reverse=True)
+    assert differences[0] > 0.05
+    assert differences[-1] < 1e-9
     limit = local_peaks(m.cpu(), 40, neighbourhood, 1e-300)
     assert torch.equal(limit, hard)
 

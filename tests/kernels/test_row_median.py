@@ -10,20 +10,20 @@ from torchprim.kernels.salience import row_median as op
 SIZES = [(1, 1), (3, 2), (2, 5, 97), (4, 257)]
 
 
-def rows(shape, kind, device=DEVICE):
+def rows(shape, values, device=DEVICE):
     x = awkward(*shape, seed=4, low=-1.0, device=device)
-    if kind == "ties":
+    if values == "ties":
         x = (x * 2).round().clamp(min=0)
-    if kind == "infinite":
+    if values == "infinite":
         x = torch.where(x > 0.2, float("inf"), torch.where(x < -0.8, -float("inf"), x))
     return x
 
 
 @runs_kernels
-@pytest.mark.parametrize("kind", ["spread", "ties", "infinite"])
+@pytest.mark.parametrize("values", ["spread", "ties", "infinite"])
 @pytest.mark.parametrize("shape", SIZES)
-def test_kernel_equals_reference(shape, kind, monkeypatch, poisoned):
-    x = rows(shape, kind)
+def test_kernel_equals_reference(shape, values, monkeypatch, poisoned):
+    x = rows(shape, values)
     gradient = torch.arange(1.0, 1 + x[..., 0].numel(), device=DEVICE).reshape(x.shape[:-1])
     expected = x.sort(-1).values[..., (shape[-1] - 1) // 2]
     expected_gradient = op.reference_gradient(gradient, x, expected)
@@ -58,9 +58,9 @@ def test_kernel_with_nan_empty_and_long_rows(monkeypatch):
         assert torch.equal(op.row_median(long), long.sort(-1).values[:, 19999])
 
 
-@pytest.mark.parametrize("kind", ["spread", "ties"])
-def test_gradient_goes_to_the_first_of_equal_samples(kind):
-    x = rows((3, 7), kind, "cpu").clone().requires_grad_()
+@pytest.mark.parametrize("values", ["spread", "ties"])
+def test_gradient_goes_to_the_first_of_equal_samples(values):
+    x = rows((3, 7), values, "cpu").clone().requires_grad_()
     op.row_median(x).sum().backward()
     for row, slope, median in zip(x.tolist(), x.grad.tolist(), op.row_median(x).tolist(), strict=True):
         assert slope == [float(i == row.index(median)) for i in range(7)]

@@ -23,7 +23,7 @@ SIZES = [
 
 
 def inputs(items, bins, frames, ratio, device=DEVICE):
-    """Spectra whose peaks lie far enough from the border of two places for rounding not to matter."""
+    """Draw spectra whose peaks are far enough from the border of two places for rounding not to matter."""
     magnitude = awkward(items, 6 * frames, bins, seed=1, device=device).mT ** 3
     gain = awkward(bins, seed=2, low=0.5, high=1.5, device=device)
     shift, height = op._parabola((magnitude * gain[:, None]).double())
@@ -37,7 +37,7 @@ def inputs(items, bins, frames, ratio, device=DEVICE):
 
 
 def autograd(magnitude, gain, weight, ratio, peak_bins, places):
-    """Both results by operations that torch differentiates."""
+    """Compute both results by operations that autograd differentiates."""
     heard = magnitude * gain[:, None]
     root = None if weight is None else weight.clamp(min=1e-6).sqrt().sqrt()
     low = None if root is None else root[..., :peak_bins, :]
@@ -133,8 +133,8 @@ def test_log_salience_with_all_kernels():
     results = []
     for forced in (False, True):
         # On a GPU, double precision is what does without kernels.
-        kind = torch.float32 if forced else torch.float64
-        leaves = [x.to(kind).requires_grad_() for x in (magnitude, weight)]
+        dtype = torch.float32 if forced else torch.float64
+        leaves = [x.to(dtype).requires_grad_() for x in (magnitude, weight)]
         if forced:
             with forced_kernels():
                 value = log_salience(leaves[0], GRID, leaves[1])

@@ -17,7 +17,7 @@ def saliences(items, pitches, frames, device=DEVICE):
 
 
 def autograd(total, median, combs):
-    """The equation, left to automatic differentiation."""
+    """Compute the equation, to be differentiated by autograd."""
     one = (total - 0.3 * median[..., None]).clamp(min=0)
     two = op.mean_over_frames(combs.clamp(min=0), 2)
     result = 0
@@ -28,13 +28,13 @@ def autograd(total, median, combs):
 
 
 @runs_kernels
-@pytest.mark.parametrize("kind", ["random", "silent", "ties"])
+@pytest.mark.parametrize("values", ["random", "silent", "ties"])
 @pytest.mark.parametrize("items, pitches, frames", SIZES)
-def test_kernel_equals_reference(items, pitches, frames, kind, monkeypatch, poisoned):
+def test_kernel_equals_reference(items, pitches, frames, values, monkeypatch, poisoned):
     inputs = saliences(items, pitches, frames)
-    if kind == "silent":
+    if values == "silent":
         inputs = tuple(torch.zeros_like(x) for x in inputs)
-    if kind == "ties":
+    if values == "ties":
         inputs = (torch.ones_like(inputs[0]), inputs[1], torch.ones_like(inputs[2]))
     gradient = awkward(items, pitches, frames, seed=3, low=-1.0)
     doubles = [x.double().requires_grad_() for x in inputs]
@@ -50,12 +50,12 @@ def test_kernel_equals_reference(items, pitches, frames, kind, monkeypatch, pois
         torch.testing.assert_close(leaf.grad.double(), wanted, atol=1e-3, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["random", "silent", "ties"])
-def test_reference_gradients_are_those_of_the_equation(kind):
+@pytest.mark.parametrize("values", ["random", "silent", "ties"])
+def test_reference_gradients_are_those_of_the_equation(values):
     inputs = saliences(2, 7, 9, "cpu")
-    if kind == "silent":
+    if values == "silent":
         inputs = tuple(torch.zeros_like(x) for x in inputs)
-    if kind == "ties":
+    if values == "ties":
         inputs = (inputs[0].round(), inputs[1], inputs[2].round())
     doubles = [x.double().requires_grad_() for x in inputs]
     gradient = awkward(2, 7, 9, seed=5, low=-1.0, device="cpu").double()

@@ -104,9 +104,9 @@ def test_gradient_of_the_kernels_reference_is_autograds():
     distance = (x[:, None] - x).square().sum(-1)
     distance = torch.where(distance > 0, distance, 1).sqrt() * (distance > 0)
     means = [distance[:, labels == k].sum(-1) / 4 for k in range(3)]
-    own = torch.stack(means, -1)[torch.arange(12), labels] * 4 / 3
+    within = torch.stack(means, -1)[torch.arange(12), labels] * 4 / 3
     other = torch.stack(means, -1).masked_fill(labels[:, None] == torch.arange(3), torch.inf).amin(-1)
-    wanted = (other - own) / torch.maximum(own, other)
+    wanted = (other - within) / torch.maximum(within, other)
     got = silhouette_samples(x, labels, 3)
     torch.testing.assert_close(got, wanted)
     weights = torch.arange(12.0, dtype=torch.float64)

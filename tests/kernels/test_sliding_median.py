@@ -49,7 +49,7 @@ def test_network_shares_work():
 
 
 def median_by_definition(x, window, dim):
-    """Sorted windows of a mirrored copy, in NumPy."""
+    """Sort the windows of a mirrored copy, in NumPy."""
     pads = [(0, 0)] * x.ndim
     pads[dim] = (window // 2, window - 1 - window // 2)
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, pads, mode="symmetric"), window, dim)
@@ -96,7 +96,7 @@ def test_non_contiguous_input_and_dtypes():
 
 
 def gradient_by_rule(x, window):
-    """The gradient of the sum of i * median[i], sample by sample, from the definition."""
+    """Compute the gradient of the sum of i * median[i], sample by sample, from the definition."""
     length, gradient = len(x), np.zeros(len(x))
     for i in range(length):
         index = np.arange(i - window // 2, i - window // 2 + window) % (2 * length)
@@ -175,11 +175,11 @@ def test_kernel_equals_reference(shape, window, dim, ties, monkeypatch, poisoned
 
 
 @runs_kernels
-@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("dim", [0, 1])
-def test_kernel_reads_half_precision(kind, dim, monkeypatch, poisoned):
-    x = awkward(18, 20).to(kind)
-    gradient = awkward(18, 20, seed=1).to(kind)
+def test_kernel_reads_half_precision(dtype, dim, monkeypatch, poisoned):
+    x = awkward(18, 20).to(dtype)
+    gradient = awkward(18, 20, seed=1).to(dtype)
     expected = op.reference(x.double(), 5, dim)
     expected_gradient = op.reference_gradient(gradient.double(), x.double(), expected, 5, dim)
     forbid(monkeypatch, op, "reference", "reference_gradient")
@@ -187,9 +187,9 @@ def test_kernel_reads_half_precision(kind, dim, monkeypatch, poisoned):
     with forced_kernels():
         median = sliding_median(leaf, 5, dim)
         median.backward(gradient)
-    assert median.dtype == leaf.grad.dtype == kind
+    assert median.dtype == leaf.grad.dtype == dtype
     assert torch.equal(median.double(), expected)
-    torch.testing.assert_close(leaf.grad, expected_gradient.to(kind))
+    torch.testing.assert_close(leaf.grad, expected_gradient.to(dtype))
 
 
 @runs_kernels

@@ -8,13 +8,14 @@ import torch
 from tests.support.hypothesis_or_skip import given, settings, st
 from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
 from tests.support.oracles import costs, scores, total
+from torchprim.kernels import register
 from torchprim.kernels.dispatch import forced_kernels
 from torchprim.kernels.paths import viterbi as op
 from torchprim.kernels.paths.viterbi import viterbi
 
 
 def textbook(emission, table):
-    """Dense Viterbi (Rabiner 1989), one item: emissions `(S, N)`, costs `(S, S)`."""
+    """Find the path by dense Viterbi (Rabiner 1989), of one item: emissions `(S, N)`, costs `(S, S)`."""
     score, sources = emission[:, 0], []
     for n in range(1, emission.shape[1]):
         best, source = (score[:, None] - table).max(0)
@@ -38,12 +39,12 @@ def textbook(emission, table):
 )
 @settings(max_examples=150, deadline=None)
 def test_viterbi_is_the_dense_textbook(pitches, frames, band, slope, jump, switch, rest, seed):
-    every = scores(2, pitches + rest, frames, seed=seed)
-    emission, unvoiced = every[:, :pitches], every[:, pitches] if rest else None
+    states = scores(2, pitches + rest, frames, seed=seed)
+    emission, unvoiced = states[:, :pitches], states[:, pitches] if rest else None
     path = viterbi(emission, unvoiced, band, slope, jump, switch)
     table = costs(pitches, rest, band, slope, jump, switch)
     assert path.shape == (2, frames)
-    for item, got in zip(every, path, strict=True):
+    for item, got in zip(states, path, strict=True):
         wanted = total(textbook(item, table), item, table)
         assert total(got, item, table) == pytest.approx(wanted.item(), abs=1e-9)  # equal paths may differ
 
@@ -59,14 +60,14 @@ def test_viterbi_at_half_scores_of_a_loud_song():
     emission = scores(2, 3, 40, 60, dtype=torch.float32) * 50 - 1000
     path = viterbi(emission)
     assert path.shape == (2, 3, 60)
-    turned = emission.permute(3, 2, 0, 1).contiguous().permute(2, 3, 1, 0)
-    assert torch.equal(viterbi(turned), path)
+    permuted = emission.permute(3, 2, 0, 1).contiguous().permute(2, 3, 1, 0)
+    assert torch.equal(viterbi(permuted), path)
     for i, j in itertools.product(range(2), range(3)):
         assert torch.equal(viterbi(emission[i, j]), path[i, j])
 
 
 def both(monkeypatch, emission, unvoiced=None, **settings):
-    """Paths of the reference, on the CPU, and of the kernel, which joins 4 frames at a time, not 32."""
+    """Find paths by the reference, on the CPU, and by the kernel, which composes 4 frames, not 32."""
     expected = viterbi(emission.cpu(), None if unvoiced is None else unvoiced.cpu(), **settings)
     from torchprim.kernels.paths import viterbi_triton
 
@@ -111,10 +112,10 @@ def test_kernel_of_a_wide_band_equals_reference(monkeypatch, poisoned):
 
 
 @runs_kernels
-@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
-def test_kernel_reads_half_precision(kind, monkeypatch, poisoned):
-    emission = awkward(1, 9, 5, seed=4, low=-8.0).to(kind)
-    expected, got = both(monkeypatch, emission, awkward(1, 5, seed=5, low=-8.0).to(kind), band=2, jump=1.0)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_kernel_reads_half_precision(dtype, monkeypatch, poisoned):
+    emission = awkward(1, 9, 5, seed=4, low=-8.0).to(dtype)
+    expected, got = both(monkeypatch, emission, awkward(1, 5, seed=5, low=-8.0).to(dtype), band=2, jump=1.0)
     assert torch.equal(got, expected)
 
 
@@ -134,8 +135,8 @@ def test_impossible_states(impossible, monkeypatch, poisoned):
 def test_more_states_than_the_kernel_takes(monkeypatch):
     emission = scores(1, 9, 4, dtype=torch.float32)
     expected = viterbi(emission)
-    monkeypatch.setattr(op, "MOST_STATES", 8)
-    monkeypatch.setattr(op, "takes_kernel", lambda *_: True)
+    monkeypatch.setattr(op, "MAX_STATES", 8)
+    monkeypatch.setattr(register, "takes_kernel", lambda *_: True)
     assert torch.equal(viterbi(emission), expected)
 
 

@@ -8,7 +8,7 @@ from torchprim.kernels.dispatch import forced_kernels
 from torchprim.kernels.voicing import voicing_sums as op
 
 SIZES = [(1, 1, 1), (2, 37, 35), (1, 19, 130)]  # items, bins, frames
-KINDS = [(True, True), (True, False), (False, True)]  # weighted; teeth named by a path
+CASES = [(True, True), (True, False), (False, True)]  # weighted; teeth named by a path
 
 
 def inputs(items, bins, frames, weighted, named, device=DEVICE):
@@ -22,7 +22,7 @@ def inputs(items, bins, frames, weighted, named, device=DEVICE):
 
 
 def autograd(magnitude, weight, comb, teeth, path, loudness, gain):
-    """The five sums by operations that torch differentiates."""
+    """Compute the five sums by operations that autograd differentiates."""
     if path is not None:
         teeth = teeth[:, path].movedim(0, -2)
     heard = magnitude * loudness[:, None]
@@ -33,9 +33,9 @@ def autograd(magnitude, weight, comb, teeth, path, loudness, gain):
     return torch.stack([part.sum(-2) for part in parts], -2)
 
 
-def leaves(given, named, kind):
-    """Copies that receive gradients, and all arguments with them."""
-    made = [x if x is None or not x.is_floating_point() else x.detach().to(kind) for x in given]
+def leaves(given, named, dtype):
+    """Return copies that receive gradients, and all arguments with them."""
+    made = [x if x is None or not x.is_floating_point() else x.detach().to(dtype) for x in given]
     chosen = [i for i in range(4) if made[i] is not None and not (named and i == 3)]
     for i in chosen:
         made[i] = made[i].requires_grad_()
@@ -43,7 +43,7 @@ def leaves(given, named, kind):
 
 
 @runs_kernels
-@pytest.mark.parametrize("weighted, named", KINDS)
+@pytest.mark.parametrize("weighted, named", CASES)
 @pytest.mark.parametrize("items, bins, frames", SIZES)
 def test_kernel_equals_reference(items, bins, frames, weighted, named, monkeypatch, poisoned):
     given = inputs(items, bins, frames, weighted, named)
@@ -61,7 +61,7 @@ def test_kernel_equals_reference(items, bins, frames, weighted, named, monkeypat
         torch.testing.assert_close(value.double(), plain, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("weighted, named", KINDS)
+@pytest.mark.parametrize("weighted, named", CASES)
 def test_reference_gradients_and_registration(weighted, named):
     given = inputs(2, 5, 3, weighted, named, "cpu")
     wanted, arguments = leaves(given, named, torch.float64)
