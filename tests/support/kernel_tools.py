@@ -13,7 +13,7 @@ runs_kernels = pytest.mark.skipif(
 
 
 def forbid(monkeypatch, module, *names):
-    """Replace the code of references, which operators hold too, so that a result proves that the kernel ran."""
+    """Replace the code of references, which operators hold too: a result proves that the kernel ran."""
 
     def fail(*_, **__):
         raise AssertionError("the reference ran, not the kernel")
