@@ -1,7 +1,8 @@
 """torchprim: vocals and accompaniment of music, learnt with no isolated recordings.
 
-From an audio file to a training batch, and to what is made of it, each folder imports those above it alone:
+From an audio file to a training batch, and to what is made of it; each folder imports those above it alone:
 
+    kernels/     operators: a torch reference beside its Triton kernel (the clone's `kernels/`)
     audio/       audio files <-> tensors; sample rate, loudness
     spectra/     the STFT grid: Geometry, stft, istft, Mixture (the cached spectra of a batch)
     primitives/  one cue a file, function and module: hpss, long_hpss, ft2d, repet_sim, melody; pitch/
@@ -15,8 +16,7 @@ From an audio file to a training batch, and to what is made of it, each folder i
     training/    trainer, recipes, data, validation; ranks
     evaluation/  the paper's tables and figures
     report/      the HTML page of one song
-    cli/         one command a file
-    kernels/     operators: a torch reference beside its Triton kernel (the clone's `kernels/`)
+    cli/         the commands
 
 Conventions: audio `(..., T)`, float32 in [-1, 1]; spectrograms and masks `(..., F, N)`, frequency then
 frames; masks in [0, 1], 1 = vocals; embeddings `(..., F, N, D)`; any leading dimensions; every random

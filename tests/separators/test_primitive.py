@@ -1,6 +1,8 @@
 """From audio to stems: ensemble, pieces of long recordings, sample rates, channels, edge cases."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -228,3 +230,42 @@ def test_bad_settings(arguments, message):
 def test_bad_audio(audio, rate, channels, message):
     with pytest.raises(ValueError, match=message):
         tp.PrimitiveSeparator()(audio, rate, channels)
+
+
+def test_separators_copy_and_pickle(mix):
+    separators = [tp.PrimitiveSeparator("best", beta=3.0), tp.PrimitiveSeparator("paper", "hpss")]
+    separators.append(tp.NetworkSeparator(tp.build_network("small").eval()).with_primitives("companion"))
+    song = mix[:11025]
+    for separator in separators:
+        with torch.inference_mode():
+            wanted = separator(song, 44100).vocals
+            for other in (copy.deepcopy(separator), pickle.loads(pickle.dumps(separator))):
+                assert other.identity == separator.identity
+                assert torch.equal(other(song, 44100).vocals, wanted)
+
+
+def test_a_preset_is_frozen():
+    weights = {"hpss": 1.0}
+    preset = tp.Preset("mine", weights)
+    weights["hpss"] = -1.0
+    assert preset.weights == {"hpss": 1.0}
+    with pytest.raises(TypeError):
+        preset.weights["hpss"] = 2.0
+    assert copy.deepcopy(tp.PRESETS["best"]) == tp.PRESETS["best"]
+
+
+def test_the_identity_covers_the_cues():
+    """Labels of a separator whose cues were changed must not be taken for the preset's."""
+    separator, same = tp.PrimitiveSeparator("best"), tp.PrimitiveSeparator("best")
+    preset = separator.identity
+    assert preset == same.identity
+    seen = {preset}
+    hpss = separator.cues["hpss"].primitive
+    for power in (3.0, torch.tensor(4.0), torch.nn.Parameter(torch.tensor(4.0)), torch.tensor(4.0000005)):
+        hpss.power = power
+        assert separator.identity not in seen
+        seen.add(separator.identity)
+    hpss.power = 2.0
+    assert separator.identity == preset
+    separator.cues["hpss"] = torch.nn.Identity()
+    assert separator.identity not in seen

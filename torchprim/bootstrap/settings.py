@@ -68,9 +68,12 @@ class RemixSettings:
             checks.integer(getattr(self, name), name, 1)
         if self.pool is not None:
             checks.integer(self.pool, "pool", 1)
-        low, high = self.ratio
-        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-            raise ValueError(f"ratio must be two levels in dB, the lower one first, got {self.ratio}")
+        if not (_is_range(self.ratio) and all(map(math.isfinite, self.ratio))):
+            raise ValueError(f"ratio must be two levels in dB, the lower one first, got {self.ratio!r}")
+        if not (_is_range(self.quantiles) and 0 <= self.quantiles[0] < self.quantiles[1] <= 1):
+            raise ValueError(f"quantiles must satisfy 0 <= low < high <= 1, got {self.quantiles!r}")
+        if self.geometry is not None and not isinstance(self.geometry, Geometry):
+            raise ValueError(f"geometry must be a Geometry, got {self.geometry!r}")
         if not 0 <= self.coherent <= 1:
             raise ValueError(f"coherent must lie in [0, 1], got {self.coherent}")
         if not 0 <= self.speed <= 0.5:
@@ -79,3 +82,9 @@ class RemixSettings:
             raise ValueError(f"bin_confidence needs the excerpts' own time, got speed={self.speed}")
         if self.eq < 0:
             raise ValueError(f"eq must not be negative, got {self.eq}")
+
+
+def _is_range(value: Any) -> bool:
+    """Return whether a value is a pair of numbers, the lower one first."""
+    numbers = isinstance(value, (tuple, list)) and all(isinstance(x, (int, float)) for x in value)
+    return numbers and len(value) == 2 and value[0] <= value[1]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from torchprim import checks
 from torchprim.spectra.stft import Geometry
@@ -48,6 +50,7 @@ class Preset:
     cut: tuple[str, ...] = PRIMITIVES
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
         for cue in (*self.weights, *self.cut):
             if cue not in PRIMITIVES:
                 raise ValueError(f"unknown primitive {cue!r}; there are {', '.join(PRIMITIVES)}")
@@ -57,6 +60,11 @@ class Preset:
             raise ValueError(f"weights must not be negative and not all 0, got {dict(self.weights)}")
         checks.positive(self.beta, "beta")
 
+    def __reduce__(self) -> tuple[Callable[..., Preset], tuple[Any, ...]]:
+        # A read-only mapping can neither be copied nor pickled.
+        values = (getattr(self, f.name) for f in dataclasses.fields(self))
+        return Preset, tuple(dict(v) if isinstance(v, MappingProxyType) else v for v in values)
+
 
 _2DFT = ("2dft-r", "2dft-m")
 
@@ -64,7 +72,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "paper": Preset(
             "paper",
-            weights=MappingProxyType({"2dft-r": 1.0, "2dft-m": 1.0, "melody": 1.0, "hpss": 1.0}),
+            weights={"2dft-r": 1.0, "2dft-m": 1.0, "melody": 1.0, "hpss": 1.0},
             beta=5.0,
             neighbourhood=(1, 25),
             kernel_size=31,
@@ -74,7 +82,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "companion": Preset(
             "companion",
-            weights=MappingProxyType({"2dft-r": 3.0, "2dft-m": 1.0, "melody": 2.0, "hpss": 1.0}),
+            weights={"2dft-r": 3.0, "2dft-m": 1.0, "melody": 2.0, "hpss": 1.0},
             geometry=Geometry(16000, 512, 128, "sqrt_hann"),
             kernel_size=31,
             cutoff=250.0,
@@ -83,9 +91,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "best": Preset(
             "best",
-            weights=MappingProxyType(
-                {"2dft-r": 1.0, "2dft-m": 1.0, "melody": 2.0, "hpss": 2.0, "long-hpss": 2.0}
-            ),
+            weights={"2dft-r": 1.0, "2dft-m": 1.0, "melody": 2.0, "hpss": 2.0, "long-hpss": 2.0},
         ),
     }
 )

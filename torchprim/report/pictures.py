@@ -39,6 +39,11 @@ _ABOUT = {
 }
 
 
+def _title(cue: str) -> str:
+    """Return the title of a cue: its own name where it is not one of the primitives."""
+    return TITLES.get(cue, cue)
+
+
 def chosen_cues(available: Sequence[str], wanted: Sequence[str] | None = None) -> tuple[str, str]:
     """Choose the two cues of the embedding's picture: by default repetition and melody, else the first two.
 
@@ -121,12 +126,14 @@ def draw_pictures(
         _align(axes, colour_bar(axes, draw_mask(axes, mask, **grid), "mask"))
         return Picture(title, caption, inline_svg(figure, name, f"{title}. {caption}"), wide)
 
-    used = ", ".join(f"{TITLES[name]} {preset.weights[name]:g}" for name in separation.masks)
+    used = ", ".join(
+        f"{_title(name)} {preset.weights[name]:g}" for name in separation.masks if name in preset.weights
+    )
     caption = f"0 = accompaniment, 1 = vocals. Weights: {used}; beta {preset.beta:g}."
     pictures.append(mask_picture("Mask of the ensemble", "ensemble", separation.mask, caption, True))
     pictures.append(_embedding(magnitude, separation, first, second))
     for name, mask in separation.masks.items():
-        pictures.append(mask_picture(TITLES[name], name, mask, _ABOUT[name], False))
+        pictures.append(mask_picture(_title(name), name, mask, _ABOUT.get(name, ""), False))
     return pictures
 
 
@@ -139,7 +146,7 @@ def _embedding(magnitude: Tensor, separation: Separation, first: str, second: st
         for mask in (separation.masks[first], separation.masks[second], separation.mask)
     )
     figure, (scatter, histogram) = new_figure(8.2, 3.4, columns=2)
-    names = TITLES[first], TITLES[second]
+    names = _title(first), _title(second)
     draw_embedding(scatter, histogram, (x, y), names, ensemble)
     caption = (
         "Each point is one of the loudest 1 % of time-frequency bins, placed by what two primitives, "

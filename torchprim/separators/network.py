@@ -15,6 +15,7 @@ from torchprim.ensemble.presets import Preset
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.run import run_network
 from torchprim.separators.base import Estimate, Separator
+from torchprim.separators.digest import state_digest
 from torchprim.separators.primitive import PrimitiveSeparator
 from torchprim.spectra.mixture import Mixture
 from torchprim.spectra.regrid import regrid
@@ -203,20 +204,3 @@ class EnsembleSeparator(PrimitiveSeparator):
     def cue_masks(self, mixture: Mixture) -> dict[str, Tensor]:
         """Compute the masks of the primitives and of the network, `(..., F, N)`, by name."""
         return {**super().cue_masks(mixture), "network": self.network.mask_on_grid_of(mixture)}
-
-
-def state_digest(module: nn.Module) -> str:
-    """Compute a digest of a module's `state_dict`, independent of the device: 12 hex digits of SHA-256.
-
-    Example:
-        >>> import torch
-        >>> from torchprim.separators.network import state_digest
-        >>> one, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
-        >>> state_digest(one) == state_digest(one), state_digest(one) == state_digest(other)
-        (True, False)
-    """
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]

@@ -18,6 +18,7 @@ from torchprim.ensemble.preset_cues import preset_cues
 from torchprim.ensemble.presets import PRIMITIVES, Preset, find_preset
 from torchprim.kernels.clustering.soft_assignment import assign_and_apply
 from torchprim.separators.base import Estimate, Separator
+from torchprim.separators.digest import state_digest
 from torchprim.spectra.mixture import Mixture
 from torchprim.version import __version__
 
@@ -75,13 +76,23 @@ class PrimitiveSeparator(Separator):
         weights = {name: weight for name, weight in preset.weights.items() if weight > 0}
         weights = weights if method == "pcl" else {method: 1.0}
         self.cues: Cues = preset_cues(preset, weights)
+        self._preset_digest = self._cue_digest()
         self._weights = list(weights.values())  # torch.compile cannot trace a preset's read-only mapping
 
     @property
     def identity(self) -> str:
-        """Method, preset, and a digest of version and settings; cache key of the labels."""
+        """Method, preset, and a digest of version and settings; cache key of the labels.
+
+        Where cues were replaced, or their settings changed or learnt, a digest of the cues follows.
+        """
         settings = hashlib.sha256(repr((__version__, self.preset, self.n_points)).encode()).hexdigest()
-        return f"{self.method} {self.preset.name} {settings[:12]}"
+        cues = self._cue_digest()
+        changed = "" if cues == self._preset_digest else f" {cues}"
+        return f"{self.method} {self.preset.name} {settings[:12]}{changed}"
+
+    def _cue_digest(self) -> str:
+        """Compute a digest of the cues: their classes, settings and tensors."""
+        return hashlib.sha256(f"{self.cues!r} {state_digest(self.cues)}".encode()).hexdigest()[:12]
 
     def cue_weights(self) -> list[float]:
         """Return the preset's weights of equation 1, in the order of the masks."""

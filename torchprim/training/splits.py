@@ -13,7 +13,8 @@ import torch
 
 from torchprim.bootstrap.bank import Bank
 from torchprim.bootstrap.labels import Labels
-from torchprim.bootstrap.remix import RemixStream, mixable_segments
+from torchprim.bootstrap.remix import RemixStream
+from torchprim.bootstrap.selection import mixable_segments
 from torchprim.bootstrap.settings import RemixSettings
 from torchprim.training.ranks import Ranks
 
