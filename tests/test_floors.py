@@ -51,7 +51,8 @@ def imported(path: Path) -> list[tuple[tuple[str, ...], str]]:
             for alias in node.names:
                 is_module = (*module, alias.name) in MODULES
                 found.append(((*module, alias.name), "") if is_module else (module, alias.name))
-    return [(module, name) for module, name in found if module[0] in ("torchprim", "train", "evaluate")]
+    own = ("torchprim", "train", "evaluate", "benchmarks", "tests", "examples")
+    return [(module, name) for module, name in found if module[0] in own]
 
 
 def floor(module: tuple[str, ...]) -> str:
@@ -61,9 +62,12 @@ def floor(module: tuple[str, ...]) -> str:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_run_down(path):
     own = floor(dotted(path))
-    if own == "__init__":  # the public names, imported on first use
-        return
-    for module, _ in imported(path):
+    for module, name in imported(path):
+        if own == "__init__":  # the public names are imported on first use
+            assert module == ("torchprim", "version"), f"torchprim/__init__.py imports {'.'.join(module)}"
+            continue
+        assert name != "*", f"{path.name} imports all of {'.'.join(module)}"
+        assert module != ("torchprim",), f"{path.name} imports torchprim.{name} through the public names"
         other = floor(module)
         if other not in ("torchprim", own):
             assert LEVEL[own] < LEVEL[other], f"{path.name} ({own}) imports {'.'.join(module)}"

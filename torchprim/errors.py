@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 
 def shown(path: str | os.PathLike[str]) -> str:
@@ -27,7 +28,7 @@ class FileError(Exception):
         self.reason: str = " ".join(reason.split())
 
     def __str__(self) -> str:
-        return f"{shown(self.path)}: {self.reason}"
+        return f"{shown(self.args[0])}: {self.reason}"
 
 
 class AudioError(FileError):
@@ -60,6 +61,12 @@ class CheckpointError(FileError):
         >>> str(tp.CheckpointError("best.pt", "there is no such file"))
         'best.pt: there is no such file'
     """
+
+    path: Path
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = Path(path)
 
 
 @contextlib.contextmanager

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import json
 import os
+import re
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+_LIVE: set[Path] = set()  # temporary files of this process that are being written
 
 
 @contextlib.contextmanager
@@ -43,11 +48,14 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
         OSError: where a file cannot be written; its `filename` is that path.
     """
     targets = [Path(path) for path in paths]
-    temporaries = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in targets]
+    token = f"{os.getpid()}.{secrets.token_hex(4)}"  # threads, and processes of one number, never share
+    temporaries = [path.with_name(f".{path.name}.{token}.part") for path in targets]
     files: list[BinaryIO] = []
     try:
+        _LIVE.update(temporaries)
         for target, temporary in zip(targets, temporaries, strict=True):
             with _set_filename(target):
+                _check_regular(target)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _remove_stale(target)
                 files.append(open(temporary, "wb"))  # noqa: SIM115 (closed below)
@@ -65,6 +73,7 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
                 file.close()
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+        _LIVE.difference_update(temporaries)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -91,11 +100,17 @@ def _set_filename(path: Path) -> Iterator[None]:
         raise
 
 
+def _check_regular(path: Path) -> None:
+    """Refuse to replace a device or a pipe."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+
+
 def _remove_stale(path: Path) -> None:
     """Remove the temporary files of `path` whose process is gone."""
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        pid = temporary.name.split(".")[-2]
-        if pid.isdigit() and not _is_running(int(pid)):
+        found = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)(\.[0-9a-f]{{8}})?\.part", temporary.name)
+        if found and temporary not in _LIVE and not _is_running(int(found[1])):
             temporary.unlink(missing_ok=True)
 
 
@@ -200,7 +215,11 @@ def _locked(folder: Path) -> Iterator[None]:
     except ImportError:  # Windows
         yield
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # such as a folder that may be written but not listed
+        yield
+        return
     try:
         with contextlib.suppress(OSError):  # some network file systems have none
             fcntl.flock(descriptor, fcntl.LOCK_EX)

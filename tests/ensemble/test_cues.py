@@ -1,5 +1,6 @@
 """Cues of functions and of primitives, those of a preset, and their cache."""
 
+import pytest
 import torch
 
 import torchprim as tp
@@ -48,3 +49,23 @@ def test_the_long_hpss_cue_is_long_hpss():
     got = preset_cues(preset, ["long-hpss"])(mixture)["long-hpss"]
     wanted = tp.long_hpss(mixture.audio, cutoff=preset.cutoff, geometry=preset.geometry)
     torch.testing.assert_close(got, wanted)
+
+
+def test_a_subclass_has_results_of_its_own():
+    class HPSS(tp.HPSS):
+        def forward(self, magnitude):
+            return torch.zeros_like(magnitude)
+
+    masks = Cues({"own": PrimitiveCue(HPSS()), "theirs": PrimitiveCue(tp.HPSS())})(noise_mixture())
+    assert not masks["own"].any() and masks["theirs"].any()
+
+
+def test_settings_may_be_lists():
+    masks = Cues({"2dft": PrimitiveCue(tp.FT2D([1, 9]), "repetition")})(noise_mixture())
+    assert torch.equal(masks["2dft"], tp.ft2d(noise_mixture().magnitude(), (1, 9)).repetition)
+
+
+@pytest.mark.parametrize("cue", [3, tp.HPSS, None])
+def test_what_is_no_cue_is_named(cue):
+    with pytest.raises(TypeError, match="cue 'x' must be a function or module of a Mixture"):
+        Cues({"x": cue})

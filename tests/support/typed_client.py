@@ -62,6 +62,7 @@ def ensembles(masks: list[Tensor], magnitude: Tensor, audio: Tensor) -> None:
     assert_type(separator(audio, 44100), tp.Separation)
     assert_type(separator(audio, 44100, channels=True).vocals, Tensor)
     assert_type(separator.identity, str)
+    separator.cues["hpss"].primitive.power = nn.Parameter(torch.tensor(2.0))
 
 
 def networks(path: Path, audio: Tensor) -> None:
@@ -73,6 +74,7 @@ def networks(path: Path, audio: Tensor) -> None:
     assert_type(ensemble(audio, 44100).masks, dict[str, Tensor])
     try:
         assert_type(tp.load(path), tp.NetworkSeparator)
+        assert_type(tp.load(path).anchors, Tensor | None)
     except tp.CheckpointError as error:
         assert_type(error.reason, str)
 

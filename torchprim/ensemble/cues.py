@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -23,6 +23,9 @@ class Cues(nn.ModuleDict):
     Args:
         cues: name -> cue, in the order of the masks. A cue that is a module is registered.
 
+    Raises:
+        TypeError: for a cue that cannot be called, or is a class.
+
     Example:
         >>> import torch, torchprim as tp
         >>> from torchprim.ensemble.cues import Cues, PrimitiveCue
@@ -34,10 +37,17 @@ class Cues(nn.ModuleDict):
     """
 
     def __init__(self, cues: Mapping[str, Cue]) -> None:
+        for name, cue in cues.items():
+            if not callable(cue) or isinstance(cue, type):
+                raise TypeError(f"cue {name!r} must be a function or module of a Mixture, got {cue!r}")
         modules = {
             name: cue if isinstance(cue, nn.Module) else _FunctionCue(cue) for name, cue in cues.items()
         }
         super().__init__(modules)
+
+    if TYPE_CHECKING:  # the modules are of any class
+
+        def __getitem__(self, key: str) -> Any: ...
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,7 +118,7 @@ class LongHPSSCue(nn.Module):
     @property
     def full_band_key(self) -> Hashable:
         """Cache key of the mask without the high-pass."""
-        return "LongHPSS", *self._full_band_settings.items()
+        return LongHPSS, *self._full_band_settings.items()
 
     @property
     def _full_band_settings(self) -> dict[str, Any]:

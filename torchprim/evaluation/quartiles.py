@@ -8,6 +8,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from torchprim.files import replaced
 
 QUARTILES = ("q1", "q2", "q3", "q4")
 
@@ -19,17 +22,20 @@ class TrainingFailed(Exception):
 def training_command(train: Path, number: int, out: Path, args: Sequence[str]) -> list[str]:
     """Build the command line of one quartile's training: `--low`, `--high` and `--out` are its own.
 
-    Args:
-        train: path of `train.py`.
-        number: of the quartile, from 0, the least confident.
-        out: folder of all four.
-        args: further options of `train.py`, the same for all.
+        Args:
+            train: path of `train.py`.
+            number: of the quartile, from 0, the least confident.
+            out: folder of all four.
+            args: further options of `train.py`, the same for all.
 
-    Example:
-        >>> from pathlib import Path
-        >>> from torchprim.evaluation.quartiles import training_command
-        >>> training_command(Path("train.py"), 1, Path("out"), ["--seed", "0"])[4:]
-        ['--labels', 'out/labels.jsonl', '--low', '0.25', '--high', '0.5', '--resume', '--seed', '0']
+        Example:
+            >>> from pathlib import Path
+    from typing import Any
+
+    from torchprim.files import replaced
+            >>> from torchprim.evaluation.quartiles import training_command
+            >>> training_command(Path("train.py"), 1, Path("out"), ["--seed", "0"])[4:]
+            ['--labels', 'out/labels.jsonl', '--low', '0.25', '--high', '0.5', '--resume', '--seed', '0']
     """
     run = out / QUARTILES[number]
     bounds = ["--low", f"{number / 4:g}", "--high", f"{(number + 1) / 4:g}"]
@@ -62,7 +68,7 @@ def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
         previous = json.loads(started.read_text())["options"] if started.exists() else options
         if previous != options and (run / "last.pt").exists():
             raise TrainingFailed(f"{run}: was trained with {' '.join(previous)}; give another --out")
-        started.write_text(json.dumps({"options": options}) + "\n")
+        _write(started, {"options": options})
         if not (run / "finished.json").exists():
             command = training_command(train, number, out, args)
             print(f"{name}: {' '.join(command[1:])}", file=sys.stderr)
@@ -72,6 +78,11 @@ def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
                 raise TrainingFailed(
                     f"{run}: the training ended with status {status}; the same command goes on"
                 )
-            (run / "finished.json").write_text(json.dumps({"command": command[1:]}) + "\n")
+            _write(run / "finished.json", {"command": command[1:]})
         checkpoints.append(run / "last.pt")
     return checkpoints
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    with replaced(path) as file:
+        file.write(json.dumps(content).encode() + b"\n")

@@ -48,7 +48,7 @@ def save_checkpoint(
     """Write a checkpoint to a temporary file, then rename it: a killed run leaves the last one whole.
 
     Args:
-        path: of the file; its folder must exist.
+        path: of the file; its folder is created.
         network: from `build_network`, not wrapped in DistributedDataParallel.
         anchors: `(2, D)`, mean embedding of accompaniment and of vocals.
         training: state for resuming the training, plain values and tensors.

@@ -65,7 +65,7 @@ class Primitive(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._setting_names:
             # nn.Module refuses to replace a parameter by a number, and a number by a buffer.
-            for registry in (self.__dict__, self._parameters, self._buffers):
+            for registry in (self.__dict__, self._parameters, self._buffers, self._modules):
                 registry.pop(name, None)
             if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
                 self.register_buffer(name, value)
@@ -84,7 +84,7 @@ class Primitive(nn.Module):
     @property
     def cache_key(self) -> tuple[Any, ...]:
         """Cache key of the result for one input: class and settings, tensors by identity."""
-        return type(self).__name__, *self.settings.items()
+        return type(self), *((k, tuple(v) if isinstance(v, list) else v) for k, v in self.settings.items())
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={_format(value)}" for name, value in self.settings.items())
@@ -94,5 +94,9 @@ def _format(value: Any) -> str:
     """Format a setting: a tensor of one number by that number, a larger one by its shape."""
     if not isinstance(value, Tensor):
         return repr(value)
-    content = f"{value.item():.4g}" if value.numel() == 1 else f"of shape {tuple(value.shape)}"
+    content = (
+        f"{value.item():.4g}"
+        if value.numel() == 1 and not value.is_meta
+        else f"of shape {tuple(value.shape)}"
+    )
     return f"{type(value).__name__}({content})"

@@ -57,6 +57,8 @@ class NetworkSeparator(Separator):
         (torch.Size([44100]), torch.Size([1025, 87]), ['mask'])
     """
 
+    anchors: Tensor | None
+
     def __init__(
         self,
         network: nn.Module,

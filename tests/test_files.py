@@ -1,0 +1,94 @@
+"""Files that a kill leaves whole, and several writers of one file."""
+
+import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from torchprim.errors import CheckpointError
+from torchprim.files import (
+    all_replaced,
+    append_json_lines,
+    check_writable,
+    filter_json_lines,
+    read_json_lines,
+    replaced,
+)
+
+
+def test_an_error_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), replaced(path) as file:
+        file.write(b"new")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["x.txt"]
+    check_writable(path)
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["x.txt"]
+
+
+def test_threads_that_write_one_file_do_not_share_a_temporary_file(tmp_path):
+    path, opened = tmp_path / "x.txt", threading.Event()
+
+    def slow():
+        with replaced(path) as file:
+            file.write(b"slow" * 1000)
+            opened.wait(5)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(slow)
+        with replaced(path) as file:
+            file.write(b"half")
+            file.flush()
+            opened.set()
+            first.result()
+            assert path.read_bytes() == b"slow" * 1000
+    assert path.read_bytes() == b"half" and os.listdir(tmp_path) == ["x.txt"]
+    with ThreadPoolExecutor(8) as pool:
+        contents = [bytes([i]) * 5000 for i in range(64)]
+        for done in [pool.submit(_write, path, content) for content in contents]:
+            done.result()
+    assert path.read_bytes() in contents and os.listdir(tmp_path) == ["x.txt"]
+
+
+def _write(path, content):
+    with replaced(path) as file:
+        file.write(content)
+
+
+def test_a_name_that_begins_like_another_is_another_file(tmp_path):
+    with all_replaced([tmp_path / "a.wav.b.wav", tmp_path / "a.wav"]) as files:
+        for file in files:
+            file.write(b"x")
+    assert sorted(os.listdir(tmp_path)) == ["a.wav", "a.wav.b.wav"]
+
+
+def test_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file") as caught, replaced(tmp_path / "pipe"):
+        pass
+    assert caught.value.filename == str(tmp_path / "pipe")
+
+
+def test_lines_of_several_writers(tmp_path):
+    path = tmp_path / "x.jsonl"
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(append_json_lines, path, [{"n": n}]) for n in range(100)]:
+            done.result()
+    assert sorted(r["n"] for r in read_json_lines(path)) == list(range(100))
+    with path.open("a") as file:
+        file.write('{"n": 100')  # killed while writing
+    filter_json_lines(path, lambda records: [r for r in records if r["n"] % 2])
+    assert [json.loads(line)["n"] % 2 for line in path.read_text().splitlines()] == [1] * 50
+    before = path.stat().st_ino
+    filter_json_lines(path, lambda records: records)  # nothing to remove: not rewritten
+    assert path.stat().st_ino == before
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        append_json_lines(path, [{"n": float("nan")}])
+
+
+def test_a_checkpoint_error_has_a_path_and_the_text_that_was_given():
+    error = CheckpointError("./best.pt", "is damaged")
+    assert error.path.name == "best.pt" and str(error) == "./best.pt: is damaged"
