@@ -22,20 +22,17 @@ class TrainingFailed(Exception):
 def training_command(train: Path, number: int, out: Path, args: Sequence[str]) -> list[str]:
     """Build the command line of one quartile's training: `--low`, `--high` and `--out` are its own.
 
-        Args:
-            train: path of `train.py`.
-            number: of the quartile, from 0, the least confident.
-            out: folder of all four.
-            args: further options of `train.py`, the same for all.
+    Args:
+        train: path of `train.py`.
+        number: of the quartile, from 0, the least confident.
+        out: folder of all four.
+        args: further options of `train.py`, the same for all.
 
-        Example:
-            >>> from pathlib import Path
-    from typing import Any
-
-    from torchprim.files import replaced
-            >>> from torchprim.evaluation.quartiles import training_command
-            >>> training_command(Path("train.py"), 1, Path("out"), ["--seed", "0"])[4:]
-            ['--labels', 'out/labels.jsonl', '--low', '0.25', '--high', '0.5', '--resume', '--seed', '0']
+    Example:
+        >>> from pathlib import Path
+        >>> from torchprim.evaluation.quartiles import training_command
+        >>> training_command(Path("train.py"), 1, Path("out"), ["--seed", "0"])[4:]
+        ['--labels', 'out/labels.jsonl', '--low', '0.25', '--high', '0.5', '--resume', '--seed', '0']
     """
     run = out / QUARTILES[number]
     bounds = ["--low", f"{number / 4:g}", "--high", f"{(number + 1) / 4:g}"]
