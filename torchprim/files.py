@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-_LIVE: set[Path] = set()  # temporary files of this process that are being written
+_LIVE: set[str] = set()  # tokens of the temporary files that this process is writing
 
 
 @contextlib.contextmanager
@@ -48,11 +48,11 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
         OSError: where a file cannot be written; its `filename` is that path.
     """
     targets = [Path(path) for path in paths]
-    token = f"{os.getpid()}.{secrets.token_hex(4)}"  # threads, and processes of one number, never share
-    temporaries = [path.with_name(f".{path.name}.{token}.part") for path in targets]
+    token = secrets.token_hex(4)  # threads, and processes of one number, never share a temporary file
+    temporaries = [path.with_name(f".{path.name}.{os.getpid()}.{token}.part") for path in targets]
     files: list[BinaryIO] = []
     try:
-        _LIVE.update(temporaries)
+        _LIVE.add(token)
         for target, temporary in zip(targets, temporaries, strict=True):
             with _set_filename(target):
                 _check_regular(target)
@@ -73,7 +73,7 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
                 file.close()
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        _LIVE.difference_update(temporaries)
+        _LIVE.discard(token)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -109,8 +109,8 @@ def _check_regular(path: Path) -> None:
 def _remove_stale(path: Path) -> None:
     """Remove the temporary files of `path` whose process is gone."""
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        found = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)(\.[0-9a-f]{{8}})?\.part", temporary.name)
-        if found and temporary not in _LIVE and not _is_running(int(found[1])):
+        found = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)(?:\.([0-9a-f]{{8}}))?\.part", temporary.name)
+        if found and found[2] not in _LIVE and not _is_running(int(found[1])):
             temporary.unlink(missing_ok=True)
 
 

@@ -85,9 +85,3 @@ def test_songs_with_stems_and_what_others_lack(tmp_path):
         tmp_path / "three": "no bass and no other",
     }
     assert find_incomplete_songs(tmp_path / "one.stem.mp4") == {}
-
-
-def test_a_single_path_is_no_list_of_letters(tmp_path):
-    touch(tmp_path, "a.wav", "b.mp3")
-    assert [file.path.name for file in find_files(str(tmp_path))] == ["a.wav", "b.mp3"]
-    assert [file.path.name for file in find_files(tmp_path / "a.wav")] == ["a.wav"]

@@ -158,3 +158,17 @@ def test_banks_from_cache_have_the_defaults_of_their_class(tmp_path):
         from_cache = bank_class.from_cache(tmp_path / bank_class.kind, sample_rate=RATE)
         assert from_cache.segments == made.segments
         assert [s.start / RATE for s in made.segments if s.song == 0] == starts
+
+
+@pytest.mark.parametrize("form", [str, lambda path: path])
+def test_a_single_folder_needs_no_list(form, tmp_path):
+    for name in ("vocals", "accompaniment"):
+        (tmp_path / "s").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "s" / f"{name}.wav", tone(4, 300).numpy(), RATE, subtype="FLOAT")
+    settings = {"sample_rate": RATE, "cache": tmp_path / "c", "progress": False}
+    assert len(tp.Bank(form(tmp_path / "s"), **settings).names) == 2
+    assert len(StemBank(form(tmp_path), **settings).names) == 1
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(AudioError, match=f"^{empty}: no song that can be used"):
+        tp.Bank(form(empty), **settings)

@@ -84,3 +84,18 @@ print(teacher.separated)
     separated = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert separated == 20 - cached
     assert len({record["start"] for record in read_json_lines(path)}) == 20
+
+
+def test_the_identity_is_computed_once(bank, tmp_path):
+    """It hashes all weights of a network."""
+
+    class Counting(HalvingTeacher):
+        computed = 0
+
+        @property
+        def identity(self):
+            Counting.computed += 1
+            return "counting"
+
+    tp.label(bank, Counting(), tmp_path / "l.jsonl", progress=False)
+    assert Counting.computed == 1

@@ -22,7 +22,7 @@ class FoundFile(NamedTuple):
 
 
 def find_files(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    paths: Iterable[str | os.PathLike[str]],
     on_error: Callable[[AudioError], None] | None = None,
     exclude: Callable[[FoundFile], bool] | None = None,
 ) -> list[FoundFile]:
@@ -32,7 +32,7 @@ def find_files(
     was reached first. Files that are given themselves may have any name.
 
     Args:
-        paths: files and folders, or a single one.
+        paths: files and folders.
         on_error: called for each path that does not exist, each folder that cannot be listed, and each
             folder without an audio file. By default the first two raise, and the third is no error.
         exclude: whether to leave a file out.
@@ -47,7 +47,7 @@ def find_files(
         [True]
     """
     found: dict[str, FoundFile] = {}
-    for given in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
+    for given in paths:
         errors: list[AudioError] = []
         files = [file for file in _expand(given, errors.append) if exclude is None or not exclude(file)]
         if on_error is None and errors:

@@ -24,7 +24,7 @@ RESIDENCES = ("auto", "device", "pinned")
 # Largest part of the free device memory that a bank takes under `auto`; the rest is for training.
 _DEVICE_MEMORY_SHARE = 0.4
 
-Paths = Sequence[str | os.PathLike[str]]
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 class Bank:
@@ -35,7 +35,7 @@ class Bank:
     threads and cached on disk, so that a second start decodes nothing.
 
     Args:
-        folders: folders or files of music; None for every song in the cache folder.
+        folders: folders or files of music, or a single one; None for every song in the cache folder.
         sample_rate: in Hz; songs are resampled to it.
         segment_seconds: length of a segment.
         hop_seconds: hop between segments.
@@ -95,6 +95,7 @@ class Bank:
         if folders is None:
             songs = song_cache.read_all(folder, self.kind, sample_rate)
         else:
+            folders = [folders] if isinstance(folders, (str, os.PathLike)) else folders
             songs = self._decode_all(folders, folder, threads or os.cpu_count() or 1, progress)
         self.names: list[str] = [song.name for song in songs]
         self.segments: list[Segment] = [
@@ -126,7 +127,7 @@ class Bank:
         """
         return cls(None, cache=cache, **settings)
 
-    def _find(self, folders: Paths) -> list[Path]:
+    def _find(self, folders: Sequence[str | os.PathLike[str]]) -> list[Path]:
         """Find the songs: one path each."""
         return [file.path for file in find_files(folders)]
 
@@ -135,7 +136,9 @@ class Bank:
         audio, rate, _ = read(path)
         return audio.mean(0, keepdim=True), rate
 
-    def _decode_all(self, folders: Paths, cache: Path, threads: int, progress: bool) -> list[CachedSong]:
+    def _decode_all(
+        self, folders: Sequence[str | os.PathLike[str]], cache: Path, threads: int, progress: bool
+    ) -> list[CachedSong]:
         """Read or decode all songs in threads; those that fail go to `skipped`."""
         from tqdm import tqdm
 

@@ -57,7 +57,7 @@ class Labels(NamedTuple):
 def count_labelled(bank: Bank, teacher: torch.nn.Module, path: str | os.PathLike[str]) -> int:
     """Count the segments of a bank that a file holds labels of, by the same teacher."""
     cached = _read_cached(path)
-    return sum(_cache_key(_record(bank, i, teacher.identity)) in cached for i in range(len(bank.segments)))
+    return sum(_cache_key(record) in cached for record in _records(bank, teacher))
 
 
 def _read_cached(path: str | os.PathLike[str] | None) -> dict[tuple, dict]:
@@ -110,7 +110,7 @@ def label(
     """
     from tqdm import tqdm
 
-    records = [_record(bank, i, teacher.identity) for i in range(len(bank.segments))]
+    records = _records(bank, teacher)
     cached = _read_cached(path)
     missing = {i for i, record in enumerate(records) if _cache_key(record) not in cached}
     batches = [b for b in list(bank.batches(batch_size))[rank::world] if not missing.isdisjoint(b)]
@@ -133,15 +133,19 @@ def label(
     return _collect([cached.get(_cache_key(record), {}) for record in records])
 
 
-def _record(bank: Bank, index: int, identity: str) -> dict:
-    segment = bank.segments[index]
-    return {
-        "song": bank.names[segment.song],
-        "start": segment.start / bank.sample_rate,
-        "seconds": segment.length / bank.sample_rate,
-        "loudness": round(segment.loudness, 2),
-        "teacher": identity,
-    }
+def _records(bank: Bank, teacher: torch.nn.Module) -> list[dict]:
+    """Return the record of each segment, without its measures."""
+    identity = teacher.identity  # once: it may hash the weights of a network
+    return [
+        {
+            "song": bank.names[segment.song],
+            "start": segment.start / bank.sample_rate,
+            "seconds": segment.length / bank.sample_rate,
+            "loudness": round(segment.loudness, 2),
+            "teacher": identity,
+        }
+        for segment in bank.segments
+    ]
 
 
 def _collect(records: Sequence[dict]) -> Labels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from torchprim import checks
@@ -86,5 +87,5 @@ class RemixSettings:
 
 def _is_range(value: Any) -> bool:
     """Return whether a value is a pair of numbers, the lower one first."""
-    numbers = isinstance(value, (tuple, list)) and all(isinstance(x, (int, float)) for x in value)
+    numbers = isinstance(value, (tuple, list)) and all(isinstance(x, Real) for x in value)
     return numbers and len(value) == 2 and value[0] <= value[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class StemBank(Bank):
     ) -> None:
         super().__init__(roots, sample_rate, segment_seconds=segment_seconds, **settings)
 
-    def _find(self, folders: Paths) -> list[Path]:
+    def _find(self, folders: Sequence[str | os.PathLike[str]]) -> list[Path]:
         return find_stem_songs(folders)
 
     def _decode(self, path: Path) -> tuple[Tensor, float]:

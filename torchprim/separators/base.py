@@ -127,10 +127,6 @@ class Separator(nn.Module, ABC):
         mask, masks = self._join_masks(estimates, pieces, sample_rate) if keep_masks else (None, {})
         return Separation(vocals, audio - vocals, mask, *means, masks=masks)
 
-    def _hop_length(self, sample_rate: float) -> float:
-        """Return the hop of the grid in samples of the audio."""
-        return self.geometry.hop_length * sample_rate / self.geometry.sample_rate
-
     if TYPE_CHECKING:
 
         def __call__(
@@ -144,6 +140,10 @@ class Separator(nn.Module, ABC):
             progress: Callable[[int, int], None] | None = None,
             **settings: Any,
         ) -> Separation: ...
+
+    def _hop_length(self, sample_rate: float) -> float:
+        """Return the hop of the grid in samples of the audio."""
+        return self.geometry.hop_length * sample_rate / self.geometry.sample_rate
 
     def _pieces(self, length: int, sample_rate: float) -> list[Piece]:
         """Split a recording into pieces that start at whole frames, so that their masks lie on one grid."""
