@@ -11,6 +11,7 @@ import torchprim as tp
 from torchprim.bootstrap.batch import make_batch
 from torchprim.bootstrap.mixed_stream import MixedStream
 from torchprim.errors import CheckpointError
+from torchprim.losses.grams import weighted_grams
 from torchprim.networks.build import build_network
 from torchprim.networks.checkpoint import save_checkpoint
 from torchprim.networks.config import NetworkConfig
@@ -75,7 +76,8 @@ def test_anchors_are_the_weighted_mean_of_each_class(generator):
         embedding = torch.rand(2, 5, 6, 3, generator=generator)
         labels = torch.rand(2, 5, 6, generator=generator) > 0.5
         weights = torch.rand(2, 5, 6, generator=generator)
-        anchors.update(embedding, labels, weights)
+        grams = weighted_grams(embedding, labels, weights)
+        anchors.update(grams.cross, grams.labels)
         square = weights.square()[..., None]
         for row, member in enumerate((~labels, labels)):
             sums[row] = sums[row] / 2 + (square * embedding)[member].sum(0) / 2

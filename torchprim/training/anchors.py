@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchprim.losses.grams import divisor, weighted_grams
+from torchprim.losses.grams import divisor
 
 
 class Anchors:
@@ -18,10 +18,12 @@ class Anchors:
 
     Example:
         >>> import torch
+        >>> from torchprim.losses.grams import weighted_grams
         >>> from torchprim.training.anchors import Anchors
         >>> anchors = Anchors(2, torch.device("cpu"))
         >>> labels = torch.tensor([[[True], [False]]])
-        >>> anchors.update(torch.eye(2).reshape(1, 2, 1, 2), labels, torch.ones(1, 2, 1))
+        >>> grams = weighted_grams(torch.eye(2).reshape(1, 2, 1, 2), labels, torch.ones(1, 2, 1))
+        >>> anchors.update(grams.cross, grams.labels)
         >>> anchors.mean()
         tensor([[0., 1.],
                 [1., 0.]])
@@ -33,13 +35,7 @@ class Anchors:
         self.momentum = momentum
 
     @torch.no_grad()
-    def update(self, embedding: Tensor, labels: Tensor, weights: Tensor) -> None:
-        """Update the means with a batch: `(B, F, N, D)`, `(B, F, N)`, `(B, F, N)`."""
-        grams = weighted_grams(embedding, labels, weights)
-        self.update_sums(grams.cross, grams.labels)
-
-    @torch.no_grad()
-    def update_sums(self, cross: Tensor, labels: Tensor) -> None:
+    def update(self, cross: Tensor, labels: Tensor) -> None:
         """Update the means with the Gram matrices VᵀY `(B, D, 2)` and YᵀY `(B, 2, 2)` of a batch."""
         self.sums.mul_(self.momentum).add_(cross.sum(0).T, alpha=1 - self.momentum)
         counts = labels.sum((0, 1)).unsqueeze(-1)

@@ -111,7 +111,7 @@ class Trainer:
             masking=recipe.masking,
         )
         if training and loss.grams is not None:
-            self.anchors.update_sums(loss.grams.cross, loss.grams.labels)
+            self.anchors.update(loss.grams.cross, loss.grams.labels)
         return loss
 
     def validate(self, batches: Iterable[RemixBatch]) -> float:
