@@ -131,7 +131,8 @@ class RemixStream:
                     vocals, accompaniment = self.bank.stems(batch)
                     masks = None
                 else:
-                    separation = self.teacher(self.bank.audio(batch), self.bank.sample_rate, keep_masks=True)
+                    audio, keep = self.bank.audio(batch), self._stores_strength
+                    separation = self.teacher(audio, self.bank.sample_rate, keep_masks=keep)
                     vocals, accompaniment = separation.vocals, separation.accompaniment
                     masks = separation.mask
                 for row, index in enumerate(batch):

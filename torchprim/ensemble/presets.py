@@ -60,6 +60,11 @@ class Preset:
             raise ValueError(f"weights must not be negative and not all 0, got {dict(self.weights)}")
         checks.positive(self.beta, "beta")
 
+    @property
+    def active_weights(self) -> dict[str, float]:
+        """Weights of the cues that are computed: those above 0."""
+        return {name: weight for name, weight in self.weights.items() if weight > 0}
+
     def __reduce__(self) -> tuple[Callable[..., Preset], tuple[Any, ...]]:
         # A read-only mapping can neither be copied nor pickled.
         values = (getattr(self, f.name) for f in dataclasses.fields(self))

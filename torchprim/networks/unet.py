@@ -46,8 +46,7 @@ class UNet(nn.Module):
         self.bands = Bands(config.geometry.bins, config.fine or config.geometry.bins, config.coarse)
         bins = self.bands.rows
         self.preset = find_preset(config.cues) if config.cues else None
-        weights = {} if self.preset is None else self.preset.weights
-        used = [name for name, weight in weights.items() if weight > 0]
+        used = () if self.preset is None else self.preset.active_weights
         self.cues = preset_cues(self.preset or PRESETS["best"], used)
         widths = [config.channels * min(2**i, 4) for i in range(config.layers)]
         kernel_sizes = [5] + [3] * (config.layers - 1)

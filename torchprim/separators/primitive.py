@@ -72,9 +72,7 @@ class PrimitiveSeparator(Separator):
         self.preset = preset
         self.method = method
         self.n_points = n_points
-        # A cue with weight 0 is not computed.
-        weights = {name: weight for name, weight in preset.weights.items() if weight > 0}
-        weights = weights if method == "pcl" else {method: 1.0}
+        weights = preset.active_weights if method == "pcl" else {method: 1.0}
         self.cues: Cues = preset_cues(preset, weights)
         self._preset_digest = self._cue_digest()
         self._weights = list(weights.values())  # torch.compile cannot trace a preset's read-only mapping
