@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import itertools
 import json
 import re
 import sys
@@ -17,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.gpu.settings import Settings, rehearsal
-from benchmarks.gpu.supervisor import Unit, supervised
+from benchmarks.gpu.supervisor import Record, Unit, side_by_side, supervised
 
 if TYPE_CHECKING:
     from benchmarks.gpu.page import Page
 
 SECTIONS = ("parity", "times", "growth", "training")
 _RESULTS = Path(__file__).resolve().parents[1] / "results"
-_UNITS, _TRAINING = "benchmarks.gpu.units", "benchmarks.gpu.training"
+_PARITY, _UNITS, _TRAINING = (f"benchmarks.gpu.{x}" for x in ("parity", "units", "training"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,59 +55,79 @@ def _settings(options: argparse.Namespace) -> Settings:
         deadline=time.time() + 60 * options.minutes if options.minutes else 0.0,
     )
     if options.quick:
-        fewer = {"batches": (1, 16, 64), "lengths": (7.0, 30.0, 120.0), "steps": 4}
+        fewer = {"batches": (1, 4, 16, 64), "lengths": (), "steps": 4}
         settings = dataclasses.replace(settings, seconds_each=0.1, **fewer)
     return rehearsal(settings) if options.rehearse else settings
 
 
-def plan(settings: Settings, sections: tuple[str, ...], quick: bool = False) -> list[tuple[Unit, str]]:
-    """List the units of a run in order, and the role of each in the page."""
+def comparisons(settings: Settings) -> list[Unit]:
+    """List the comparisons of kernels with references; several processes may run them at once."""
+    from benchmarks.gpu.stages import STAGES
+
+    first = settings.presets[0]
+    units = [
+        Unit(f"{_PARITY}:compare", {"stage": stage.name, "preset": first, "batch": b, "seconds": t})
+        for b, t in settings.parity
+        for stage in STAGES
+        if stage.operators
+    ]
+    for preset in settings.presets:
+        arguments = {"preset": preset, "batch": settings.batch, "seconds": settings.seconds}
+        units.append(Unit(f"{_PARITY}:compare_pipeline", arguments))
+    return units
+
+
+def timings(settings: Settings, sections: tuple[str, ...], quick: bool = False) -> list[Unit]:
+    """List the timed units, one after the other, the most wanted first."""
     from benchmarks.gpu.stages import STAGES
     from benchmarks.gpu.units import peers_of
     from torchprim.ensemble.presets import find_preset
 
     first, *others = settings.presets
     size = {"batch": settings.batch, "seconds": settings.seconds}
-    units: list[tuple[Unit, str]] = [(Unit(f"{_UNITS}:measure_ceilings", {}), "")]
+    units = [Unit(f"{_UNITS}:measure_ceilings", {})]
 
     def add(function: str, role: str = "", module: str = _UNITS, **arguments) -> None:
-        units.append((Unit(f"{module}:{function}", arguments), role))
+        units.append(Unit(f"{module}:{function}", arguments, role))
 
-    if "parity" in sections:
-        for stage in STAGES:
-            if stage.operators:
-                add("compare", stage=stage.name, preset=first)
     if "times" in sections:
         for preset in settings.presets:
             add("time_pipeline", "whole", preset=preset, **size)
+    if "growth" in sections:
+        for preset in settings.presets:
+            for batch in settings.batches:
+                add("time_pipeline", "batch", preset=preset, batch=batch, seconds=settings.seconds)
+    if "times" in sections:
+        for preset in settings.presets:
+            add("profile", preset=preset, **size)
         for stage in STAGES:
             add("time_stage", stage=stage.name, preset=first)
-        for stage in STAGES:
-            if stage.operators:
-                add("time_reference", stage=stage.name, preset=first)
-            for peer in [] if quick else peers_of(stage, settings.compiled):
-                add("time_peer", stage=stage.name, peer=peer, preset=first)
-        for preset in settings.presets:
-            add("time_pipeline", "references", preset=preset, **size, mode="references")
     if "training" in sections:
         add("time_step", module=_TRAINING, mode="kernels")
         add("time_stream", module=_TRAINING)
-        add("time_step", module=_TRAINING, mode="references")
+    if "times" in sections:
+        for preset in settings.presets:
+            add("time_pipeline", "references", preset=preset, **size, mode="references")
+        for stage in STAGES:
+            if stage.operators:
+                add("time_reference", stage=stage.name, preset=first)
+            for peer in peers_of(stage, settings.compiled):
+                add("time_peer", stage=stage.name, peer=peer, preset=first)
     if "growth" in sections:
-        for batch in settings.batches:
-            add("time_pipeline", "batch", preset=first, batch=batch, seconds=settings.seconds)
+        add("time_pipeline", "gradients", preset=first, **size, mode="gradients")
         for seconds in settings.lengths:
             add("time_pipeline", "length", preset=first, batch=settings.batch, seconds=seconds)
         names = [name for name, weight in find_preset(first).weights.items() if weight > 0]
-        for count in range(1, len(names) + 1):
+        for count in range(1, len(names) + 1) if not quick else ():
             add("time_pipeline", "cues", preset=first, **size, cues=names[:count])
-        add("time_pipeline", "gradients", preset=first, **size, mode="gradients")
-    if "times" in sections:
+    if "training" in sections and not quick:
+        add("time_step", module=_TRAINING, mode="references")
+    if "times" in sections and not quick:
         for preset in others:
             for stage in STAGES:
                 if stage.in_pipeline:
                     add("time_stage", stage=stage.name, preset=preset)
-                    if stage.operators and not quick:
+                    if stage.operators:
                         add("time_reference", stage=stage.name, preset=preset)
     return units
 
@@ -156,23 +177,36 @@ def run(options: argparse.Namespace) -> str:
     options.out = _output_path(options, name)
     title = "# A rehearsal: the numbers mean nothing" if options.rehearse else f"# Kernels on {name}"
     page = Page(settings, f"{title}\n\n{where}")
-    units = plan(settings, tuple(options.sections), options.quick)
-    results = supervised([unit for unit, _ in units], settings, options.limit)
-    bar = tqdm(total=len(units), unit="piece", file=sys.stderr, mininterval=5.0)
-    for (_, role), (unit, record) in zip(units, results, strict=True):
+    compared = comparisons(settings) if "parity" in options.sections else []
+    timed = timings(settings, tuple(options.sections), options.quick)
+    results = itertools.chain(
+        side_by_side(compared, settings, options.limit, settings.workers),
+        supervised(timed, settings, options.limit),
+    )
+    bar = tqdm(total=len(compared) + len(timed), unit="piece", file=sys.stderr, mininterval=5.0)
+    for unit, record in results:
         kind = unit.function.rpartition(":")[2]
-        page.add({"kind": kind, "role": role, "name": unit.name, **unit.arguments, **record})
+        page.add({"kind": kind, "role": unit.role, "name": unit.name, **unit.arguments, **record})
         if kind == "measure_ceilings" and not record.get("failure"):
             page.ceilings = Ceilings(**{field: record[field] for field in Ceilings._fields})
             page.floors = floors(settings, page.ceilings)
-        if record.get("failure"):
-            bar.write(f"{unit.name}: {record['failure']}", file=sys.stderr)
-        bar.set_postfix_str(unit.name[:60], refresh=False)
+        bar.write(f"{unit.name}: {_summary(record)}", file=sys.stderr)
         bar.update()
         _write(page, options.out, settings, where)
     bar.close()
     options.status = 1 if page.failures() else 0
     return page.text()
+
+
+def _summary(record: Record) -> str:
+    """Format a record in a line, for those who watch, and for what is left of a run that is stopped."""
+    times = [f"{key} {1e3 * record[key][1]:.3g} ms" for key in ("eager", "graph") if record.get(key)]
+    numbers = [
+        f"{key} {record[key]:.2g}" for key in ("error", "gradient_error") if record.get(key) is not None
+    ]
+    whole = [f"{name} {error:.1e}" for name, error in record.get("errors", {}).items()]
+    wrong = [record[key] for key in ("failure", "skipped", "absent") if record.get(key)]
+    return ", ".join([*wrong, *times, *numbers, *whole, f"took {record.get('took', 0):.1f} s"])
 
 
 def _write(page: Page, path: Path | None, settings: Settings, where: str) -> None:

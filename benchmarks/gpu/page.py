@@ -11,6 +11,7 @@ from torchprim.evaluation.markdown import table
 
 Record = dict[str, Any]
 NONE = "-"
+_LONGEST = 30  # kernels of a profile
 
 
 def _ms(seconds: float | None) -> str:
@@ -25,6 +26,15 @@ def _quantiles(times: Any) -> str:
 def _best(record: Record) -> float:
     """Return the median seconds as a graph, or eagerly where there is none."""
     return (record["graph"] or record["eager"])[1]
+
+
+def _size(record: Record) -> str:
+    return f"{record['batch']} x {record['seconds']:g} s"
+
+
+def _why(record: Record) -> str:
+    """Return why a record has no numbers, or only some."""
+    return record.get("failure") or (f"not run: {record['skipped']}" if record.get("skipped") else "")
 
 
 def _short(text: str) -> str:
@@ -63,7 +73,7 @@ class Page:
         """Format all sections that have records."""
         sections = [self.head, self._ceilings(), self._parity()]
         sections += [self._stages(preset) for preset in self.settings.presets]
-        sections += [self._growth(), self._training(), self._failures(), self._real_time()]
+        sections += [self._profiles(), self._growth(), self._training(), self._failures(), self._real_time()]
         return "\n\n".join(section for section in sections if section)
 
     def _ceilings(self) -> str:
@@ -83,21 +93,25 @@ class Page:
         rows = []
         for r in self.select("compare"):
             if "error" not in r:
-                rows.append([r["stage"], *[NONE] * 5, _short(r["failure"])])
+                rows.append([r["stage"], _size(r), *[NONE] * 5, _short(_why(r))])
                 continue
             gradient = NONE if r["gradient_error"] is None else f"{r['gradient_error']:.1e}"
             limit = NONE if r["gradient_error"] is None else f"{r['gradient_tolerance']:.0e}"
             cells = [f"{r['error']:.1e}", f"{r['tolerance']:.0e}", gradient, limit, str(r["launches"])]
-            rows.append([r["stage"], *cells, r["failure"] or "equal"])
+            rows.append([r["stage"], _size(r), *cells, r["failure"] or "equal"])
         if not rows:
             return ""
-        head = ["stage", "error", "allowed", "gradient's", "allowed", "launches", "verdict"]
-        batch, seconds = self.settings.parity
+        head = ["stage", "input", "error", "allowed", "gradient's", "allowed", "launches", "verdict"]
+        lines = []
+        for r in self.select("compare_pipeline"):
+            errors = ", ".join(f"{name} {error:.1e}" for name, error in r.get("errors", {}).items())
+            lines.append(f"- `{r['preset']}`, {_size(r)}: {errors} {_why(r)}".rstrip())
         return (
-            f"## Kernels against references, on the device\n\n{batch} x {seconds:g} s, preset "
-            f"`{self.settings.presets[0]}`: ‖kernel - reference‖ / ‖reference‖, of whole numbers the share "
-            "that differs. Memory was filled with NaN first. Launches are those of Triton kernels, forward "
-            f"and back.\n\n{table(head, rows)}"
+            f"## Kernels against references, on the device\n\nPreset `{self.settings.presets[0]}`: "
+            "‖kernel - reference‖ / ‖reference‖, of whole numbers the share that differs. Memory was filled "
+            "with NaN first; every stage ran twice, with the same bits unless it says so. Launches are those "
+            f"of Triton kernels, forward and back.\n\n{table(head, rows)}\n\nThe whole pipeline likewise, "
+            "without gradients, and with all of the loudest bins in its confidence:\n\n" + "\n".join(lines)
         )
 
     def _stages(self, preset: str) -> str:
@@ -137,7 +151,7 @@ class Page:
         name, whole = r["stage"], r["kind"] == "time_pipeline"
         floor = self.floors.get(preset, {}).get("whole" if whole else name)
         if "eager" not in r:
-            return [name, _ms(floor), *[NONE] * 7, _short(r["failure"])]
+            return [name, _ms(floor), *[NONE] * 7, _short(_why(r))]
         best = _best(r)
         if whole:
             references = self.select("time_pipeline", preset=preset, role="references")
@@ -158,16 +172,35 @@ class Page:
             if "eager" in r:
                 yield f"{r['peer']} {_ms(r['eager'][1])} ({r['eager'][1] / best:.1f} times)"
             else:
-                yield f"{r['peer']}: {'not installed' if 'absent' in r else 'failed'}"
+                why = "not installed" if "absent" in r else "failed" if r.get("failure") else "not run"
+                yield f"{r['peer']}: {why}"
+
+    def _profiles(self) -> str:
+        """List the longest kernels of a call of each preset."""
+        parts = []
+        for r in self.select("profile"):
+            if "kernels" not in r:
+                continue
+            total = sum(kernel["seconds"] for kernel in r["kernels"])
+            count = sum(kernel["launches"] for kernel in r["kernels"])
+            rows = [
+                [_short(k["name"])[:90], f"{k['launches']:.0f}", _ms(k["seconds"])]
+                for k in r["kernels"][:_LONGEST]
+            ]
+            parts.append(
+                f"### Preset `{r['preset']}`, {_size(r)}: {_ms(total)} ms in {count:.0f} launches\n\n"
+                f"{table(['kernel', 'launches', 'ms'], rows)}"
+            )
+        return "\n\n".join(["## The longest kernels of a call", *parts]) if parts else ""
 
     def _growth(self) -> str:
         parts = []
         for role, title in (("batch", "Batch"), ("length", "Segment length"), ("cues", "Primitives")):
             rows = []
             for r in self.select("time_pipeline", role=role):
-                label = ", ".join(r["cues"]) if role == "cues" else f"{r['batch']} x {r['seconds']:g} s"
+                label = ", ".join(r["cues"]) if role == "cues" else f"`{r['preset']}`, {_size(r)}"
                 if "eager" not in r:
-                    rows.append([label, *[NONE] * 4, _short(r["failure"])])
+                    rows.append([label, *[NONE] * 4, _short(_why(r))])
                     continue
                 best = _best(r)
                 peak = NONE if r["peak"] is None else f"{r['peak'] / 2**20:.0f}"
@@ -179,7 +212,7 @@ class Page:
         if not parts:
             return ""
         about = (
-            f"## How the whole grows, preset `{self.settings.presets[0]}`\n\nAudio to stems and confidence. "
+            "## How the whole grows\n\nAudio to stems and confidence. "
             "Recordings over 30 s are separated in overlapping pieces of 30 s, one after the other."
         )
         for r in self.select("time_pipeline", role="gradients"):

@@ -15,7 +15,8 @@ class Settings:
         seconds: length of each.
         presets: ensembles; only the first is compared, and timed in all stages.
         seconds_each: approximate duration of one measurement.
-        parity: batch and seconds at which kernels are compared with references.
+        parity: batches and seconds at which kernels are compared with references.
+        workers: processes that compare side by side.
         batches: sizes at which the whole pipeline is timed.
         lengths: in seconds, likewise.
         network: preset of the training step; empty for a tiny one.
@@ -33,7 +34,8 @@ class Settings:
     seconds: float = 30.0
     presets: tuple[str, ...] = ("best", "paper")
     seconds_each: float = 0.4
-    parity: tuple[int, float] = (2, 7.0)
+    parity: tuple[tuple[int, float], ...] = ((2, 7.0), (4, 30.0))
+    workers: int = 12
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     lengths: tuple[float, ...] = (7.0, 15.0, 30.0, 60.0, 120.0, 240.0)
     network: str = "paper"
@@ -54,7 +56,8 @@ def rehearsal(settings: Settings) -> Settings:
         seconds=0.25,
         presets=settings.presets,
         seconds_each=0.0,
-        parity=(1, 0.25),
+        parity=((1, 0.25),),
+        workers=1,
         batches=(1,),
         lengths=(0.3,),
         network="",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import queue
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -20,6 +22,7 @@ class Unit(NamedTuple):
 
     function: str
     arguments: dict[str, Any]
+    role: str = ""  # in the page
 
     @property
     def name(self) -> str:
@@ -28,11 +31,11 @@ class Unit(NamedTuple):
 
 
 def perform(unit: Unit, settings: Any) -> Record:
-    """Run a unit and return its record; an exception is recorded under `failure`."""
+    """Run a unit and return its record, with an exception as `failure` and the deadline as `skipped`."""
     import importlib
 
     if settings.deadline and time.time() > settings.deadline:
-        return {"failure": "not run: the time was up"}
+        return {"skipped": "the time was up"}
     module, _, function = unit.function.partition(":")
     start = time.perf_counter()
     try:
@@ -118,3 +121,26 @@ def supervised(
             failure = "not run: processes die one after the other"
             yield from ((unit, {"failure": failure}) for unit in remaining)
             return
+
+
+def side_by_side(
+    units: Sequence[Unit], settings: Any, limit: float, workers: int
+) -> Iterator[tuple[Unit, Record]]:
+    """Run units as `supervised` does, in several processes at once; yield each when it is done.
+
+    Args:
+        units: to run; nothing that is timed.
+        settings: as in `supervised`.
+        limit: timeout of a unit in seconds.
+        workers: processes; 1 keeps the order.
+    """
+    done: queue.Queue[tuple[Unit, Record]] = queue.Queue()
+
+    def work(share: Sequence[Unit]) -> None:
+        for result in supervised(share, settings, limit):
+            done.put(result)
+
+    for first in range(min(workers, len(units))):
+        threading.Thread(target=work, args=(units[first::workers],), daemon=True).start()
+    for _ in units:
+        yield done.get()

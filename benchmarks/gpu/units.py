@@ -1,11 +1,8 @@
-"""The units of a run, each with a record of plain values: comparisons and timings."""
+"""The timed units of a run, each with a record of plain values."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +10,7 @@ from torch import Tensor
 
 import torchprim as tp
 from benchmarks.gpu import ceilings as ceiling
-from benchmarks.gpu.clock import Clock, counted_launches, tensors_in
+from benchmarks.gpu.clock import Clock, counted_launches
 from benchmarks.gpu.scene import Scene, scene
 from benchmarks.gpu.settings import Settings
 from benchmarks.gpu.stage import Call, Stage
@@ -22,7 +19,6 @@ from benchmarks.sound import synthetic_batch
 from torchprim.ensemble.presets import find_preset
 from torchprim.kernels.dispatch import plain_torch
 
-KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 Record = dict[str, Any]
 
 
@@ -30,89 +26,9 @@ def _clock(settings: Settings, share: float = 1.0) -> Clock:
     return Clock(settings.device, share * settings.seconds_each)
 
 
-def has_kernel(stage: Stage) -> bool:
-    """Check whether an operator of a stage has a kernel in this checkout."""
-    return any(list(KERNELS.rglob(f"{name}_triton.py")) for name in stage.operators)
-
-
 def measure_ceilings(settings: Settings) -> Record:
     """Measure the peak rates of the device."""
     return ceiling.measure(_clock(settings))._asdict()
-
-
-@contextlib.contextmanager
-def _poisoned():
-    """Fill new memory with NaN, so that an element that a kernel does not write shows."""
-    before = torch.are_deterministic_algorithms_enabled()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before)
-
-
-def _with_gradients(stage: Stage, s: Scene, inputs: tuple) -> tuple[list[Tensor], list[Tensor]]:
-    """Compute the results of a stage, and the gradients of their sum with fixed random weights."""
-    s.generator.manual_seed(0)
-    leaves = [x.detach().clone() for x in inputs]
-    differentiated = [leaves[i].requires_grad_() for i in stage.gradients if i < len(leaves)]
-    results = tensors_in((stage.compared or stage.call)(s, *leaves))
-    outputs = [x for x in results if x.requires_grad]
-    if differentiated and outputs:
-        options = {"generator": torch.Generator(s.device).manual_seed(1), "device": s.device}
-        weights = [torch.rand(x.shape, dtype=x.dtype, **options) - 0.5 for x in outputs]
-        torch.autograd.backward(outputs, weights)
-    gradients = [torch.zeros_like(x) if x.grad is None else x.grad for x in differentiated]
-    return [x.detach() for x in results], gradients
-
-
-def difference(got: list[Tensor], expected: list[Tensor]) -> float:
-    """Return the largest ‖got - expected‖ / ‖expected‖; for integers, the largest share that differs."""
-    worst = 0.0
-    for a, b in zip(got, expected, strict=True):
-        if not (b.is_floating_point() or b.is_complex()):
-            error = (a != b).float().mean()
-        else:
-            a, b = (x.to(torch.complex128 if x.is_complex() else torch.float64) for x in (a, b))
-            norm = torch.linalg.vector_norm(b)
-            error = torch.linalg.vector_norm(a - b) / torch.where(norm > 0, norm, 1)
-        error = error.item()
-        worst = max(worst, error) if error == error else float("nan")
-        if worst != worst:
-            break
-    return worst
-
-
-def compare(settings: Settings, stage: str, preset: str) -> Record:
-    """Compare a stage by kernels with the same by references: results and gradients."""
-    stage = find_stage(stage)
-    s = scene(preset, *settings.parity, settings.device)
-    inputs = stage.inputs(s)
-    with _poisoned(), counted_launches() as launches:
-        got, gradients = _with_gradients(stage, s, inputs)
-    with plain_torch():
-        if stage.reference_on_cpu:
-            inputs = tuple(x.cpu() for x in inputs)
-        reference = _with_gradients(stage, s, inputs)
-    expected, expected_gradients = ([x.to(s.device) for x in tensors] for tensors in reference)
-    error, gradient_error = difference(got, expected), difference(gradients, expected_gradients)
-    record: Record = {
-        "error": error,
-        "tolerance": stage.tolerance,
-        "gradient_error": gradient_error if gradients else None,
-        "gradient_tolerance": stage.gradient_tolerance,
-        "launches": len(launches),
-    }
-    failures = []
-    if not error <= stage.tolerance:
-        failures.append("results differ")
-    if not gradient_error <= stage.gradient_tolerance:
-        failures.append("gradients differ")
-    if has_kernel(stage) and settings.device == "cuda" and not launches:
-        failures.append("no kernel was launched")
-    return record | {"failure": ", ".join(failures)}
 
 
 def floor_of(s: Scene, rates: ceiling.Ceilings, stage: Stage | None = None) -> float:
@@ -221,6 +137,28 @@ def time_pipeline(
         return _time_references(clock, call, (audio,), generator)
     with torch.no_grad():
         return _time(clock, call, (audio,), generator)
+
+
+def profile(settings: Settings, preset: str, batch: int, seconds: float, calls: int = 3) -> Record:
+    """List the device's kernels of a call of the pipeline by their time, from torch's profiler."""
+    separator = tp.PrimitiveSeparator(preset).to(settings.device)
+    rate = round(separator.geometry.sample_rate)
+    audio = synthetic_batch(batch, seconds, rate, device=settings.device)
+    activity = torch.profiler.ProfilerActivity
+    cuda = settings.device == "cuda"
+    with torch.no_grad():
+        separator(audio, rate)
+        with torch.profiler.profile(activities=[activity.CUDA if cuda else activity.CPU]) as profiler:
+            for _ in range(calls):
+                separator(audio, rate)
+            if cuda:
+                torch.cuda.synchronize()
+    rows = [
+        {"name": x.key, "seconds": seconds / calls / 1e6, "launches": x.count / calls}
+        for x in profiler.key_averages()
+        if (seconds := x.self_device_time_total if cuda else x.self_cpu_time_total) > 0
+    ]
+    return {"kernels": sorted(rows, key=lambda row: -row["seconds"])}
 
 
 def floors(settings: Settings, rates: ceiling.Ceilings) -> dict[str, dict[str, float]]:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,14 +11,15 @@ import pytest
 import torch
 
 from benchmarks.__main__ import main
-from benchmarks.gpu import plan, units
+from benchmarks.gpu import parity
+from benchmarks.gpu import timings, units
 from benchmarks.gpu.ceilings import Ceilings, Phase, floor
 from benchmarks.gpu.floors import extrema_of_median
 from benchmarks.gpu.scene import Scene
 from benchmarks.gpu.settings import Settings, rehearsal
 from benchmarks.gpu.stage import Stage
 from benchmarks.gpu.stages import STAGES, find_stage
-from benchmarks.gpu.supervisor import Unit, supervised
+from benchmarks.gpu.supervisor import Unit, side_by_side, supervised
 from benchmarks.sound import synthetic_bank, synthetic_batch
 from torchprim.kernels import dispatch
 
@@ -36,12 +38,15 @@ def test_rehearsal(tmp_path, capfd):
     assert said.splitlines()[0] == "# A rehearsal: the numbers mean nothing"
     for stage in STAGES:
         assert said.count(f"\n| {stage.name} |") == bool(stage.operators) + 1 + stage.in_pipeline
+    assert "`paper`, 2 x 0.25 s: vocals 0.0e+00" in said and "The longest kernels" in said
     assert said.count("times real time** (2 x 0.25 s") == 2
     last = said[said.rindex("\n## ") :]
     assert last.startswith("\n## Times real time, whole pipeline") and "preset `paper`" in last
     assert "sequences/s" in said and "What failed" not in said
     assert {record["kind"] for record in data["records"]} >= {
         "compare",
+        "compare_pipeline",
+        "profile",
         "time_stage",
         "time_peer",
         "time_step",
@@ -98,7 +103,7 @@ def test_what_goes_wrong_costs_its_own_row():
 def test_nothing_is_begun_after_the_deadline():
     settings = SimpleNamespace(device="cpu", deadline=1.0)
     ((_, record),) = supervised([Unit("tests.support.broken_units:hangs", {})], settings, 1.0, isolated=False)
-    assert "the time was up" in record["failure"]
+    assert record["skipped"] == "the time was up" and "failure" not in record
 
 
 def wrong_stage(results, gradients):
@@ -117,27 +122,27 @@ def wrong_stage(results, gradients):
     [(0, 0, ""), (1e-2, 0, "results differ, gradients differ"), (0, 1e-2, "gradients differ")],
 )
 def test_parity_can_fail(results, gradients, verdict, monkeypatch):
-    monkeypatch.setattr(units, "find_stage", lambda name: wrong_stage(results, gradients))
-    record = units.compare(rehearsal(Settings()), "wrong", "best")
+    monkeypatch.setattr(parity, "find_stage", lambda name: wrong_stage(results, gradients))
+    record = parity.compare(rehearsal(Settings()), "wrong", "best", 1, 0.25)
     assert record["failure"] == verdict
     assert record["error"] == pytest.approx(results, rel=1e-3)
 
 
 def test_a_kernel_that_did_not_run_is_a_failure(monkeypatch):
-    settings = rehearsal(Settings())
     stage = find_stage("harmonic comb")
-    monkeypatch.setattr(units, "scene", lambda *_: Scene("best", 1, 0.3, "cpu"))
-    pretended = SimpleNamespace(device="cuda", parity=settings.parity)
-    assert units.has_kernel(stage)
-    assert units.compare(pretended, stage.name, "best")["failure"] == "no kernel was launched"
+    monkeypatch.setattr(parity, "scene", lambda *_: Scene("best", 1, 0.3, "cpu"))
+    pretended = SimpleNamespace(device="cuda")
+    assert parity.has_kernel(stage)
+    record = parity.compare(pretended, stage.name, "best", 1, 0.3)
+    assert record["failure"] == "no kernel was launched"
 
 
 def test_difference():
     a = torch.tensor([3.0, 4.0])
-    assert units.difference([a], [a]) == 0
-    assert units.difference([a * 1.01], [a]) == pytest.approx(0.01, rel=1e-3)
-    assert units.difference([torch.tensor([1, 2])], [torch.tensor([1, 3])]) == 0.5
-    assert not units.difference([a, torch.tensor([torch.nan])], [a, torch.zeros(1)]) <= 1e9
+    assert parity.difference([a], [a]) == 0
+    assert parity.difference([a * 1.01], [a]) == pytest.approx(0.01, rel=1e-3)
+    assert parity.difference([torch.tensor([1, 2])], [torch.tensor([1, 3])]) == 0.5
+    assert not parity.difference([a, torch.tensor([torch.nan])], [a, torch.zeros(1)]) <= 1e9
 
 
 def test_floors_of_the_pipeline():
@@ -156,12 +161,26 @@ def test_floors_of_the_pipeline():
     assert whole == pytest.approx(sum(floor(x.floor(s), H200) for x in STAGES if x.in_pipeline))
 
 
-def test_plan_covers_what_is_asked_for():
-    made = plan(Settings(), ("growth",))
-    roles = [role for _, role in made]
-    assert roles == [""] + ["batch"] * 7 + ["length"] * 6 + ["cues"] * 5 + ["gradients"]
-    assert [unit.arguments["batch"] for unit, role in made if role == "batch"] == [1, 2, 4, 8, 16, 32, 64]
-    assert [len(unit.arguments["cues"]) for unit, role in made if role == "cues"] == [1, 2, 3, 4, 5]
+def test_comparisons_that_differ_from_run_to_run_fail(monkeypatch):
+    stage = wrong_stage(0, 0)
+    noisy = replace(stage, call=lambda s, x: x.square() * (1 + 1e-7 * torch.rand(())))
+    monkeypatch.setattr(parity, "find_stage", lambda name: noisy)
+    record = parity.compare(rehearsal(Settings()), "wrong", "best", 1, 0.25)
+    assert record["failure"] == "two runs differ"
+
+
+def test_side_by_side_returns_every_unit():
+    units = [Unit("tests.support.broken_units:fine", {"number": n}) for n in range(5)]
+    settings = SimpleNamespace(device="cpu", deadline=0.0)
+    records = [record for _, record in side_by_side(units, settings, 60.0, workers=2)]
+    assert sorted(record["number"] for record in records) == [0, 1, 2, 3, 4]
+
+
+def test_timings_cover_what_is_asked_for():
+    made = timings(Settings(presets=("best",)), ("growth",))
+    assert [x.role for x in made] == [""] + ["batch"] * 7 + ["gradients"] + ["length"] * 6 + ["cues"] * 5
+    assert [x.arguments["batch"] for x in made if x.role == "batch"] == [1, 2, 4, 8, 16, 32, 64]
+    assert [len(x.arguments["cues"]) for x in made if x.role == "cues"] == [1, 2, 3, 4, 5]
 
 
 def test_music_is_made_for_each_item(tmp_path):
