@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from benchmarks.__main__ import main
-from benchmarks.gpu import parity
-from benchmarks.gpu import timings, units
+from benchmarks.gpu import parity, timings, units
 from benchmarks.gpu.ceilings import Ceilings, Phase, floor
 from benchmarks.gpu.floors import extrema_of_median
 from benchmarks.gpu.scene import Scene
@@ -163,7 +162,7 @@ def test_floors_of_the_pipeline():
 
 def test_comparisons_that_differ_from_run_to_run_fail(monkeypatch):
     stage = wrong_stage(0, 0)
-    noisy = replace(stage, call=lambda s, x: x.square() * (1 + 1e-7 * torch.rand(())))
+    noisy = replace(stage, call=lambda s, x: x.square() * (1 + 1e-6 * torch.rand(())))
     monkeypatch.setattr(parity, "find_stage", lambda name: noisy)
     record = parity.compare(rehearsal(Settings()), "wrong", "best", 1, 0.25)
     assert record["failure"] == "two runs differ"
