@@ -54,6 +54,7 @@ MELODY = (
         floors.product,
         ("banded_product",),
         (0,),
+        doubles=False,
     ),
     Stage(
         "salience: median over time",

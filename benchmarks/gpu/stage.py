@@ -32,6 +32,7 @@ class Stage:
         in_pipeline: whether it is one of the parts that add up to the whole pipeline.
         compared: compared instead of `call`, where the result of that depends on an unspecified order.
         reference_on_cpu: run the reference on the CPU, where the first of equal maxima wins.
+        doubles: whether it takes inputs in double precision.
     """
 
     name: str
@@ -46,3 +47,4 @@ class Stage:
     in_pipeline: bool = False
     compared: Call | None = None
     reference_on_cpu: bool = False
+    doubles: bool = True

@@ -160,6 +160,19 @@ def test_floors_of_the_pipeline():
     assert whole == pytest.approx(sum(floor(x.floor(s), H200) for x in STAGES if x.in_pipeline))
 
 
+def test_rounding_that_a_gradient_amplifies_is_no_failure(monkeypatch):
+    """The kernel rounds otherwise than the reference, and no worse: a difference of 1e-6 is lost in both."""
+
+    def call(scene, x):
+        tiny = 1e-6 * x
+        return (x + tiny) - x if dispatch._refused else ((x + tiny / 2) + tiny / 2) - x
+
+    stage = Stage("amplified", lambda s: (1 + s.magnitude,), call, lambda s: [], ("none",), (0,))
+    monkeypatch.setattr(parity, "find_stage", lambda name: stage)
+    record = parity.compare(rehearsal(Settings()), "amplified", "best", 1, 0.25)
+    assert record["failure"] == "" and record["error"] > stage.tolerance
+
+
 def test_comparisons_that_differ_from_run_to_run_fail(monkeypatch):
     stage = wrong_stage(0, 0)
     noisy = replace(stage, call=lambda s, x: x.square() * (1 + 1e-6 * torch.rand(())))
