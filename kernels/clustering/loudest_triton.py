@@ -29,8 +29,8 @@ WARPS = 4
 @triton.jit
 def _maxima(x_ptr, out_ptr, bins, chunks, CHUNKS: tl.constexpr, EACH: tl.constexpr):
     """Compute the maximum of each chunk."""
-    item = tl.program_id(1).to(tl.int64)
-    chunk = tl.program_id(0) * CHUNKS + tl.arange(0, CHUNKS)
+    item = tl.program_id(0).to(tl.int64)
+    chunk = tl.program_id(1) * CHUNKS + tl.arange(0, CHUNKS)
     index = chunk[:, None] * EACH + tl.arange(0, EACH)[None, :]
     x = tl.load(x_ptr + item * bins + index, mask=index < bins, other=-float("inf")).to(tl.float32)
     tl.store(out_ptr + item * chunks + chunk, tl.max(x, 1), mask=chunk < chunks)
@@ -39,8 +39,8 @@ def _maxima(x_ptr, out_ptr, bins, chunks, CHUNKS: tl.constexpr, EACH: tl.constex
 @triton.jit
 def _candidates(x_ptr, chunk_ptr, out_ptr, bins, selected, BLOCK: tl.constexpr, EACH: tl.constexpr):
     """Gather all bins of the selected chunks."""
-    item = tl.program_id(1).to(tl.int64)
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    item = tl.program_id(0).to(tl.int64)
+    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = i < selected * EACH
     chunk = tl.load(chunk_ptr + item * selected + i // EACH, mask=inside, other=0)
     index = chunk * EACH + i % EACH
@@ -54,8 +54,8 @@ def _bins(
     CHUNKED: tl.constexpr, TURN: tl.constexpr, BLOCK: tl.constexpr, EACH: tl.constexpr,
 ):  # fmt: skip
     """Map indices of candidates to bins, and indices in memory to those of (F, N)."""
-    item = tl.program_id(1).to(tl.int64)
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    item = tl.program_id(0).to(tl.int64)
+    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     index = tl.load(candidate_ptr + item * count + i, mask=i < count, other=0)
     if CHUNKED:
         chunk = tl.load(chunk_ptr + item * selected + index // EACH, mask=i < count, other=0)
@@ -79,8 +79,8 @@ def _values(
     masks, index_ptr, out_ptr, count, rows, columns, spacing,
     D: tl.constexpr, TURN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    item = tl.program_id(1).to(tl.int64)
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    item = tl.program_id(0).to(tl.int64)
+    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     offset = _offset(index_ptr, item, i, count, rows, columns, TURN)
     for d in tl.static_range(D):
         x = tl.load(masks[d] + offset * spacing, mask=i < count, other=0.0)
@@ -93,8 +93,8 @@ def _scatter(
     D: tl.constexpr, TURN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Scatter gradients to their bins; no bin is repeated, so that no two write to one."""
-    item = tl.program_id(1).to(tl.int64)
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    item = tl.program_id(0).to(tl.int64)
+    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     offset = _offset(index_ptr, item, i, count, rows, columns, TURN)
     for d in tl.static_range(D):
         x = tl.load(gradient_ptr + (item * count + i) * D + d, mask=i < count, other=0.0)
@@ -117,16 +117,16 @@ def forward(magnitude: Tensor, count: int) -> Tensor:
     chunked = 4 * EACH * count <= bins  # a larger share would make candidates of nearly all bins
     if chunked:
         maxima = torch.empty((items, chunks), dtype=torch.float32, device=x.device)
-        grid = (triton.cdiv(chunks, MAXIMA["CHUNKS"]), items)
+        grid = (items, triton.cdiv(chunks, MAXIMA["CHUNKS"]))
         _maxima[grid](x, maxima, bins, chunks, **MAXIMA, num_warps=WARPS)
         chunk = maxima.topk(count, sorted=False).indices
         candidates = torch.empty((items, EACH * count), dtype=torch.float32, device=x.device)
-        grid = (triton.cdiv(EACH * count, SELECTED["BLOCK"]), items)
+        grid = (items, triton.cdiv(EACH * count, SELECTED["BLOCK"]))
         _candidates[grid](x, chunk, candidates, bins, count, **SELECTED, num_warps=WARPS)
         candidate = candidates.topk(count, sorted=False).indices
     else:
         chunk = candidate = x.topk(count, sorted=False).indices
-    grid = (triton.cdiv(count, SELECTED["BLOCK"]), items)
+    grid = (items, triton.cdiv(count, SELECTED["BLOCK"]))
     arguments = (candidate, chunk, result, count, count, rows, columns)
     _bins[grid](*arguments, CHUNKED=chunked, TURN=transposed, **SELECTED, num_warps=WARPS)
     return result
@@ -138,7 +138,7 @@ def values(masks: Sequence[Tensor], index: Tensor) -> Tensor:
     if out.numel():
         transposed, spacing, masks = in_one_layout(masks)
         count = index.shape[-1]
-        grid = (triton.cdiv(count, VALUES["BLOCK"]), index.numel() // count)
+        grid = (index.numel() // count, triton.cdiv(count, VALUES["BLOCK"]))
         sizes = (count, *masks[0].shape[-2:], spacing)
         constants = {"D": len(masks), "TURN": transposed, **VALUES}
         _values[grid](masks, index.contiguous(), out, *sizes, **constants, num_warps=WARPS)
@@ -155,7 +155,7 @@ def gradients(gradient: Tensor, masks: Sequence[Tensor], index: Tensor) -> list[
         written = results if alike else [torch.zeros_like(results[0]) for _ in results]
         planes = tuple(x.mT if transposed else x for x in written)
         count = index.shape[-1]
-        grid = (triton.cdiv(count, VALUES["BLOCK"]), index.numel() // count)
+        grid = (index.numel() // count, triton.cdiv(count, VALUES["BLOCK"]))
         sizes = (count, *planes[0].shape[-2:])
         constants = {"D": len(results), "TURN": transposed, **VALUES}
         _scatter[grid](
