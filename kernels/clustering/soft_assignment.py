@@ -156,7 +156,7 @@ def assign(masks: Sequence[Tensor], weights: Tensor, beta: float | Tensor) -> Te
     d0 = sqrt(Σ w_i x_i²) and d1 = sqrt(Σ w_i (1 - x_i)²).
 
     Args:
-        masks: D tensors `(..., F, N)` of one shape and dtype; on a GPU those that are not contiguous are copied.
+        masks: D tensors `(..., F, N)` of one shape and dtype; on a GPU contiguous ones are not copied.
         weights: `(D,)`, of the masks' dtype.
         beta: hardness of the decision; a tensor of one number receives a gradient.
 
