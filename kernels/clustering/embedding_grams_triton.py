@@ -20,8 +20,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from torchprim.kernels.clustering.embedding_grams import empty_gradient
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.layout import empty_gradient
 
 # A tile is BLOCK_O x BLOCK_I bins, the inner axis contiguous in the points. Labels and weights may be
 # transposed, as with a recurrent network: 8 outer bins fill a sector of 32 bytes. By DP, the columns of a
