@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from torchprim.kernels.layout import empty_gradient, frames_first
 from torchprim.kernels.register import register_gradient, register_operator
 
 CHUNK = 4096  # bins at a time on a CPU: with D = 20 they stay in the L2 cache
@@ -31,6 +30,18 @@ def full_float32() -> Iterator[None]:
     finally:
         for product, precision in zip(products, before, strict=True):
             product.fp32_precision = precision
+
+
+def frames_first(points: Tensor) -> bool:
+    """Return whether `(B, F, N, D)` lies in memory as `(B, N, F, D)`, as a recurrent network makes it."""
+    return not points.is_contiguous() and points.transpose(1, 2).is_contiguous()
+
+
+def empty_gradient(points: Tensor) -> Tensor:
+    """Allocate a gradient: frames first where the points are, else contiguous."""
+    if frames_first(points):
+        return torch.empty_like(points.transpose(1, 2)).transpose(1, 2)
+    return torch.empty_like(points, memory_format=torch.contiguous_format)
 
 
 def _dtype(points: Tensor) -> torch.dtype:

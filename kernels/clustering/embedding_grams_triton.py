@@ -20,8 +20,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from torchprim.kernels.clustering.embedding_grams import empty_gradient
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.layout import empty_gradient
 
 # A tile is BLOCK_O x BLOCK_I bins, the inner axis contiguous in the points. Labels and weights may be
 # transposed, as with a recurrent network: 8 outer bins fill a sector of 32 bytes. By DP, the columns of a
@@ -89,15 +89,15 @@ def _forward(
     D: tl.constexpr, DP: tl.constexpr, BLOCK_O: tl.constexpr, BLOCK_I: tl.constexpr, VEC: tl.constexpr,
     LOGITS: tl.constexpr,
 ):  # fmt: skip
-    item = tl.program_id(1).to(tl.int64)
-    programs = tl.num_programs(0)
+    item = tl.program_id(0).to(tl.int64)
+    programs = tl.num_programs(1)
     points_ptr += item * point_item * VEC
     labels_ptr += item * label_item
     weights_ptr += item * weight_item
     d = tl.arange(0, DP)
     first, second = (d == D).to(tl.float32), (d == D + 1).to(tl.float32)  # columns of the classes
     total = tl.zeros((DP, DP), dtype=tl.float32)
-    for tile in range(tl.program_id(0), tiles, programs):
+    for tile in range(tl.program_id(1), tiles, programs):
         x, label, weight, _ = _load(
             tile, inner_tiles, points_ptr, labels_ptr, weights_ptr, outer, inner,
             point_outer, point_inner, label_outer, label_inner, weight_outer, weight_inner,
@@ -115,7 +115,7 @@ def _forward(
         product = tl.dot(tl.trans(high), high, product, input_precision="tf32")
         total += product
     r = tl.arange(0, DP)
-    part = item * programs + tl.program_id(0)
+    part = item * programs + tl.program_id(1)
     tl.store(part_ptr + part * DP * DP + r[:, None] * DP + r[None, :], total)
 
 
@@ -128,7 +128,7 @@ def _backward(
     D: tl.constexpr, DP: tl.constexpr, BLOCK_O: tl.constexpr, BLOCK_I: tl.constexpr, VEC: tl.constexpr,
     LOGITS: tl.constexpr,
 ):  # fmt: skip
-    item = tl.program_id(1).to(tl.int64)
+    item = tl.program_id(0).to(tl.int64)
     points_ptr += item * point_item * VEC
     labels_ptr += item * label_item
     weights_ptr += item * weight_item
@@ -140,7 +140,7 @@ def _backward(
     slope_high, slope_rest = _split(slope)
     p = tl.arange(0, BLOCK_O * BLOCK_I)
     o, i = p // BLOCK_I, p % BLOCK_I
-    for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
+    for tile in range(tl.program_id(1), tiles, tl.num_programs(1)):
         x, label, weight, mask = _load(
             tile, inner_tiles, points_ptr, labels_ptr, weights_ptr, outer, inner,
             point_outer, point_inner, label_outer, label_inner, weight_outer, weight_inner,
@@ -192,7 +192,7 @@ def _arguments(tensors: list[Tensor], columns: int, table: dict):
     programs = min(tiles, triton.cdiv(PROGRAMS, items))
     constants = {"D": dimensions, "DP": columns, **blocks, "VEC": vector}
     options = {"num_warps": warps, "num_stages": stages}
-    return (programs, items), (outer, inner, inner_tiles, tiles, *strides), constants | options
+    return (items, programs), (outer, inner, inner_tiles, tiles, *strides), constants | options
 
 
 def _loadable(points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,7 +208,7 @@ def forward(points: Tensor, labels: Tensor, weights: Tensor, logits: bool) -> Te
         return torch.zeros(len(points), size, size, dtype=torch.float32, device=points.device)
     points, labels = _loadable(points, labels)
     grid, numbers, settings = _arguments([points, labels, weights], _padded(size), FORWARD)
-    parts = points.new_empty(grid[1], grid[0], settings["DP"], settings["DP"], dtype=torch.float32)
+    parts = points.new_empty(*grid, settings["DP"], settings["DP"], dtype=torch.float32)
     _forward[grid](points, labels, weights, parts, *numbers, **settings, LOGITS=logits)
     total = parts.sum(1, dtype=torch.float64)[:, :size, :size]
     return (0.5 * (total + total.mT)).float()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from torchprim.kernels.layout import empty_like
 from torchprim.kernels.register import register_gradient, register_operator
 
 
@@ -17,16 +16,15 @@ def reference(magnitude: Tensor, count: int) -> Tensor:
 
 
 def reference_values(masks: Sequence[Tensor], index: Tensor) -> Tensor:
-    """Gather each mask at the bins of `index` `(..., P)`: `(..., P, D)`."""
-    return torch.stack([mask.flatten(-2).gather(-1, index) for mask in masks], dim=-1)
+    """Gather each mask at the bins of `index` `(..., P)`: `(..., P, D)`, in memory `(D, ..., P)`."""
+    return torch.stack([mask.flatten(-2).gather(-1, index) for mask in masks]).movedim(0, -1)
 
 
 def reference_gradients(gradient: Tensor, masks: Sequence[Tensor], index: Tensor) -> list[Tensor]:
     """Scatter the gradients of a mask's values to their bins, 0 elsewhere, for each mask."""
-    results = []
-    for mask, values in zip(masks, gradient.unbind(-1), strict=True):
-        flat = torch.zeros(mask.shape, dtype=mask.dtype, device=mask.device).flatten(-2)
-        results.append(empty_like(mask).copy_(flat.scatter_(-1, index, values).view(mask.shape)))
+    results = [mask.new_zeros(mask.shape) for mask in masks]
+    for result, values in zip(results, gradient.unbind(-1), strict=True):
+        result.flatten(-2).scatter_(-1, index, values)
     return results
 
 
@@ -40,13 +38,13 @@ _values_at = register_operator(
     "values_at",
     reference_values,
     kernel="loudest_triton.values",
-    fake=lambda masks, index: masks[0].new_empty((*index.shape, len(masks))),
+    fake=lambda masks, index: masks[0].new_empty((len(masks), *index.shape)).movedim(0, -1),
 )
 _values_at_backward = register_operator(
     "values_at_backward",
     reference_gradients,
     kernel="loudest_triton.gradients",
-    fake=lambda masks: [empty_like(mask) for mask in masks],
+    fake=lambda masks: [mask.new_empty(mask.shape) for mask in masks],
 )
 register_gradient(_values_at, _values_at_backward, to=("masks",))
 
@@ -55,7 +53,7 @@ def loudest_bins(magnitude: Tensor, count: int) -> Tensor:
     """Find the loudest bins of each spectrogram, exactly `count` of them.
 
     Args:
-        magnitude: `(..., F, N)`.
+        magnitude: `(..., F, N)`; on a GPU a contiguous one is not copied.
         count: P, at most F N.
 
     Returns:
@@ -81,11 +79,11 @@ def values_at(masks: Sequence[Tensor], index: Tensor) -> Tensor:
     """Gather the values of D masks at some bins of each spectrogram.
 
     Args:
-        masks: D tensors `(..., F, N)` of one shape and dtype, in any layout.
+        masks: D tensors `(..., F, N)` of one shape and dtype; on a GPU contiguous ones are not copied.
         index: `(..., P)`, int64, flat indices of bins, without repetition in an item.
 
     Returns:
-        `(..., P, D)`. Gradients flow to the masks.
+        `(..., P, D)`, D contiguous tensors `(..., P)` in memory. Gradients flow to the masks.
 
     Example:
         >>> import torch

@@ -17,7 +17,6 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.layout import by_frames, empty_like, in_one_layout
 
 EACH = 8  # bins of a chunk: a sector of memory
 MAXIMA = {"CHUNKS": 512, "EACH": EACH}
@@ -29,8 +28,8 @@ WARPS = 4
 @triton.jit
 def _maxima(x_ptr, out_ptr, bins, chunks, CHUNKS: tl.constexpr, EACH: tl.constexpr):
     """Compute the maximum of each chunk."""
-    item = tl.program_id(1).to(tl.int64)
-    chunk = tl.program_id(0) * CHUNKS + tl.arange(0, CHUNKS)
+    item = tl.program_id(0).to(tl.int64)
+    chunk = tl.program_id(1) * CHUNKS + tl.arange(0, CHUNKS)
     index = chunk[:, None] * EACH + tl.arange(0, EACH)[None, :]
     x = tl.load(x_ptr + item * bins + index, mask=index < bins, other=-float("inf")).to(tl.float32)
     tl.store(out_ptr + item * chunks + chunk, tl.max(x, 1), mask=chunk < chunks)
@@ -39,8 +38,8 @@ def _maxima(x_ptr, out_ptr, bins, chunks, CHUNKS: tl.constexpr, EACH: tl.constex
 @triton.jit
 def _candidates(x_ptr, chunk_ptr, out_ptr, bins, selected, BLOCK: tl.constexpr, EACH: tl.constexpr):
     """Gather all bins of the selected chunks."""
-    item = tl.program_id(1).to(tl.int64)
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    item = tl.program_id(0).to(tl.int64)
+    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = i < selected * EACH
     chunk = tl.load(chunk_ptr + item * selected + i // EACH, mask=inside, other=0)
     index = chunk * EACH + i % EACH
@@ -49,137 +48,105 @@ def _candidates(x_ptr, chunk_ptr, out_ptr, bins, selected, BLOCK: tl.constexpr, 
 
 
 @triton.jit
-def _bins(
-    candidate_ptr, chunk_ptr, out_ptr, count, selected, rows, columns,
-    CHUNKED: tl.constexpr, TURN: tl.constexpr, BLOCK: tl.constexpr, EACH: tl.constexpr,
-):  # fmt: skip
-    """Map indices of candidates to bins, and indices in memory to those of (F, N)."""
-    item = tl.program_id(1).to(tl.int64)
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+def _bins(candidate_ptr, chunk_ptr, out_ptr, count, BLOCK: tl.constexpr, EACH: tl.constexpr):
+    """Map indices of candidates to bins."""
+    item = tl.program_id(0).to(tl.int64)
+    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     index = tl.load(candidate_ptr + item * count + i, mask=i < count, other=0)
-    if CHUNKED:
-        chunk = tl.load(chunk_ptr + item * selected + index // EACH, mask=i < count, other=0)
-        index = chunk * EACH + index % EACH
-    if TURN:
-        index = (index % columns) * rows + index // columns
-    tl.store(out_ptr + item * count + i, index, mask=i < count)
+    chunk = tl.load(chunk_ptr + item * count + index // EACH, mask=i < count, other=0)
+    tl.store(out_ptr + item * count + i, chunk * EACH + index % EACH, mask=i < count)
 
 
 @triton.jit
-def _offset(index_ptr, item, i, count, rows, columns, TURN: tl.constexpr):
-    """Return the offset of a bin in an item's mask of (rows, columns), transposed if bins are innermost."""
-    index = tl.load(index_ptr + item * count + i, mask=i < count, other=0)
-    if TURN:
-        index = (index % rows) * columns + index // rows
-    return item * rows * columns + index
+def _points(index_ptr, count, bins, BLOCK: tl.constexpr):
+    """Return the offsets of some points in the list of all items' points, and in a mask; which exist."""
+    item = tl.program_id(0).to(tl.int64)
+    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = i < count
+    point = item * count + i
+    return point, item * bins + tl.load(index_ptr + point, mask=inside, other=0), inside
 
 
 @triton.jit
-def _values(
-    masks, index_ptr, out_ptr, count, rows, columns, spacing,
-    D: tl.constexpr, TURN: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    item = tl.program_id(1).to(tl.int64)
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    offset = _offset(index_ptr, item, i, count, rows, columns, TURN)
+def _values(masks, index_ptr, out_ptr, count, bins, D: tl.constexpr, BLOCK: tl.constexpr):
+    point, offset, inside = _points(index_ptr, count, bins, BLOCK)
+    points = tl.num_programs(0).to(tl.int64) * count
     for d in tl.static_range(D):
-        x = tl.load(masks[d] + offset * spacing, mask=i < count, other=0.0)
-        tl.store(out_ptr + (item * count + i) * D + d, x, mask=i < count)
+        x = tl.load(masks[d] + offset, mask=inside, other=0.0)
+        tl.store(out_ptr + d * points + point, x, mask=inside)
 
 
 @triton.jit
-def _scatter(
-    gradient_ptr, index_ptr, masks, count, rows, columns,
-    D: tl.constexpr, TURN: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def _scatter(gradient_ptr, index_ptr, masks, count, bins, D: tl.constexpr, BLOCK: tl.constexpr):
     """Scatter gradients to their bins; no bin is repeated, so that no two write to one."""
-    item = tl.program_id(1).to(tl.int64)
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    offset = _offset(index_ptr, item, i, count, rows, columns, TURN)
+    point, offset, inside = _points(index_ptr, count, bins, BLOCK)
+    points = tl.num_programs(0).to(tl.int64) * count
     for d in tl.static_range(D):
-        x = tl.load(gradient_ptr + (item * count + i) * D + d, mask=i < count, other=0.0)
-        tl.store(masks[d] + offset, x, mask=i < count)
+        x = tl.load(gradient_ptr + d * points + point, mask=inside, other=0.0)
+        tl.store(masks[d] + offset, x, mask=inside)
 
 
 def forward(magnitude: Tensor, count: int) -> Tensor:
     """Compute `loudest.reference` by kernels, in another order."""
-    transposed = by_frames(magnitude)
-    x = (magnitude.mT if transposed else magnitude).contiguous()
-    rows, columns = x.shape[-2:]
-    x = x.flatten(-2)
+    x = magnitude.flatten(-2).contiguous()
     lead, bins = x.shape[:-1], x.shape[-1]
     x = x.reshape(-1, bins)
     items = len(x)
-    result = torch.empty((*lead, count), dtype=torch.int64, device=x.device)
-    if not items:
-        return result
-    chunks = triton.cdiv(bins, EACH)
-    chunked = 4 * EACH * count <= bins  # a larger share would make candidates of nearly all bins
-    if chunked:
+    result = torch.empty((items, count), dtype=torch.int64, device=x.device)
+    if items and 4 * EACH * count <= bins:
+        chunks = triton.cdiv(bins, EACH)
         maxima = torch.empty((items, chunks), dtype=torch.float32, device=x.device)
-        grid = (triton.cdiv(chunks, MAXIMA["CHUNKS"]), items)
+        grid = (items, triton.cdiv(chunks, MAXIMA["CHUNKS"]))
         _maxima[grid](x, maxima, bins, chunks, **MAXIMA, num_warps=WARPS)
         chunk = maxima.topk(count, sorted=False).indices
         candidates = torch.empty((items, EACH * count), dtype=torch.float32, device=x.device)
-        grid = (triton.cdiv(EACH * count, SELECTED["BLOCK"]), items)
+        grid = (items, triton.cdiv(EACH * count, SELECTED["BLOCK"]))
         _candidates[grid](x, chunk, candidates, bins, count, **SELECTED, num_warps=WARPS)
         candidate = candidates.topk(count, sorted=False).indices
-    else:
-        chunk = candidate = x.topk(count, sorted=False).indices
-    grid = (triton.cdiv(count, SELECTED["BLOCK"]), items)
-    arguments = (candidate, chunk, result, count, count, rows, columns)
-    _bins[grid](*arguments, CHUNKED=chunked, TURN=transposed, **SELECTED, num_warps=WARPS)
-    return result
+        grid = (items, triton.cdiv(count, SELECTED["BLOCK"]))
+        _bins[grid](candidate, chunk, result, count, **SELECTED, num_warps=WARPS)
+    elif items:  # a larger share would make candidates of nearly all bins
+        result = x.topk(count, sorted=False).indices
+    return result.view(*lead, count)
+
+
+def _launch(masks: Sequence[Tensor], index: Tensor) -> tuple[tuple[int, int], dict[str, int]]:
+    """Return grid and sizes of a launch over the points of all items."""
+    count = index.shape[-1]
+    grid = (index.numel() // count, triton.cdiv(count, VALUES["BLOCK"]))
+    bins = masks[0].shape[-2] * masks[0].shape[-1]
+    return grid, {"count": count, "bins": bins, "D": len(masks), **VALUES}
 
 
 def values(masks: Sequence[Tensor], index: Tensor) -> Tensor:
     """Compute `loudest.reference_values` by kernels."""
-    out = masks[0].new_empty((*index.shape, len(masks)))
+    out = masks[0].new_empty((len(masks), *index.shape))
     if out.numel():
-        transposed, spacing, masks = in_one_layout(masks)
-        count = index.shape[-1]
-        grid = (triton.cdiv(count, VALUES["BLOCK"]), index.numel() // count)
-        sizes = (count, *masks[0].shape[-2:], spacing)
-        constants = {"D": len(masks), "TURN": transposed, **VALUES}
-        _values[grid](masks, index.contiguous(), out, *sizes, **constants, num_warps=WARPS)
-    return out
+        grid, sizes = _launch(masks, index)
+        masks = tuple(mask.contiguous() for mask in masks)
+        _values[grid](masks, index.contiguous(), out, **sizes, num_warps=WARPS)
+    return out.movedim(0, -1)
 
 
 def gradients(gradient: Tensor, masks: Sequence[Tensor], index: Tensor) -> list[Tensor]:
     """Compute `loudest.reference_gradients` by kernels."""
-    results = [empty_like(mask).zero_() for mask in masks]
+    results = [mask.new_zeros(mask.shape) for mask in masks]
     if gradient.numel():
-        # The kernel writes all of them in the layout of the first.
-        transposed = by_frames(results[0])
-        alike = all(by_frames(x) == transposed for x in results)
-        written = results if alike else [torch.zeros_like(results[0]) for _ in results]
-        planes = tuple(x.mT if transposed else x for x in written)
-        count = index.shape[-1]
-        grid = (triton.cdiv(count, VALUES["BLOCK"]), index.numel() // count)
-        sizes = (count, *planes[0].shape[-2:])
-        constants = {"D": len(results), "TURN": transposed, **VALUES}
-        _scatter[grid](
-            gradient.contiguous(), index.contiguous(), planes, *sizes, **constants, num_warps=WARPS
-        )
-        if not alike:
-            results = [x.copy_(y) for x, y in zip(results, written, strict=True)]
+        grid, sizes = _launch(masks, index)
+        gradient = gradient.movedim(-1, 0).contiguous()
+        _scatter[grid](gradient, index.contiguous(), tuple(results), **sizes, num_warps=WARPS)
     return results
 
 
 def configurations() -> Iterator[Configuration]:
     """List all launches, for 4 masks (preset `paper`), 5 (`best`) and 8."""
-    numbers = ("bins", "chunks", "count", "selected", "rows", "columns", "spacing")
-    types = dict.fromkeys(numbers, "i32") | dict.fromkeys(("x_ptr", "out_ptr", "gradient_ptr"), "*fp32")
+    types = dict.fromkeys(("bins", "chunks", "count", "selected"), "i32")
+    types |= dict.fromkeys(("x_ptr", "out_ptr", "gradient_ptr"), "*fp32")
     types |= dict.fromkeys(("chunk_ptr", "candidate_ptr", "index_ptr"), "*i64")
     yield Configuration.of(_maxima, types, MAXIMA, WARPS)
     yield Configuration.of(_candidates, types, SELECTED, WARPS)
-    for transposed in (False, True):
-        for chunked in (False, True):
-            constants = {"CHUNKED": chunked, "TURN": transposed, **SELECTED}
-            common = chunked and transposed
-            yield Configuration.of(_bins, types | {"out_ptr": "*i64"}, constants, WARPS, common=common)
-        for count in (4, 5, 8):
-            types |= {"masks": ("*fp32",) * count}
-            constants, common = {"D": count, "TURN": transposed, **VALUES}, count == 5 and transposed
-            yield Configuration.of(_values, types, {"spacing": 1, **constants}, WARPS, common=common)
-            yield Configuration.of(_scatter, types, constants, WARPS, common=common)
+    yield Configuration.of(_bins, types | {"out_ptr": "*i64"}, SELECTED, WARPS)
+    for count in (4, 5, 8):
+        types |= {"masks": ("*fp32",) * count}
+        for kernel in (_values, _scatter):
+            yield Configuration.of(kernel, types, {"D": count, **VALUES}, WARPS, common=count == 5)

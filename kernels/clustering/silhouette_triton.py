@@ -56,12 +56,12 @@ def _sums(
     D: tl.constexpr, EACH: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Sum the distances of some points to all points of two clusters; count the points of these."""
-    item = tl.program_id(2).to(tl.int64)
-    first = 2 * tl.program_id(1)
+    item = tl.program_id(0).to(tl.int64)
+    first = 2 * tl.program_id(2)
     points_ptr += item * D * count
     labels_ptr += item * count
     # Axes: rows of a thread, columns (over warps), rows over lanes.
-    row = tl.program_id(0) * EACH * 32 + tl.arange(0, EACH)[:, None] * 32 + tl.arange(0, 32)[None, :]
+    row = tl.program_id(1) * EACH * 32 + tl.arange(0, EACH)[:, None] * 32 + tl.arange(0, 32)[None, :]
     column = tl.arange(0, COLUMNS)[None, :, None]
     rows = _load_rows(points_ptr, row[:, None, :], count, D)
     one = tl.zeros((EACH, COLUMNS, 32), dtype=tl.float32)
@@ -81,7 +81,7 @@ def _sums(
     sums_ptr += (item * clusters + first) * count + row
     tl.store(sums_ptr, tl.sum(one, 1), mask=row < count)
     tl.store(sums_ptr + count, tl.sum(two, 1), mask=(row < count) & (first + 1 < clusters))
-    if tl.program_id(0) == 0:
+    if tl.program_id(1) == 0:
         tl.store(sizes_ptr + item * clusters + first, tl.sum(ones))
         tl.store(sizes_ptr + item * clusters + first + 1, tl.sum(twos), mask=first + 1 < clusters)
 
@@ -115,8 +115,8 @@ def _means(labels_ptr, sums_ptr, sizes_ptr, item, row, count, clusters):
 
 @triton.jit
 def _score(labels_ptr, sums_ptr, sizes_ptr, score_ptr, count, clusters, ROWS: tl.constexpr):
-    item = tl.program_id(1).to(tl.int64)
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    item = tl.program_id(0).to(tl.int64)
+    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     within, between, _, _, _, _ = _means(labels_ptr, sums_ptr, sizes_ptr, item, row, count, clusters)
     score = (between - within) / tl.maximum(within, between)
     tl.store(score_ptr + item * count + row, score, mask=row < count)
@@ -128,8 +128,8 @@ def _slopes(
     ROWS: tl.constexpr,
 ):  # fmt: skip
     """Compute the gradients to a distance within the cluster, and to one to the nearest other cluster."""
-    item = tl.program_id(1).to(tl.int64)
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    item = tl.program_id(0).to(tl.int64)
+    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     within, between, others, far, nearest, defined = _means(
         labels_ptr, sums_ptr, sizes_ptr, item, row, count, clusters
     )
@@ -159,9 +159,9 @@ def _pull(
     D: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Compute the gradient to some points, through the distances in their silhouettes and in all others'."""
-    item = tl.program_id(1).to(tl.int64)
+    item = tl.program_id(0).to(tl.int64)
     points_ptr += item * D * count
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[None, :]
+    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)[None, :]
     column = tl.arange(0, COLUMNS)[:, None]
     rows = _load_rows(points_ptr, row, count, D)
     label, d_within, d_between, nearest = _load_slopes(
@@ -185,7 +185,7 @@ def _pull(
             x = tl.load(points_ptr + start + d * count + column, mask=inside, other=0.0).to(tl.float32)
             sums = sums + (totals[d] + tl.sum(pull * (rows[d] - x), 0),)  # noqa: RUF005
         totals = sums
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     for d in tl.static_range(D):
         tl.store(out_ptr + (item * D + d) * count + row, totals[d], mask=row < count)
 
@@ -201,9 +201,9 @@ def forward(points: Tensor, labels: Tensor, clusters: int) -> tuple[Tensor, Tens
     score, sums, sizes = (points.new_empty(shape, dtype=torch.float32) for shape in shapes)
     if score.numel():
         read = (points.mT.contiguous(), labels.contiguous())
-        grid = (triton.cdiv(count, 32 * SUMS["EACH"]), triton.cdiv(clusters, 2), items)
+        grid = (items, triton.cdiv(count, 32 * SUMS["EACH"]), triton.cdiv(clusters, 2))
         _sums[grid](*read, sums, sizes, count, clusters, D=dimensions, **SUMS, num_warps=SUMS_WARPS)
-        grid = (triton.cdiv(count, SCORE["ROWS"]), items)
+        grid = (items, triton.cdiv(count, SCORE["ROWS"]))
         _score[grid](read[1], sums, sizes, score, count, clusters, **SCORE, num_warps=SCORE_WARPS)
     else:
         sizes.zero_()
@@ -222,11 +222,11 @@ def backward(gradient: Tensor, points: Tensor, labels: Tensor, sums: Tensor, siz
     nearest = torch.empty((items, count), dtype=torch.int32, device=points.device)
     read = (gradient.contiguous(), labels, sums.contiguous(), sizes.contiguous())
     slopes = (d_within, d_between, nearest)
-    grid = (triton.cdiv(count, SCORE["ROWS"]), items)
+    grid = (items, triton.cdiv(count, SCORE["ROWS"]))
     _slopes[grid](*read, *slopes, count, sums.shape[1], **SCORE, num_warps=SCORE_WARPS)
     out = torch.empty_like(transposed, dtype=torch.float32)
     tile = _pull_tile(dimensions)
-    grid = (triton.cdiv(count, tile["ROWS"]), items)
+    grid = (items, triton.cdiv(count, tile["ROWS"]))
     _pull[grid](transposed, labels, *slopes, out, count, D=dimensions, **tile, num_warps=PULL_WARPS)
     return out.mT.contiguous()
 

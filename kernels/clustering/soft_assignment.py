@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from torchprim.kernels.layout import empty_like, empty_spectrum_like, laid_out
 from torchprim.kernels.register import load, register_operator, save
 
 
@@ -24,6 +23,18 @@ def distances(masks: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, Tensor]
     return root(to_zero), root(to_one)
 
 
+def bins_innermost(spectrum: Tensor) -> bool:
+    """Return whether a spectrum `(..., F, N, 2)` lies in memory as `(..., N, F, 2)`, as `stft` makes it."""
+    return not spectrum.is_contiguous() and spectrum.transpose(-2, -3).is_contiguous()
+
+
+def empty_spectrum(spectrum: Tensor) -> Tensor:
+    """Allocate a spectrum with bins innermost where the given one has them so, else contiguous."""
+    if bins_innermost(spectrum):
+        return torch.empty_like(spectrum.transpose(-2, -3)).transpose(-2, -3)
+    return spectrum.new_empty(spectrum.shape)
+
+
 def _sounding(spectrum: Tensor) -> Tensor:
     """Return where a spectrum `(..., 2)`, real and imaginary part, is not 0."""
     return (spectrum[..., 0] != 0) | (spectrum[..., 1] != 0)
@@ -32,17 +43,15 @@ def _sounding(spectrum: Tensor) -> Tensor:
 def reference(masks: Sequence[Tensor], weights: Tensor, beta: Tensor) -> Tensor:
     """Compute equation 1 as it is written."""
     to_zero, to_one = distances(masks, weights)
-    return laid_out(torch.sigmoid(beta * (to_zero - to_one)), empty_like(masks[0]))
+    return torch.sigmoid(beta * (to_zero - to_one)).contiguous()
 
 
 def reference_applied(
     masks: Sequence[Tensor], weights: Tensor, beta: Tensor, spectrum: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Compute equation 1, 0 where the spectrum `(..., 2)` is; and the spectrum times that mask."""
-    to_zero, to_one = distances(masks, weights)
-    mask = torch.where(_sounding(spectrum), torch.sigmoid(beta * (to_zero - to_one)), 0)
-    vocals = spectrum * mask[..., None]
-    return laid_out(mask, empty_like(masks[0])), laid_out(vocals, empty_spectrum_like(spectrum))
+    mask = reference(masks, weights, beta).masked_fill_(~_sounding(spectrum), 0)
+    return mask, torch.mul(spectrum, mask[..., None], out=empty_spectrum(spectrum))
 
 
 def reference_gradients(
@@ -73,21 +82,20 @@ def reference_gradients(
     d_masks, d_spectrum = [], []
     if of_masks:
         pairs = zip(weights, masks, strict=True)
-        d_masks = [slope * w * (x * by_zero + (1 - x) * by_one) for w, x in pairs]
+        d_masks = [(slope * w * (x * by_zero + (1 - x) * by_one)).contiguous() for w, x in pairs]
     if of_spectrum and spectrum is not None:
         gate = torch.where(_sounding(spectrum), mask, 0)[..., None]
-        d_spectrum = [torch.zeros_like(spectrum) if to_vocals is None else to_vocals * gate]
-    results = [torch.stack(d_weights), (slope * difference).sum(), *d_masks, *d_spectrum]
-    empty = _empty_gradients(masks, weights, beta, spectrum, of_masks, of_spectrum)
-    return [laid_out(x, y) for x, y in zip(results, empty, strict=True)]
+        result = empty_spectrum(spectrum)
+        d_spectrum = [result.zero_() if to_vocals is None else torch.mul(to_vocals, gate, out=result)]
+    return [torch.stack(d_weights), (slope * difference).sum(), *d_masks, *d_spectrum]
 
 
 def _empty_gradients(masks, weights, beta, spectrum, of_masks, of_spectrum) -> list[Tensor]:
     results = [weights.new_empty(weights.shape), beta.new_empty(())]
     if of_masks:
-        results += [empty_like(masks[0]) for _ in masks]
+        results += [masks[0].new_empty(masks[0].shape) for _ in masks]
     if of_spectrum and spectrum is not None:
-        results.append(empty_spectrum_like(spectrum))
+        results.append(empty_spectrum(spectrum))
     return results
 
 
@@ -95,13 +103,13 @@ _assign = register_operator(
     "soft_assignment",
     reference,
     kernel="soft_assignment_triton.forward",
-    fake=lambda masks: empty_like(masks[0]),
+    fake=lambda masks: masks[0].new_empty(masks[0].shape),
 )
 _apply = register_operator(
     "assign_and_apply",
     reference_applied,
     kernel="soft_assignment_triton.forward_applied",
-    fake=lambda masks, spectrum: (empty_like(masks[0]), empty_spectrum_like(spectrum)),
+    fake=lambda masks, spectrum: (masks[0].new_empty(masks[0].shape), empty_spectrum(spectrum)),
 )
 _backward = register_operator(
     "soft_assignment_backward",
@@ -148,7 +156,7 @@ def assign(masks: Sequence[Tensor], weights: Tensor, beta: float | Tensor) -> Te
     d0 = sqrt(Σ w_i x_i²) and d1 = sqrt(Σ w_i (1 - x_i)²).
 
     Args:
-        masks: D tensors `(..., F, N)` of one shape and dtype; D views of an embedding are not copied.
+        masks: D tensors `(..., F, N)` of one shape and dtype; on a GPU contiguous ones are not copied.
         weights: `(D,)`, of the masks' dtype.
         beta: hardness of the decision; a tensor of one number receives a gradient.
 
@@ -176,14 +184,15 @@ def assign_and_apply(
     The accompaniment is the mixture minus the vocals, in the time domain.
 
     Args:
-        masks: D tensors `(..., F, N)` of one shape and dtype.
+        masks: as for `assign`.
         weights: `(D,)`, of the masks' dtype.
         beta: hardness of the decision; a tensor of one number receives a gradient.
-        spectrum: of the mixture, `(..., F, N)`, complex.
+        spectrum: of the mixture, `(..., F, N)`, complex; on a GPU copied unless it is contiguous or has bins
+            innermost, as `stft` makes it.
 
     Returns:
-        The mask `(..., F, N)`, 0 where the mixture is; and the vocals' spectrum, complex. Gradients flow
-        to masks, weights, beta and the spectrum.
+        The mask `(..., F, N)`, contiguous, 0 where the mixture is; and the vocals' spectrum, complex, in
+        the order of the mixture's. Gradients flow to masks, weights, beta and the spectrum.
 
     Raises:
         ValueError: for a beta of more than one number, or a spectrum that does not fit the masks.

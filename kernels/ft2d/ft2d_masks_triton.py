@@ -43,12 +43,12 @@ def _search(
     a_ptr, x_ptr, highest_ptr, largest_ptr, norm, entries, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Find the largest shares of a spectrogram, as bits of non-negative floats: they sort like integers."""
-    item = tl.program_id(1).to(tl.int64)
+    item = tl.program_id(0).to(tl.int64)
     factor = _factor(highest_ptr, item, norm)
     a_ptr += item * entries
     x_ptr += item * entries
     largest_ptr += 2 * item
-    first = tl.program_id(0) * BLOCK
+    first = tl.program_id(1) * BLOCK
     most_b = 0.0
     most_g = 0.0
     while (first < entries) & (tl.minimum(most_b, most_g) < 1.0):
@@ -63,17 +63,16 @@ def _search(
         most_b = tl.maximum(most_b, other.to(tl.float32, bitcast=True))
         other = tl.atomic_max(largest_ptr + 1, most_g.to(tl.int32, bitcast=True), sem="relaxed")
         most_g = tl.maximum(most_g, other.to(tl.float32, bitcast=True))
-        first += tl.num_programs(0) * BLOCK
+        first += tl.num_programs(1) * BLOCK
 
 
 @triton.jit
 def _tile(bins, frames, BLOCK: tl.constexpr):
     """Return item, bin and frames of a program, the offsets of these, and which of them exist."""
-    item = tl.program_id(2).to(tl.int64)
-    row = tl.program_id(1)
-    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = n < frames
-    return item, row, n, (item * bins + row) * frames + n, inside
+    line = tl.program_id(0)
+    n = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    offset = line.to(tl.int64) * frames + n
+    return (line // bins).to(tl.int64), line % bins, n, offset, n < frames
 
 
 @triton.jit
@@ -104,8 +103,8 @@ def _shift(
 
     A cue whose largest share is 1 needs neither.
     """
-    item = tl.program_id(1).to(tl.int64)
-    row = tl.program_id(0)
+    row = tl.program_id(0) % bins
+    item = (tl.program_id(0) // bins).to(tl.int64)
     line = (item * bins + row) * frames
     gain = tl.load(gain_ptr + row)
     factor = _factor(highest_ptr, item, norm)
@@ -178,7 +177,7 @@ def _gradients(
     tl.store(d_x_ptr + offset, d * factor, mask=inside)
     highest = tl.load(highest_ptr + item)
     total = tl.where(highest > 0, -tl.sum(tl.where(inside, d * b, 0.0)), 0.0)
-    program = (item * bins + row) * tl.num_programs(0) + tl.program_id(0)
+    program = (item * bins + row) * tl.num_programs(1) + tl.program_id(1)
     tl.store(partial_ptr + program, total / tl.where(highest > 0, highest, 1.0))
 
 
@@ -192,9 +191,9 @@ def forward(
     bits = torch.zeros(*highest.shape, 2, dtype=torch.int32, device=magnitude.device)
     largest = bits.view(torch.float32)
     if magnitude.numel():
-        grid = (min(SEARCHERS, triton.cdiv(bins * frames, SEARCH["BLOCK"])), highest.numel())
+        grid = (highest.numel(), min(SEARCHERS, triton.cdiv(bins * frames, SEARCH["BLOCK"])))
         _search[grid](magnitude, background, highest, bits, norm, bins * frames, **SEARCH, num_warps=WARPS)
-        grid = (triton.cdiv(frames, MASKS["BLOCK"]), bins, highest.numel())
+        grid = (highest.numel() * bins, triton.cdiv(frames, MASKS["BLOCK"]))
         read = (magnitude, background, highest, largest, gain.contiguous())
         _masks[grid](*read, repetition, micro, norm, bins, frames, **MASKS, num_warps=WARPS)
     return repetition, micro, largest
@@ -220,9 +219,9 @@ def backward(
     items = highest.numel()
     sums = torch.empty(items, bins, 2, dtype=torch.float32, device=magnitude.device)
     keys = torch.empty(items, bins, 2, dtype=torch.int64, device=magnitude.device)
-    _shift[(bins, items)](*read, sums, keys, norm, bins, frames, **MASKS, num_warps=WARPS)
-    grid = (triton.cdiv(frames, MASKS["BLOCK"]), bins, items)
-    partial = torch.empty(items, bins * grid[0], dtype=torch.float32, device=magnitude.device)
+    _shift[(items * bins,)](*read, sums, keys, norm, bins, frames, **MASKS, num_warps=WARPS)
+    grid = (items * bins, triton.cdiv(frames, MASKS["BLOCK"]))
+    partial = torch.empty(items, bins * grid[1], dtype=torch.float32, device=magnitude.device)
     written = (sums.sum(1), keys.amax(1), d_magnitude, d_background, partial)
     _gradients[grid](*read, *written, norm, bins, frames, **MASKS, num_warps=WARPS)
     return d_magnitude, d_background, partial.sum(1).view(highest.shape)

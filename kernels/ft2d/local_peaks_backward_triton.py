@@ -45,13 +45,14 @@ def _slopes(
     bins, frames, columns, rates, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Compute, for each peak, q / deviation, score / deviation, mean and score."""
-    item = tl.program_id(2).to(tl.int64)
+    line = tl.program_id(0)
+    row = line % bins
+    item = (line // bins).to(tl.int64)
     plane = item * bins * columns
     x_ptr += 2 * plane
     kept_ptr += 2 * plane
     d_kept_ptr += 2 * plane
-    row = tl.program_id(1)
-    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    n = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = n < columns
     index = row * columns + n
     top = tl.load(x_ptr)
@@ -75,14 +76,14 @@ def _slopes(
     d_highest = tl.load(d_highest_ptr + item)
     where = tl.load(where_ptr + item)
     q = _product(x_ptr, d_kept_ptr, index, peak) + tl.where(index == where, d_highest, 0.0)
-    program = (item * bins + row) * tl.num_programs(0) + tl.program_id(0)
-    tl.store(partial_ptr + program, tl.sum(tl.where(peak, q * score * over, 0.0)) * -1e-7 / top)
+    partial_ptr += line.to(tl.int64) * tl.num_programs(1) + tl.program_id(1)
+    tl.store(partial_ptr, tl.sum(tl.where(peak, q * score * over, 0.0)) * -1e-7 / top)
     # An entry of a column that is its own reflection stands for two.
     mirror = reflected(row, bins) * columns + n
     both = peak & ((n == 0) | (2 * n == frames))
     q += _product(x_ptr, d_kept_ptr, mirror, both) + tl.where(both & (mirror == where), d_highest, 0.0)
     slopes_ptr += 4 * plane + index
-    step = bins.to(tl.int64) * columns
+    step = tl.cast(bins, tl.int64) * columns
     tl.store(slopes_ptr, tl.where(peak, q * over, 0.0), mask=inside)
     slope = tl.where(deviation > 0, score / tl.where(deviation > 0, deviation, 1.0), 0.0)
     tl.store(slopes_ptr + step, slope, mask=inside)
@@ -96,17 +97,19 @@ def _spread(
     bins, frames, columns, rates, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Compute the gradient to the spectrum: each entry gathers from the peaks of its neighbourhood."""
-    plane = tl.program_id(2).to(tl.int64) * bins * columns
+    line = tl.program_id(0)
+    row = line % bins
+    item = (line // bins).to(tl.int64)
+    plane = item * bins * columns
     x_ptr += 2 * plane
-    row = tl.program_id(1)
-    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    n = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = n < columns
     top = tl.load(x_ptr)
-    d_top = tl.where(top > 0, tl.load(d_top_ptr + tl.program_id(2)), 0.0)
+    d_top = tl.where(top > 0, tl.load(d_top_ptr + item), 0.0)
     top = tl.where(top > 0, top, 1.0)
     m = _level(x_ptr, half_offset(row + tl.zeros_like(n), n, bins, frames, columns), inside, 1.0 / top)
     slopes_ptr += 4 * plane
-    step = bins.to(tl.int64) * columns
+    step = tl.cast(bins, tl.int64) * columns
     spread = tl.zeros((BLOCK,), tl.float32)
     mirror = reflected(row, bins)
     for offset in range(-(rates // 2), rates // 2 + 1):
@@ -141,9 +144,10 @@ def backward(
     if not spectrum.numel():
         return result
     bins, columns = spectrum.shape[-3:-1]
-    grid = (triton.cdiv(columns, BLOCK["BLOCK"]), bins, where.numel())
-    slopes = torch.empty(grid[2], 4, bins, columns, dtype=torch.float32, device=spectrum.device)
-    d_top = torch.empty(grid[2], bins * grid[0], dtype=torch.float32, device=spectrum.device)
+    items = where.numel()
+    grid = (items * bins, triton.cdiv(columns, BLOCK["BLOCK"]))
+    slopes = torch.empty(items, 4, bins, columns, dtype=torch.float32, device=spectrum.device)
+    d_top = torch.empty(items, bins * grid[1], dtype=torch.float32, device=spectrum.device)
     sizes = (bins, frames, columns, rates)
     read = (spectrum, out, d_kept, d_highest, where)
     _slopes[grid](*read, slopes, d_top, *sizes, **BLOCK, num_warps=WARPS)
@@ -157,3 +161,4 @@ def configurations() -> Iterator[Configuration]:
     types = {name: "*fp32" if name.endswith("_ptr") else "i32" for name in names} | {"where_ptr": "*i64"}
     for kernel in (_slopes, _spread):
         yield Configuration.of(kernel, types, BLOCK, WARPS)
+        yield Configuration.of(kernel, types, {"bins": 1, **BLOCK}, WARPS)  # the JIT makes a 1 a constant

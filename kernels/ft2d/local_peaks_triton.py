@@ -125,10 +125,10 @@ def _peaks(
     SCALES: tl.constexpr, READ: tl.constexpr, WRITTEN: tl.constexpr,
 ):  # fmt: skip
     """Compute the peaks of SCALES x OUTPUTS entries, their maximum and its index."""
-    item = tl.program_id(2).to(tl.int64)
+    item = tl.program_id(0).to(tl.int64)
     x_ptr += 2 * item * bins * columns
-    start = tl.program_id(0) * OUTPUTS
-    row = (tl.program_id(1) * SCALES + tl.arange(0, SCALES))[:, None]
+    start = tl.program_id(1) * OUTPUTS
+    row = (tl.program_id(2) * SCALES + tl.arange(0, SCALES))[:, None]
     first = start - RATES // 2
     used: tl.constexpr = OUTPUTS + RATES - 1
     top = tl.load(x_ptr)
@@ -153,7 +153,7 @@ def _peaks(
     inside = (row < bins) & (start + j < columns) & (j < OUTPUTS)
     score = tl.where(inside, _tile(scores, 0, 1, SCALES, WRITTEN), 0.0)
     most = tl.max(score)
-    program = (item * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0) + tl.program_id(0)
+    program = (item * tl.num_programs(2) + tl.program_id(2)) * tl.num_programs(1) + tl.program_id(1)
     tl.store(partial_ptr + program, most)
     where = tl.where(inside & (score == most), row * columns + start + j, bins * columns)
     tl.store(where_ptr + program, tl.min(where))
@@ -200,8 +200,8 @@ def forward(spectrum: Tensor, frames: int, rates: int) -> tuple[Tensor, Tensor, 
         return out, highest, where
     bins, columns = spectrum.shape[-3:-1]
     constants = _constants(rates)
-    grid = (triton.cdiv(columns, constants["OUTPUTS"]), triton.cdiv(bins, SCALES), highest.numel())
-    partial = torch.empty(highest.numel(), grid[0] * grid[1], dtype=torch.float32, device=spectrum.device)
+    grid = (highest.numel(), triton.cdiv(columns, constants["OUTPUTS"]), triton.cdiv(bins, SCALES))
+    partial = torch.empty(grid[0], grid[1] * grid[2], dtype=torch.float32, device=spectrum.device)
     partial_where = torch.empty(partial.shape, dtype=torch.int32, device=spectrum.device)
     sizes = (bins, frames, columns)
     _peaks[grid](spectrum, out, partial, partial_where, *sizes, **constants, num_warps=WARPS)

@@ -51,7 +51,7 @@ def test_kernel_equals_reference(order, count, shape, monkeypatch, poisoned):
         torch.autograd.backward((mask, vocals), (to_mask, to_vocals))
     torch.testing.assert_close(mask, expected[0])
     torch.testing.assert_close(vocals, torch.view_as_complex(expected[1]))
-    assert mask.stride() == op.empty_like(masks[0]).stride()
+    assert mask.is_contiguous() and vocals.stride() == torch.view_as_complex(expected[1]).stride()
     gradients[-1] = torch.view_as_complex(gradients[-1].contiguous())
     for leaf, wanted in zip(leaves, gradients, strict=True):
         torch.testing.assert_close(leaf.grad, wanted, atol=1e-4, rtol=1e-4)
@@ -59,7 +59,7 @@ def test_kernel_equals_reference(order, count, shape, monkeypatch, poisoned):
 
 @runs_kernels
 @pytest.mark.parametrize("lies", ["bins", "frames"])
-def test_an_embedding_is_read_where_it_lies(lies, monkeypatch, poisoned):
+def test_views_of_an_embedding(lies, monkeypatch, poisoned):
     embedding = awkward(2, 5, 7 * 3, seed=3).reshape(2, 5, 7, 3).contiguous().requires_grad_()
     masks = list((embedding if lies == "bins" else embedding.transpose(1, 2)).unbind(-1))
     assert not masks[0].is_contiguous() and not masks[0].mT.is_contiguous()

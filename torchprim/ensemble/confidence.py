@@ -57,10 +57,9 @@ def loudest(masks: Sequence[Tensor] | Tensor, magnitude: Tensor, share: float) -
     if not isinstance(masks, Tensor):
         return values_at(masks, index)
     # A network's embedding is large and not contiguous (frames first): index it without a copy.
-    items, indices = masks.reshape(-1, *masks.shape[-3:]), index.reshape(-1, count)
-    frames = shape[-1]
-    points = [item[i // frames, i % frames] for item, i in zip(items, indices, strict=True)]
-    return torch.stack(points).reshape(*index.shape, masks.shape[-1])
+    items, index = masks.reshape(-1, *masks.shape[-3:]), index.reshape(-1, count)
+    item = torch.arange(len(items), device=index.device)[:, None]
+    return items[item, index // shape[-1], index % shape[-1]].reshape(*shape[:-2], count, masks.shape[-1])
 
 
 def _checked_centres(centres: Tensor | None, points: Tensor) -> Tensor | None:
@@ -75,7 +74,7 @@ def _checked_centres(centres: Tensor | None, points: Tensor) -> Tensor | None:
 
 def _posterior(points: Tensor, weights: Tensor, beta: float | Tensor, centres: Tensor | None) -> Tensor:
     """Compute the posterior of the vocals' cluster at each point: `(..., P, D)` -> `(..., P)`."""
-    coordinates = points.unbind(-1)
+    coordinates = points.movedim(-1, 0).contiguous().unbind()  # no copy of what `values_at` returns
     if centres is None:
         return assign(coordinates, weights, beta)
     accompaniment, vocals = centres.unbind(-2)
@@ -96,7 +95,7 @@ def _mean_silhouette(
         # One draw for the whole batch, so that an item's result is independent of the others.
         device = points.device if generator is None else generator.device
         index = torch.randperm(points.shape[-2], generator=generator, device=device)[:n_points]
-        points = points.index_select(-2, index.to(points.device))
+        points = points.movedim(-1, 0).index_select(-1, index.to(points.device)).movedim(0, -1)
     centres = None if centres is None else centres.detach()
     labels = _posterior(points.detach(), weights.detach(), _HARD, centres) > 0.5
     # Euclidean distances of the scaled points are the clustering's weighted distances.
@@ -108,8 +107,8 @@ def _mean_posterior(points: Tensor, weights: Tensor, beta: float | Tensor, centr
     """Compute the mean posterior strength of points `(..., P, D)`: `(...)`."""
     checks.positive(beta, "beta")
     posterior = _posterior(points, weights, beta, centres)
-    # (K max γ - 1) / (K - 1) with K = 2
-    return (2 * torch.maximum(posterior, 1 - posterior) - 1).mean(-1)
+    # (K max γ - 1) / (K - 1) with K = 2: 2 max(γ, 1 - γ) - 1 = 2 |γ - 1/2|
+    return 2 * (posterior - 0.5).abs().mean(-1)
 
 
 def silhouette(
