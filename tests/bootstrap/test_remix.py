@@ -1,29 +1,37 @@
 """Store of estimates and stream of remixes."""
 
 import inspect
+from collections import Counter
 
+import numpy as np
 import pytest
 import soundfile
 import torch
 
 import torchprim as tp
 from tests.support.small_bank import GEOMETRY, RATE, HalvingTeacher, tone
-from torchprim.bootstrap.seeds import mixed_seed
+from torchprim.bootstrap.draws import draw
+from torchprim.bootstrap.equaliser import equalise
+from torchprim.bootstrap.seeds import mixed_seed, uniform_numbers
 from torchprim.bootstrap.stem_bank import StemBank
-from torchprim.bootstrap.store import RemixStore, pack
+from torchprim.bootstrap.store import Estimate, RemixStore
 
 # --- store ----------------------------------------------------------------------------------------
 
 
 def test_store_is_a_function_of_the_step():
     def estimate(indices):
-        return [pack(i, torch.full((4,), i / 100), torch.zeros(4)) for i in indices]
+        return [Estimate(torch.zeros(4), torch.full((4,), i / 100)) for i in indices]
 
     def segments(step, store):
-        return [e.segment for e in store.at(step)]
+        held = store.at(step).tolist()
+        vocals = store.excerpts(torch.arange(store.slots), torch.tensor(1), 1, 2)
+        expected = torch.tensor(held)[:, None].expand(-1, 2) / 100
+        torch.testing.assert_close(vocals, expected, atol=1e-4, rtol=0)
+        return held
 
     def fresh():
-        return RemixStore(range(10), 4, 3, (7, 0), estimate)
+        return RemixStore(range(10), 4, 3, (7, 0), estimate, 4)
 
     store = fresh()
     content = [segments(step, store) for step in range(60)]
@@ -31,7 +39,7 @@ def test_store_is_a_function_of_the_step():
     assert content[0] == content[2] != content[3]  # one slot is refreshed every three steps
     assert sum(a != b for a, b in zip(content[2], content[3], strict=True)) == 1
     assert {s for c in content for s in c} == set(range(10))
-    complete = RemixStore(range(10), 99, 3, (7, 0), estimate)
+    complete = RemixStore(range(10), 99, 3, (7, 0), estimate, 4)
     assert segments(0, complete) == segments(50, complete) == list(range(10))
 
 
@@ -43,9 +51,9 @@ def test_store_estimates_the_same_segments_together():
 
         def estimate(indices):
             groups.add(tuple(indices))
-            return [pack(i, torch.zeros(4), torch.zeros(4)) for i in indices]
+            return [Estimate(torch.zeros(4), torch.zeros(4)) for _ in indices]
 
-        store = RemixStore(range(11), 5, 2, (7, 0), estimate, 3)
+        store = RemixStore(range(11), 5, 2, (7, 0), estimate, 4, group=3)
         for step in steps:
             store.at(step)
         return groups
@@ -56,10 +64,79 @@ def test_store_estimates_the_same_segments_together():
         assert estimated_groups(range(first, 40)) <= groups
 
 
+def test_excerpts_are_cut_from_their_slots(generator):
+    """Of segments of two lengths, from any frame, at a scale of their own."""
+    lengths, hop = [60, 47, 60], 4
+    audio = [3 * torch.rand(2, n, generator=generator) - 1 for n in lengths]
+    masks = [torch.rand(5, 1 + n // hop, generator=generator) for n in lengths]
+
+    def estimate(indices):
+        return [Estimate(*audio[i], masks[i]) for i in indices]
+
+    store = RemixStore(range(3), 3, 1, (7, 0), estimate, 60, hop)
+    store.at(0)
+    assert store.audio.dtype == torch.int16 and store.audio.is_contiguous()
+    slots, starts = torch.tensor([[2, 1], [0, 0]]), torch.tensor([[5, 1], [0, 3]])
+    both = store.excerpts(slots, starts, torch.arange(2), 40)
+    assert both.shape == (2, 2, 40)
+    for item, pair in enumerate(zip(slots.tolist(), starts.tolist(), strict=True)):
+        for source, (slot, start) in enumerate(zip(*pair, strict=True)):
+            expected = audio[slot][source, start * hop :][:40]
+            torch.testing.assert_close(both[item, source], expected, atol=1e-4, rtol=0)
+            strength = store.strengths(slots[:, source], starts[:, source], 9)[item]
+            expected = (2 * masks[slot][:, start : start + 9] - 1).abs()
+            torch.testing.assert_close(strength / 255, expected, atol=2e-3, rtol=0)
+    vocals = store.excerpts(slots[:, 1], starts[:, 1], 1, 40)
+    assert torch.equal(vocals, both[:, 1])
+
+
 def test_seeds_are_unrelated():
     seeds = {mixed_seed(a, b) for a in range(30) for b in range(30)}
     assert len(seeds) == 900
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_uniform_numbers_are_those_of_the_item():
+    drawn = uniform_numbers(5, np.arange(4000), 6)
+    assert (uniform_numbers(5, np.array([3999, 2]), 6) == drawn[[3999, 2]]).all()
+    assert drawn.min() >= 0 and drawn.max() < 1
+    for column in drawn.T:
+        counts = np.histogram(column, 20, (0, 1))[0]
+        assert ((counts - 200) ** 2 / 200).sum() < 50  # chi-squared of 19 degrees: 1 in 7,000
+    correlation = np.corrcoef(
+        np.concatenate([drawn[:-1], drawn[1:], uniform_numbers(6, np.arange(3999), 6)], 1).T
+    )
+    assert np.abs(correlation - np.eye(18)).max() < 0.07
+    assert (uniform_numbers(5, np.array([-1, 2**62]), 3) < 1).all()
+
+
+def test_draws_are_uniform():
+    """Vocals of any slot, accompaniment of any slot with another song, starts at any frame."""
+    songs, starts = np.array([4, 1, 4, 9, 1, 4]), np.array([1, 2, 3, 4, 5, 6])
+    draws = draw(tp.RemixSettings(ratio=(-1.0, 3.0)), 0, np.arange(60_000), songs, starts)
+    accompaniment, vocals = draws.slots.T
+    assert not draws.coherent.any() and (songs[vocals] != songs[accompaniment]).all()
+    pairs = Counter(zip(vocals.tolist(), accompaniment.tolist(), strict=True))
+    for (first, second), count in pairs.items():
+        others = (songs != songs[first]).sum()
+        assert songs[first] != songs[second] and abs(count - 10_000 / others) < 5 * (10_000 / others) ** 0.5
+    assert len(pairs) == sum((songs != song).sum() for song in songs)
+    for slots, first in zip(draws.slots.T, draws.starts.T, strict=True):
+        assert (first < starts[slots]).all()
+        counts = np.bincount(first[slots == 5], minlength=6)
+        assert np.abs(counts - counts.mean()).max() < 5 * counts.mean() ** 0.5
+    assert -1 <= draws.ratio.min() < -0.99 and 2.99 < draws.ratio.max() < 3
+    assert abs(draws.ratio.mean() - 1) < 0.03
+
+
+def test_coherent_draws_are_of_one_excerpt():
+    songs, starts = np.array([0, 1, 2]), np.array([7, 7, 7])
+    draws = draw(tp.RemixSettings(coherent=0.3), 0, np.arange(10_000), songs, starts)
+    assert abs(draws.coherent.mean() - 0.3) < 0.03
+    for column in (draws.slots, draws.starts):
+        assert (column[draws.coherent, 0] == column[draws.coherent, 1]).all()
+    one_song = draw(tp.RemixSettings(), 0, np.arange(100), np.array([3, 3]), np.array([7, 7]))
+    assert one_song.coherent.all() and set(one_song.slots.flat) == {0, 1}
 
 
 # --- stream ---------------------------------------------------------------------------------------
@@ -140,6 +217,16 @@ def test_equaliser_acts_before_mixing(bank):
     plain, filtered = (stream(bank, eq=e, ratio=(0.0, 0.0)).batch(0) for e in (0.0, 6.0))
     assert not torch.allclose(plain.vocals, filtered.vocals, atol=1e-3)
     torch.testing.assert_close(filtered.mixture, filtered.vocals + filtered.accompaniment)
+
+
+def test_equaliser_interpolates_gains():
+    impulse = torch.zeros(2, 4096)
+    impulse[:, 0] = 1
+    gains = torch.tensor([[0.0] * 7 + [6.0], [-3.0] * 8])
+    levels = 20 * torch.fft.rfft(equalise(impulse, gains)).abs().log10()
+    torch.testing.assert_close(levels[:, -1], torch.tensor([6.0, -3.0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(levels[:, 8], torch.tensor([0.0, -3.0]), atol=1e-3, rtol=0)
+    assert (levels[0].diff() > -1e-3).all() and levels[1].std() < 1e-3
 
 
 def test_true_stems_stream(tmp_path):

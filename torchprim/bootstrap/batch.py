@@ -46,7 +46,13 @@ def make_batch(
         >>> batch.magnitude.shape, bool(batch.labels.all())
         (torch.Size([2, 1025, 11]), True)
     """
-    spectra = stft(torch.stack([accompaniment, vocals], 1), geometry)  # (B, 2, F, N)
+    return mix(torch.stack([accompaniment, vocals], 1), geometry, confidence)
+
+
+def mix(sources: Tensor, geometry: Geometry, confidence: Tensor | None = None) -> RemixBatch:
+    """Do the same for accompaniment and vocals in one tensor `(B, 2, T)`, without a copy."""
+    accompaniment, vocals = sources.unbind(1)
+    spectra = stft(sources, geometry)  # (B, 2, F, N)
     magnitude = spectra.sum(1).abs()
     power = torch.view_as_real(spectra).square().sum(-1)  # quicker than two roots
     labels = power[:, 1] > power[:, 0]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
+import numpy as np
 
 from torchprim.bootstrap.batch import RemixBatch
 from torchprim.bootstrap.remix import RemixStream
-from torchprim.bootstrap.seeds import SEED_MIXED_STREAM, derived_generator
+from torchprim.bootstrap.seeds import SEED_MIXED_STREAM, mixed_seed
 
 
 class MixedStream:
@@ -27,12 +27,12 @@ class MixedStream:
         if len(streams) != len(shares) or not streams or min(shares) <= 0:
             raise ValueError(f"shares must be positive, one for each of {len(streams)} streams, got {shares}")
         self.streams, self.seed, self.step = list(streams), seed, 0
-        self.shares = torch.tensor(shares, dtype=torch.float64)
+        self.shares = np.array(shares) / sum(shares)
 
     def batch(self, step: int) -> RemixBatch:
         """Make the batch of a step."""
-        generator = derived_generator(self.seed, self.streams[0].rank, SEED_MIXED_STREAM, step)
-        return self.streams[int(torch.multinomial(self.shares, 1, generator=generator))].batch(step)
+        seed = mixed_seed(self.seed, self.streams[0].rank, SEED_MIXED_STREAM, step)
+        return self.streams[np.random.default_rng(seed).choice(len(self.streams), p=self.shares)].batch(step)
 
     def __iter__(self) -> Iterator[RemixBatch]:
         while True:

@@ -5,40 +5,33 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from torchprim.audio.resampling import resample
 from torchprim.bootstrap.bank import Bank
-from torchprim.bootstrap.batch import RemixBatch, make_batch
-from torchprim.bootstrap.equaliser import equalise
+from torchprim.bootstrap.batch import RemixBatch, mix
+from torchprim.bootstrap.draws import Draws, draw
+from torchprim.bootstrap.equaliser import POINTS, equalise
 from torchprim.bootstrap.labels import Labels
-from torchprim.bootstrap.seeds import SEED_BATCH, SEED_ITEM, SEED_POOL_DRAW, SEED_STORE, derived_generator
-from torchprim.bootstrap.selection import crop_length, mixable_segments, sequence_length
+from torchprim.bootstrap.seeds import (
+    SEED_BATCH,
+    SEED_ITEM,
+    SEED_POOL_DRAW,
+    SEED_STORE,
+    mixed_seed,
+    uniform_numbers,
+)
+from torchprim.bootstrap.selection import crop_length, mixable_segments, sequence_length, speed_limit
 from torchprim.bootstrap.settings import RemixSettings
-from torchprim.bootstrap.store import RemixStore, StoredEstimate, pack
+from torchprim.bootstrap.store import Estimate, RemixStore
 from torchprim.spectra.stft import Geometry
 
 _MAX_GAIN = 10.0  # a nearly silent crop stays so, rather than have its noise amplified
-
-
-class _Draw(NamedTuple):
-    """Random choices of one item of a batch."""
-
-    vocals: int  # slots of the store
-    accompaniment: int
-    start_vocals: int
-    start_accompaniment: int
-    ratio: float  # dB
-    coherent: bool
-
-    def crop(self, source: int) -> tuple[int, int]:
-        """Return the slot and the first sample of the vocals (0) or the accompaniment (1)."""
-        if source == 0:
-            return self.vocals, self.start_vocals
-        return self.accompaniment, self.start_accompaniment
 
 
 class RemixStream:
@@ -108,23 +101,29 @@ class RemixStream:
         self.rank: int = rank
         self.step: int = 0
         self.geometry: Geometry = settings.geometry or Geometry(bank.sample_rate)
-        confidence = labels.confidence if labels is not None else torch.ones(len(bank.segments))
-        self.confidence: Tensor = confidence
+        self._confidence = np.ones(len(bank.segments)) if labels is None else labels.confidence.numpy()
+        self._songs = np.array([segment.song for segment in bank.segments])
+        self._lengths = np.array([segment.length for segment in bank.segments])
         self._stores_strength = settings.bin_confidence and teacher is not None
         grid = getattr(teacher, "geometry", self.geometry)
         if self._stores_strength and grid != self.geometry:
             raise ValueError(
                 f"bin_confidence needs a teacher on the stream's grid, {self.geometry}, got {grid}"
             )
-        slots = len(trusted) if settings.pool is not None else settings.slots
-        seeds = (seed, rank, SEED_STORE)
         self.store: RemixStore = RemixStore(
-            trusted, slots, settings.every, seeds, self._estimate, settings.teacher_batch
+            trusted,
+            len(trusted) if settings.pool is not None else settings.slots,
+            settings.every,
+            (seed, rank, SEED_STORE),
+            self._estimate,
+            length=self._lengths[trusted].max().item(),
+            hop=self.geometry.hop_length,
+            group=settings.teacher_batch,
         )
 
-    def _estimate(self, indices: list[int]) -> list[StoredEstimate]:
+    def _estimate(self, indices: list[int]) -> list[Estimate]:
         """Estimate the sources of segments: by the teacher, or from their stems."""
-        estimates: dict[int, StoredEstimate] = {}
+        estimates: dict[int, Estimate] = {}
         with torch.inference_mode():
             for batch in self.bank.batches(self.settings.teacher_batch, sorted(set(indices))):
                 if self.teacher is None:
@@ -137,7 +136,7 @@ class RemixStream:
                     masks = separation.mask
                 for row, index in enumerate(batch):
                     mask = masks[row] if self._stores_strength else None
-                    estimates[index] = pack(index, vocals[row], accompaniment[row], mask)
+                    estimates[index] = Estimate(accompaniment[row], vocals[row], mask)
         return [estimates[index] for index in indices]
 
     def __iter__(self) -> Iterator[RemixBatch]:
@@ -148,79 +147,79 @@ class RemixStream:
 
     def batch(self, step: int) -> RemixBatch:
         """Make the batch of a step."""
-        stored = self.store.at(step)
-        songs = [self.bank.segments[estimate.segment].song for estimate in stored]
-        draws = [self._draw(stored, songs, generator) for generator in self._item_generators(step)]
-        shared = derived_generator(self.seed, self.rank, SEED_BATCH, step)
-        vocals, accompaniment = (self._crop(stored, draws, source, shared) for source in (0, 1))
-        vocals = self._gain(vocals, accompaniment, draws)[:, None] * vocals
-        pairs = [[stored[slot].segment for slot in (draw.vocals, draw.accompaniment)] for draw in draws]
-        confidence = self.confidence[torch.tensor(pairs)].amin(-1).to(vocals.device, non_blocking=True)
-        batch = make_batch(vocals, accompaniment, self.geometry, confidence)
+        held = self.store.at(step)
+        draws = self._draw(step, held)
+        shared = np.random.default_rng(mixed_seed(self.seed, self.rank, SEED_BATCH, step))
+        limit = speed_limit(self.settings)
+        changes = shared.integers(-limit, limit, 2, endpoint=True).tolist()
+        gains = shared.normal(0, self.settings.eq, (self.settings.batch_size, 2 * POINTS))
+        matched = ~draws.coherent  # levels of a coherent pair are relative, as all are with `natural`
+        confidence = self._confidence[held[draws.slots]].min(1)
+        levels = np.stack([10 ** (draws.ratio / 20), matched, confidence], 1)
+        whole, real = _upload(
+            np.concatenate([draws.slots, draws.starts], 1),
+            np.concatenate([levels, gains], 1),
+            self.store.audio.device,
+        )
+        slots, starts = whole.unflatten(1, (2, 2)).unbind(1)
+        level, matched, confidence = real[:, :3].unbind(1)
+        sources = self._cut(slots, starts, changes)
+        if self.settings.eq:
+            sources = equalise(sources, real[:, 3:].unflatten(1, (2, POINTS)))
+        sources[:, 1] *= self._gain(sources, level, matched)[:, None]
+        batch = mix(sources, self.geometry, confidence)
         if not self._stores_strength:
             return batch
-        strength = [self._crop_strength(stored, draws, source) for source in (0, 1)]
-        return batch._replace(weights=batch.weights * torch.where(batch.labels, *strength))
+        accompaniment, vocals = (
+            self.store.strengths(slots[:, i], starts[:, i], self.settings.frames) for i in (0, 1)
+        )
+        strength = torch.where(batch.labels, vocals, accompaniment)
+        return batch._replace(weights=batch.weights * strength / 255)
 
-    def _item_generators(self, step: int) -> Iterator[torch.Generator]:
-        """Yield a generator for each item, seeded by its number or by its index into the pool."""
-        pool_indices = derived_generator(self.seed, self.rank, SEED_POOL_DRAW, step)
-        for item in range(self.settings.batch_size):
-            number = step * self.settings.batch_size + item
-            if self.settings.pool is not None:
-                number = int(torch.randint(self.settings.pool, (), generator=pool_indices))
-            yield derived_generator(self.seed, self.rank, SEED_ITEM, number)
+    def _draw(self, step: int, held: NDArray[np.integer]) -> Draws:
+        """Draw the choices of a batch; items of a pool are numbered by their index in it."""
+        settings = self.settings
+        items = step * settings.batch_size + np.arange(settings.batch_size)
+        if settings.pool is not None:
+            chosen = uniform_numbers(mixed_seed(self.seed, self.rank, SEED_POOL_DRAW), items, 1)
+            items = (settings.pool * chosen[:, 0]).astype(np.int64)
+        longest = crop_length(settings, self.geometry, speed_limit(settings))
+        # Excerpts start at a multiple of the hop, so that their frames are frames of the teacher's mask.
+        starts = (self._lengths[held] - longest) // self.geometry.hop_length + 1
+        return draw(settings, mixed_seed(self.seed, self.rank, SEED_ITEM), items, self._songs[held], starts)
 
-    def _draw(self, stored: list[StoredEstimate], songs: list[int], generator: torch.Generator) -> _Draw:
-        settings, hop = self.settings, self.geometry.hop_length
+    def _cut(self, slots: Tensor, starts: Tensor, changes: list[int]) -> Tensor:
+        """Cut the sources `(B, 2, T)`; change the speed of each in the whole batch, in thousandths."""
+        length = sequence_length(self.settings, self.geometry)
+        if not any(changes):
+            both = torch.arange(2, device=slots.device)
+            return self.store.excerpts(slots, starts, both, length)
+        sources = []
+        for source, change in enumerate(changes):
+            needed = crop_length(self.settings, self.geometry, change)
+            audio = self.store.excerpts(slots[:, source], starts[:, source], source, needed)
+            sources.append(resample(audio, 1000 + change, 1000)[:, :length])
+        return torch.stack(sources, 1)
 
-        def uniform() -> float:
-            return float(torch.rand((), generator=generator))
-
-        def start(slot: int) -> int:
-            # A multiple of the hop, so that the frames of a crop are frames of the teacher's mask.
-            margin = stored[slot].audio.shape[-1] - crop_length(settings, self.geometry)
-            return int(uniform() * (margin // hop + 1)) * hop
-
-        vocals = int(uniform() * len(stored))
-        # A small store may hold a single song for a while; then the pair is coherent.
-        others = [slot for slot, song in enumerate(songs) if song != songs[vocals]]
-        coherent = uniform() < settings.coherent or not others
-        accompaniment = vocals if coherent else others[int(uniform() * len(others))]
-        low, high = settings.ratio
-        ratio = low + (high - low) * uniform()
-        start_vocals = start(vocals)
-        start_accompaniment = start_vocals if coherent else start(accompaniment)
-        return _Draw(vocals, accompaniment, start_vocals, start_accompaniment, ratio, coherent)
-
-    def _crop(
-        self, stored: list[StoredEstimate], draws: list[_Draw], source: int, generator: torch.Generator
-    ) -> Tensor:
-        """Crop one source `(B, T)`; augment it by a change of speed and an equaliser."""
-        settings, length = self.settings, sequence_length(self.settings, self.geometry)
-        per_mille = 0
-        if settings.speed:
-            limit = round(1000 * settings.speed)
-            per_mille = int(torch.randint(-limit, limit + 1, (), generator=generator))
-        needed = math.ceil(length * (1000 + per_mille) / 1000)
-        crops = [draw.crop(source) for draw in draws]
-        audio = torch.stack([stored[slot].crop(source, start, needed) for slot, start in crops])
-        if per_mille:
-            audio = resample(audio, 1000 + per_mille, 1000)[:, :length]
-        return equalise(audio, settings.eq, generator) if settings.eq else audio
-
-    def _gain(self, vocals: Tensor, accompaniment: Tensor, draws: list[_Draw]) -> Tensor:
-        """Compute the gain `(B,)` of the vocals for the drawn ratio; that of a coherent pair is relative."""
-        gain = torch.tensor([10 ** (draw.ratio / 20) for draw in draws]).to(vocals.device, non_blocking=True)
+    def _gain(self, sources: Tensor, level: Tensor, matched: Tensor) -> Tensor:
+        """Compute the gain `(B,)` of the vocals: `level`, or what brings matched sources to that ratio."""
         if not self.settings.natural:
-            coherent = torch.tensor([draw.coherent for draw in draws]).to(vocals.device, non_blocking=True)
-            rms_vocals, rms_accompaniment = (x.square().mean(-1).sqrt() for x in (vocals, accompaniment))
-            gain = gain * torch.where(coherent, 1.0, rms_accompaniment / rms_vocals.clamp(min=1e-8))
-        return gain.clamp(max=_MAX_GAIN)
+            accompaniment, vocals = torch.linalg.vector_norm(sources, dim=-1).unbind(1)
+            silent = 1e-8 * math.sqrt(sources.shape[-1])
+            level = level * torch.where(matched > 0, accompaniment / vocals.clamp(min=silent), 1.0)
+        return level.clamp(max=_MAX_GAIN)
 
-    def _crop_strength(self, stored: list[StoredEstimate], draws: list[_Draw], source: int) -> Tensor:
-        """Crop the teacher's posterior strength `(B, F, N)` in the frames of one source."""
-        hop, frames = self.geometry.hop_length, self.settings.frames
-        crops = [draw.crop(source) for draw in draws]
-        parts = [stored[slot].strength[:, start // hop : start // hop + frames] for slot, start in crops]
-        return torch.stack(parts).float() / 255
+
+def _upload(
+    whole: NDArray[np.integer], real: NDArray[np.floating], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Copy whole and real numbers `(B, ...)` to a device, as int64 and float32, in one copy.
+
+    On a GPU it is a copy from page-locked memory, for which the host does not wait.
+    """
+    columns = whole.astype(np.int32), real.astype(np.float32).view(np.int32)
+    table = torch.from_numpy(np.concatenate(columns, 1))
+    if device.type == "cuda":
+        table = table.pin_memory()
+    table = table.to(device, non_blocking=True)
+    return table[:, : whole.shape[1]].long(), table[:, whole.shape[1] :].view(torch.float32)

@@ -16,9 +16,20 @@ def sequence_length(settings: RemixSettings, geometry: Geometry) -> int:
     return max(1, (settings.frames - 1) * geometry.hop_length)
 
 
-def crop_length(settings: RemixSettings, geometry: Geometry) -> int:
-    """Return the samples that a crop takes of a segment at most: more than a sequence at a higher speed."""
-    return math.ceil(sequence_length(settings, geometry) * (1 + settings.speed))
+def speed_limit(settings: RemixSettings) -> int:
+    """Return the maximum change of speed in thousandths."""
+    return round(1000 * settings.speed)
+
+
+def crop_length(settings: RemixSettings, geometry: Geometry, change: int) -> int:
+    """Return the samples that a crop takes of a segment, more than a sequence at a higher speed.
+
+    Args:
+        settings: of the remixes.
+        geometry: of the sequence.
+        change: of the speed, in thousandths.
+    """
+    return math.ceil(sequence_length(settings, geometry) * (1000 + change) / 1000)
 
 
 def mixable_segments(
@@ -45,7 +56,7 @@ def mixable_segments(
         trusted = labels.trusted(*settings.quantiles, segments)
     if not trusted:
         raise ValueError(f"no segment lies between the quantiles {settings.quantiles} of confidence")
-    length = crop_length(settings, geometry)
+    length = crop_length(settings, geometry, speed_limit(settings))
     long = [i for i in trusted if bank.segments[i].length >= length]
     if not long:
         seconds = length / bank.sample_rate

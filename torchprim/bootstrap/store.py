@@ -6,33 +6,21 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from torchprim.bootstrap.cache import FULL_SCALE, to_float
-from torchprim.bootstrap.seeds import derived_generator
+from torchprim.bootstrap.cache import FULL_SCALE
+from torchprim.bootstrap.seeds import mixed_seed
 
 
-class StoredEstimate(NamedTuple):
-    """Estimated vocals and accompaniment of a segment, quantised."""
+class Estimate(NamedTuple):
+    """Estimated sources of a segment, and the mask that they are of where it is needed."""
 
-    segment: int
-    audio: Tensor  # (2, T) int16: vocals, accompaniment
-    scale: Tensor  # (): audio = int16 * scale / 32767
-    strength: Tensor | None  # (F, N) uint8: 255 times the posterior strength of each bin
-
-    def crop(self, source: int, start: int, length: int) -> Tensor:
-        """Dequantise `length` samples of vocals (0) or accompaniment (1)."""
-        return to_float(self.audio[source, start : start + length], self.scale)
-
-
-def pack(segment: int, vocals: Tensor, accompaniment: Tensor, mask: Tensor | None = None) -> StoredEstimate:
-    """Quantise two stems `(T,)`, and the posterior strength of a mask `(F, N)` if there is one."""
-    audio = torch.stack([vocals, accompaniment])
-    # As in `cache.to_int16`, but without a synchronisation with the device.
-    scale = audio.abs().amax().clamp(min=1.0)
-    strength = None if mask is None else (255 * (2 * mask - 1).abs()).round().to(torch.uint8)
-    return StoredEstimate(segment, (audio * (FULL_SCALE / scale)).round().to(torch.int16), scale, strength)
+    accompaniment: Tensor  # (T,)
+    vocals: Tensor  # (T,)
+    mask: Tensor | None = None  # (F, N)
 
 
 class RemixStore:
@@ -43,13 +31,22 @@ class RemixStore:
     time. The groups are the same wherever training resumes: rounding depends on the size of a batch.
     A store with room for all segments is filled once and never refreshed.
 
+    The samples of all slots are one tensor, quantised, from which a batch of excerpts is cut at once.
+
     Args:
         segments: indices of the trusted segments, of this rank.
         slots: capacity; rounded up to whole groups, at most all segments.
         interval: refresh interval in steps.
         seed: integers that the orders are derived from; different on each rank.
         estimate: returns the estimates of several segments.
+        length: samples of the longest segment.
+        hop: samples between the frames at which excerpts start.
         group: segments that are estimated together.
+
+    Attributes:
+        audio: `(slots, 2, length)` int16: accompaniment, vocals; undefined beyond a shorter segment.
+        scale: `(slots, 1)`: audio is `int16 * scale`.
+        strength: `(slots, F, N)` uint8: 255 times the posterior strength of each bin; None without masks.
     """
 
     def __init__(
@@ -58,18 +55,25 @@ class RemixStore:
         slots: int,
         interval: int,
         seed: tuple[int, ...],
-        estimate: Callable[[list[int]], list[StoredEstimate]],
+        estimate: Callable[[list[int]], list[Estimate]],
+        length: int,
+        hop: int = 1,
         group: int = 1,
     ) -> None:
         self.segments: list[int] = list(segments)
         self.slots: int = min(-(-slots // group) * group, len(self.segments))
         self.interval: int = interval
         self.group: int = group
+        self.length: int = length
+        self.hop: int = hop
         self.seed = seed
         self.estimate = estimate
-        self._positions: list[int] = [-1] * self.slots  # of each slot, in the sequence of segments
-        self._estimates: list[StoredEstimate | None] = [None] * self.slots
-        self._orders: dict[int, list[int]] = {}  # of the current and the previous epoch
+        self._positions = np.full(self.slots, -1)  # of each slot, in the sequence of segments
+        self._held = np.full(self.slots, -1)  # segment of each slot
+        self._orders: dict[int, NDArray[np.integer]] = {}  # of the current and the previous epoch
+        self.audio: Tensor | None = None  # until the first estimate, which knows the device
+        self.scale: Tensor | None = None
+        self.strength: Tensor | None = None
 
     def _segment_at(self, position: int) -> int:
         """Return the segment at a position of the sequence."""
@@ -77,24 +81,61 @@ class RemixStore:
             return self.segments[position]
         epoch, index = divmod(position, len(self.segments))
         if epoch not in self._orders:
-            generator = derived_generator(*self.seed, epoch)
-            order = torch.randperm(len(self.segments), generator=generator).tolist()
+            order = np.random.default_rng(mixed_seed(*self.seed, epoch)).permutation(len(self.segments))
             previous = {k: v for k, v in self._orders.items() if k == epoch - 1}
             self._orders = {epoch: order, **previous}
         return self.segments[self._orders[epoch][index]]
 
-    def at(self, step: int) -> list[StoredEstimate]:
-        """Return the estimates of all slots at a step; stale ones are computed first."""
+    def at(self, step: int) -> NDArray[np.integer]:
+        """Return the segment of each slot at a step; stale estimates are replaced first."""
         holds_all = self.slots == len(self.segments)
         refreshed = 0 if holds_all else step // (self.interval * self.group) * self.group
         last = self.slots + refreshed - 1  # position of the newest estimate
-        positions = [last - (last - slot) % self.slots for slot in range(self.slots)]
-        stale = sorted(
-            (positions[slot], slot) for slot in range(self.slots) if self._positions[slot] != positions[slot]
-        )
-        for _, members in groupby(stale, lambda pair: pair[0] // self.group):
+        positions = last - (last - np.arange(self.slots)) % self.slots
+        stale = np.flatnonzero(positions != self._positions)
+        pairs = sorted(zip(positions[stale].tolist(), stale.tolist(), strict=True))
+        for _, members in groupby(pairs, lambda pair: pair[0] // self.group):
             group = list(members)
-            estimates = self.estimate([self._segment_at(position) for position, _ in group])
-            for (position, slot), estimate in zip(group, estimates, strict=True):
-                self._positions[slot], self._estimates[slot] = position, estimate
-        return self._estimates
+            segments = [self._segment_at(position) for position, _ in group]
+            estimates = self.estimate(segments)
+            for (position, slot), segment, estimate in zip(group, segments, estimates, strict=True):
+                self._write(slot, estimate)
+                self._positions[slot], self._held[slot] = position, segment
+        return self._held
+
+    def _write(self, slot: int, estimate: Estimate) -> None:
+        """Quantise an estimate into its slot."""
+        audio = torch.stack([estimate.accompaniment, estimate.vocals])
+        if self.audio is None:
+            self.audio = audio.new_zeros((self.slots, 2, self.length), dtype=torch.int16)
+            self.scale = audio.new_zeros((self.slots, 1))
+        # As in `cache.to_int16`, but without a synchronisation with the device.
+        scale = audio.abs().amax().clamp(min=1.0) / FULL_SCALE
+        self.audio[slot, :, : audio.shape[-1]] = (audio / scale).round()
+        self.scale[slot] = scale
+        if estimate.mask is not None:
+            strength = (255 * (2 * estimate.mask - 1).abs()).round()
+            if self.strength is None:
+                shape = self.slots, len(strength), 1 + self.length // self.hop
+                self.strength = strength.new_zeros(shape, dtype=torch.uint8)
+            self.strength[slot, :, : strength.shape[-1]] = strength
+
+    def excerpts(self, slots: Tensor, starts: Tensor, source: Tensor | int, length: int) -> Tensor:
+        """Cut excerpts of one length from the slots, dequantised.
+
+        Args:
+            slots: `(...)`, int64 on the store's device.
+            starts: likewise, in hops.
+            source: likewise, or one for all: 0 for the accompaniment, 1 for the vocals.
+            length: in samples.
+
+        Returns:
+            `(..., length)`.
+        """
+        windows = self.audio.unfold(-1, length, self.hop)  # (slots, 2, starts, length), a view
+        return windows[slots, source, starts] * self.scale[slots]
+
+    def strengths(self, slots: Tensor, starts: Tensor, frames: int) -> Tensor:
+        """Cut the posterior strength `(B, F, frames)`, 255 for 1, from slots and first frames `(B,)`."""
+        windows = self.strength.unfold(-1, frames, 1).transpose(1, 2)  # (slots, starts, F, frames), a view
+        return windows[slots, starts]

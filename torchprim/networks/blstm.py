@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.features import log_features, mel_filter_bank, root_mean_square
 from torchprim.networks.heads import NetworkOutput, unit_mask
+from torchprim.networks.recurrent import DropoutLstm
 
 
 class Blstm(nn.Module):
@@ -41,15 +42,8 @@ class Blstm(nn.Module):
         self.gain = nn.Parameter(torch.ones(bands))
         self.offset = nn.Parameter(torch.zeros(bands))
         self.projection = nn.Linear(bands, config.projection) if config.projection else nn.Identity()
-        self.recurrent = nn.LSTM(
-            config.projection or bands,
-            config.hidden,
-            config.layers,
-            batch_first=True,
-            bidirectional=True,
-            dropout=config.dropout if config.layers > 1 else 0.0,
-        )
-        self.dropout = nn.Dropout(config.dropout)  # nn.LSTM has none after its last layer
+        inputs = config.projection or bands
+        self.recurrent = DropoutLstm(inputs, config.hidden, config.layers, config.dropout)
         if "embedding" in config.heads:
             self.embedding_head = nn.Linear(2 * config.hidden, bins * config.dimensions)
         if "mask" in config.heads:
@@ -74,8 +68,7 @@ class Blstm(nn.Module):
         Returns:
             A `NetworkOutput`, float32 also under autocast.
         """
-        hidden, _ = self.recurrent(self.projection(self._features(magnitude)))
-        hidden = self.dropout(hidden)  # (B, N, 2 H)
+        hidden = self.recurrent(self.projection(self._features(magnitude)))  # (B, N, 2 H)
         logits = mask = None
         if "embedding" in self.config.heads:
             chosen = hidden if frames is None else hidden.index_select(1, frames)

@@ -62,6 +62,7 @@ class Trainer:
 
     def step(self, batch: RemixBatch, step: int) -> Tensor:
         """Take one optimisation step; return its loss, detached, on the device."""
+        # Of dropout: torch's own, which does not wait for the device.
         torch.manual_seed(mixed_seed(self.seed, self.rank, SEED_DROPOUT, step))
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate_at(step)
