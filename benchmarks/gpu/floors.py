@@ -30,6 +30,11 @@ def stft(s: Scene) -> list[Phase]:
     return [Phase(bytes=s.audio_bytes + 3 * s.mask_bytes)]
 
 
+def magnitude(s: Scene) -> list[Phase]:
+    """A complex spectrum in."""
+    return [Phase(bytes=3 * s.mask_bytes)]
+
+
 def median(s: Scene) -> list[Phase]:
     per_output = extrema_of_median(s.preset.kernel_size)
     return [Phase(bytes=2 * s.mask_bytes, extrema=per_output * s.mask_bytes / 4)]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.kernels.hpss.hpss_mask import hpss_mask, power_ratio
+from torchprim.kernels.spectra.magnitude import magnitude
 from torchprim.primitives.base import Primitive
 from torchprim.primitives.hpss import filter_lengths
 from torchprim.spectra.high_pass import high_pass
@@ -63,7 +64,7 @@ def long_hpss(
     spectrum = stft(audio, geometry) if spectrum is None else spectrum
     long_geometry = Geometry(geometry.sample_rate, window_length, hop_length, geometry.window)
     long_spectrum = stft(audio, long_geometry)
-    harmonic_mask = hpss_mask(long_spectrum.abs(), *filter_lengths(kernel_size), power)
+    harmonic_mask = hpss_mask(magnitude(long_spectrum), *filter_lengths(kernel_size), power)
     percussive = istft((1 - harmonic_mask) * long_spectrum, long_geometry, audio.shape[-1])
     percussive_spectrum = stft(percussive, geometry)
     mask = power_ratio(percussive_spectrum.abs(), (spectrum - percussive_spectrum).abs(), 2.0)
