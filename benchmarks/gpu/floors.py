@@ -186,6 +186,12 @@ def istft(s: Scene) -> list[Phase]:
     return [Phase(bytes=2 * s.mask_bytes + s.audio_bytes), Phase(bytes=3 * s.audio_bytes)]
 
 
+def overlap_add(s: Scene) -> list[Phase]:
+    """Frames in, audio out."""
+    frames = 4 * s.batch * s.frames * s.geometry.window_length
+    return [Phase(bytes=frames + s.audio_bytes)]
+
+
 def grams(items: int, points: int, dimensions: int) -> list[Phase]:
     """Gram matrices from one read of a bf16 output, boolean labels and weights."""
     read = items * points * (2 * dimensions + 5)

@@ -21,6 +21,7 @@ from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 from torchprim.kernels.ft2d.local_peaks import kept_peaks
 from torchprim.kernels.hpss.sliding_median import sliding_median
 from torchprim.kernels.spectra.magnitude import magnitude
+from torchprim.kernels.spectra.overlap_add import overlap_add
 
 _CUES = range(5)  # masks of a scene, at most
 
@@ -202,7 +203,22 @@ _CLUSTERING = (
         (0,),
         peers={"torch.cdist": lambda s, points, labels: peers.cdist_silhouette(points, labels)},
     ),
-    Stage("iSTFT and both stems", lambda s: (s.spectrum, s.audio), _split, floors.istft, in_pipeline=True),
+    Stage(
+        "overlap-add",
+        lambda s: (s.windowed,),
+        lambda s, x: overlap_add(x, s.geometry.window_tensor(x), s.geometry.hop_length, s.samples),
+        floors.overlap_add,
+        ("overlap_add",),
+        (0,),
+    ),
+    Stage(
+        "iSTFT and both stems",
+        lambda s: (s.spectrum, s.audio),
+        _split,
+        floors.istft,
+        ("overlap_add",),
+        in_pipeline=True,
+    ),
     Stage(
         "Gram matrices of a network's raw output",
         _raw_output,

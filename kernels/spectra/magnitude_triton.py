@@ -23,7 +23,7 @@ WARPS = 8
 
 @triton.jit
 def tile(bins, frames, F: tl.constexpr, N: tl.constexpr):
-    """Return a program's item, its bins (F, 1) and its frames (1, N); programs are on the grid's first axis."""
+    """Return a program's item, its bins (F, 1) and its frames (1, N); the grid has one axis."""
     across = tl.cdiv(bins, F)
     tiles = across * tl.cdiv(frames, N)
     item = tl.program_id(0) // tiles
