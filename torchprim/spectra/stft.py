@@ -59,7 +59,7 @@ class Geometry:
         return 1 + samples // self.hop_length
 
     def window_tensor(self, like: Tensor) -> Tensor:
-        """Return the window `(W,)`, in the dtype and on the device of `like`; shared, not to be written to."""
+        """Return the window `(W,)` in the dtype and on the device of `like`; cached, not to be written to."""
         return _window(self.window, self.window_length, like.dtype, like.device)[0]
 
 
