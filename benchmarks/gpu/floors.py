@@ -30,6 +30,11 @@ def stft(s: Scene) -> list[Phase]:
     return [Phase(bytes=s.audio_bytes + 3 * s.mask_bytes)]
 
 
+def magnitude(s: Scene) -> list[Phase]:
+    """A complex spectrum in."""
+    return [Phase(bytes=3 * s.mask_bytes)]
+
+
 def median(s: Scene) -> list[Phase]:
     per_output = extrema_of_median(s.preset.kernel_size)
     return [Phase(bytes=2 * s.mask_bytes, extrema=per_output * s.mask_bytes / 4)]
@@ -179,6 +184,12 @@ def silhouette(s: Scene) -> list[Phase]:
 def istft(s: Scene) -> list[Phase]:
     """The vocals' spectrum in, vocals out; the accompaniment is the mixture less the vocals."""
     return [Phase(bytes=2 * s.mask_bytes + s.audio_bytes), Phase(bytes=3 * s.audio_bytes)]
+
+
+def overlap_add(s: Scene) -> list[Phase]:
+    """Frames in, audio out."""
+    frames = 4 * s.batch * s.frames * s.geometry.window_length
+    return [Phase(bytes=frames + s.audio_bytes)]
 
 
 def grams(items: int, points: int, dimensions: int) -> list[Phase]:

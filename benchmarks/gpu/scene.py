@@ -74,6 +74,11 @@ class Scene:
         return self.mixture.magnitude()
 
     @cached_property
+    def windowed(self) -> Tensor:
+        """Frames of the inverse transform, `(B, N, W)`."""
+        return torch.fft.irfft(self.spectrum.mT, n=self.geometry.window_length, norm="forward")
+
+    @cached_property
     def plane_spectrum(self) -> Tensor:
         """The half plane of the 2-D transform."""
         return torch.fft.rfft2(self.magnitude.contiguous())

@@ -20,13 +20,15 @@ from torchprim.kernels.clustering.soft_assignment import assign_and_apply
 from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 from torchprim.kernels.ft2d.local_peaks import kept_peaks
 from torchprim.kernels.hpss.sliding_median import sliding_median
+from torchprim.kernels.spectra.magnitude import magnitude
+from torchprim.kernels.spectra.overlap_add import overlap_add
 
 _CUES = range(5)  # masks of a scene, at most
 
 
 def _stft(s: Scene, audio: Tensor) -> tuple[Tensor, Tensor]:
     spectrum = tp.stft(audio, s.geometry)
-    return spectrum, spectrum.abs()
+    return spectrum, magnitude(spectrum)
 
 
 def _median(name: str, dim: int) -> Stage:
@@ -83,7 +85,16 @@ def _raw_output(s: Scene) -> tuple[Tensor, Tensor, Tensor]:
 
 
 _TRANSFORMS = (
-    Stage("STFT and magnitude", lambda s: (s.audio,), _stft, floors.stft, in_pipeline=True),
+    Stage(
+        "STFT and magnitude", lambda s: (s.audio,), _stft, floors.stft, ("magnitude",), (0,), in_pipeline=True
+    ),
+    Stage(
+        "magnitude",
+        lambda s: (s.spectrum,),
+        lambda s, x: magnitude(x),
+        floors.magnitude,
+        ("magnitude",),
+    ),
     _median("median over frames", -1),
     _median("median over bins", -2),
     Stage(
@@ -192,7 +203,22 @@ _CLUSTERING = (
         (0,),
         peers={"torch.cdist": lambda s, points, labels: peers.cdist_silhouette(points, labels)},
     ),
-    Stage("iSTFT and both stems", lambda s: (s.spectrum, s.audio), _split, floors.istft, in_pipeline=True),
+    Stage(
+        "overlap-add",
+        lambda s: (s.windowed,),
+        lambda s, x: overlap_add(x, s.geometry.window_tensor(x), s.geometry.hop_length, s.samples),
+        floors.overlap_add,
+        ("overlap_add",),
+        (0,),
+    ),
+    Stage(
+        "iSTFT and both stems",
+        lambda s: (s.spectrum, s.audio),
+        _split,
+        floors.istft,
+        ("overlap_add",),
+        in_pipeline=True,
+    ),
     Stage(
         "Gram matrices of a network's raw output",
         _raw_output,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.kernels.hpss.hpss_mask import hpss_mask, power_ratio
+from torchprim.kernels.hpss.hpss_mask import hpss_mask
+from torchprim.kernels.spectra.magnitude import magnitude
+from torchprim.kernels.spectra.wiener_mask import wiener_mask
 from torchprim.primitives.base import Primitive
 from torchprim.primitives.hpss import filter_lengths
 from torchprim.spectra.high_pass import high_pass
@@ -63,12 +64,11 @@ def long_hpss(
     spectrum = stft(audio, geometry) if spectrum is None else spectrum
     long_geometry = Geometry(geometry.sample_rate, window_length, hop_length, geometry.window)
     long_spectrum = stft(audio, long_geometry)
-    harmonic_mask = hpss_mask(long_spectrum.abs(), *filter_lengths(kernel_size), power)
+    harmonic_mask = hpss_mask(magnitude(long_spectrum), *filter_lengths(kernel_size), power)
     percussive = istft((1 - harmonic_mask) * long_spectrum, long_geometry, audio.shape[-1])
     percussive_spectrum = stft(percussive, geometry)
-    mask = power_ratio(percussive_spectrum.abs(), (spectrum - percussive_spectrum).abs(), 2.0)
     gain = high_pass(geometry.bins, geometry.sample_rate, cutoff, smooth, like=audio)
-    return torch.where(spectrum.abs() > 0, mask * gain, 0)
+    return wiener_mask(percussive_spectrum, spectrum, gain[:, 0])
 
 
 class LongHPSS(Primitive, function=long_hpss):

@@ -107,12 +107,15 @@ class Separator(nn.Module, ABC):
             generator = torch.Generator(audio.device).manual_seed(0)
         pieces = self._pieces(audio.shape[-1], sample_rate)
         keep_masks = len(pieces) == 1 if keep_masks is None else keep_masks
-        vocals = torch.zeros_like(audio)
+        vocals = torch.zeros_like(audio) if len(pieces) > 1 else None
         confidences, estimates = [], []
         for done, piece in enumerate(pieces, 1):
             excerpt = audio[..., piece.start : piece.stop]
             piece_vocals, estimate = self._separate_piece(excerpt, sample_rate, channels, generator, settings)
-            piece.overlap_add(piece_vocals, vocals)
+            if vocals is None:
+                vocals = piece_vocals
+            else:
+                piece.overlap_add(piece_vocals, vocals)
             confidences.append(estimate.confidence)
             if keep_masks:
                 estimates.append(estimate)
@@ -172,7 +175,8 @@ class Separator(nn.Module, ABC):
         vocals = istft(spectrum, geometry, mixture.audio.shape[-1])
         vocals = resample(vocals, geometry.sample_rate, sample_rate)[..., : audio.shape[-1]]
         padding = audio.shape[-1] - vocals.shape[-1]  # resampling by a rounded ratio may fall short
-        return torch.nn.functional.pad(vocals, (0, padding)), estimate._replace(vocals=None)
+        vocals = torch.nn.functional.pad(vocals, (0, padding)) if padding else vocals
+        return vocals, estimate._replace(vocals=None)
 
     def _join_masks(
         self, estimates: list[Estimate], pieces: list[Piece], sample_rate: float
@@ -196,7 +200,12 @@ class Separator(nn.Module, ABC):
 
 def _remove_mean(audio: Tensor) -> Tensor:
     """Subtract the mean over time; a constant becomes exactly 0, silence, without rounding errors."""
-    centred = audio - audio.mean(-1, keepdim=True)
-    peak = audio.detach().abs().amax(-1, keepdim=True)
-    centred_peak = centred.detach().abs().amax(-1, keepdim=True)
-    return torch.where(centred_peak > _ROUNDING * peak, centred, 0)
+    mean = audio.mean(-1, keepdim=True)
+    with torch.no_grad():
+        low, high = torch.aminmax(audio, dim=-1, keepdim=True)
+        # Subtraction keeps order: the extremes less the mean are those of the audio less the mean.
+        centred_peak = torch.maximum(high - mean, mean - low)
+        sounding = centred_peak > _ROUNDING * torch.maximum(high, -low)
+    # One pass over the audio: times 1 it is the difference, exactly.
+    sounding = sounding.to(audio.dtype)
+    return torch.addcmul(-mean * sounding, audio, sounding)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.audio.resampling import resample
+from torchprim.kernels.spectra.magnitude import magnitude
 from torchprim.spectra.stft import Geometry, stft
 
 Value = TypeVar("Value")
@@ -51,5 +52,5 @@ class Mixture:
         return self.cached("spectrum", lambda: stft(self.audio, self.geometry))
 
     def magnitude(self) -> Tensor:
-        """Return the magnitude spectrogram `(..., F, N)`, cached."""
-        return self.cached("magnitude", lambda: self.spectrum().abs())
+        """Return the magnitude spectrogram `(..., F, N)`, contiguous, cached."""
+        return self.cached("magnitude", lambda: magnitude(self.spectrum()))

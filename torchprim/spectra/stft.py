@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.kernels.spectra.overlap_add import overlap_add
+from torchprim.kernels.tables import constant_table
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,14 @@ class Geometry:
         return 1 + samples // self.hop_length
 
     def window_tensor(self, like: Tensor) -> Tensor:
-        """Return the window `(W,)`, in the dtype and on the device of `like`."""
-        hann = torch.hann_window(self.window_length, dtype=like.dtype, device=like.device)
-        return hann if self.window == "hann" else hann.sqrt()
+        """Return the window `(W,)` in the dtype and on the device of `like`; cached, not to be written to."""
+        return _window(self.window, self.window_length, like.dtype, like.device)[0]
+
+
+@constant_table
+def _window(name: str, length: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    hann = torch.hann_window(length, dtype=dtype, device=device)
+    return [hann if name == "hann" else hann.sqrt()]
 
 
 def stft(audio: Tensor, geometry: Geometry | None = None) -> Tensor:
@@ -126,27 +133,8 @@ def istft(spectrum: Tensor, geometry: Geometry | None = None, length: int | None
         raise ValueError(f"spectrum must have shape (..., {geometry.bins}, N), got {tuple(spectrum.shape)}")
     length = (spectrum.shape[-1] - 1) * geometry.hop_length if length is None else length
     checks.integer(length, "length", 1)
-    audio = _overlap_add(spectrum.reshape(-1, *spectrum.shape[-2:]), geometry)
-    audio = audio[:, geometry.window_length // 2 :][:, :length]
-    audio = torch.nn.functional.pad(audio, (0, length - audio.shape[-1]))
+    # The factor 1 / W, on a GPU a pass of its own, is left to the overlap-add.
+    frames = torch.fft.irfft(spectrum.mT, n=geometry.window_length, norm="forward")
+    frames = frames.reshape(-1, *frames.shape[-2:])  # (B, N, W)
+    audio = overlap_add(frames, geometry.window_tensor(frames), geometry.hop_length, length)
     return audio.reshape(*spectrum.shape[:-2], length)
-
-
-def _overlap_add(spectrum: Tensor, geometry: Geometry) -> Tensor:
-    """Overlap-add windowed frames, normalised by the sum of the squared windows: `(B, F, N)` -> `(B, T)`.
-
-    `torch.istft` checks on the host that this sum is nowhere 0, and synchronises for it.
-    """
-    window, hop = geometry.window_tensor(spectrum.real), geometry.hop_length
-    frames = torch.fft.irfft(spectrum.mT, n=geometry.window_length) * window  # (B, N, W)
-    hops = -(-geometry.window_length // hop)  # that a frame spans
-    padding = hops * hop - geometry.window_length
-    frames, power = (torch.nn.functional.pad(x, (0, padding)) for x in (frames, window.square()))
-    count = frames.shape[1]
-    audio = frames.new_zeros(len(frames), count + hops - 1, hop)
-    norm = frames.new_zeros(count + hops - 1, hop)
-    for i in range(hops):
-        samples = slice(i * hop, (i + 1) * hop)
-        audio[:, i : i + count] += frames[..., samples]
-        norm[i : i + count] += power[samples]
-    return (audio / torch.where(norm > 1e-11, norm, 1)).flatten(1)

@@ -1,0 +1,1 @@
+"""Operators between audio, spectra and their magnitudes and masks."""

@@ -1,0 +1,97 @@
+"""Magnitude of a spectrum on a GPU, from bins innermost to frames innermost in one pass.
+
+8 bytes of a bin in and 4 out: 16 x 1025 x 2584 bins are 0.51 GB, 0.12 ms at an H200's 4.3 TB/s. The change
+of order goes through shared memory: loads run along bins, stores along frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from torchprim.kernels.launch import Configuration
+from torchprim.kernels.spectra.magnitude import paired
+
+# Bins and frames of a program: 256 bytes of a frame in a row, and of a bin.
+TILE = {"F": 64, "N": 64}
+WARPS = 8
+
+
+@triton.jit
+def tile(bins, frames, F: tl.constexpr, N: tl.constexpr):
+    """Return a program's item, its bins (F, 1) and its frames (1, N); the grid has one axis."""
+    across = tl.cdiv(bins, F)
+    tiles = across * tl.cdiv(frames, N)
+    item = tl.program_id(0) // tiles
+    place = tl.program_id(0) % tiles
+    f = place % across * F + tl.arange(0, F)
+    n = place // across * N + tl.arange(0, N)
+    return item.to(tl.int64), f[:, None], n[None, :]
+
+
+@triton.jit
+def unpack(word):
+    """Split a complex number, loaded as one word of 8 bytes, into real and imaginary part."""
+    real = (word & 0xFFFFFFFF).to(tl.int32).to(tl.float32, bitcast=True)
+    return real, (word >> 32).to(tl.int32).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def modulus(real, imaginary):
+    """Return |X|, scaled by the larger part: no square over- or underflows."""
+    real, imaginary = tl.abs(real), tl.abs(imaginary)
+    larger = tl.maximum(real, imaginary)
+    ratio = tl.minimum(real, imaginary) / tl.where(larger > 0, larger, 1.0)
+    return larger * tl.sqrt(1.0 + ratio * ratio)
+
+
+@triton.jit
+def _forward(
+    spectrum_ptr, out_ptr, bins, frames, item_stride, bin_stride, frame_stride,
+    F: tl.constexpr, N: tl.constexpr,
+):  # fmt: skip
+    item, f, n = tile(bins, frames, F, N)
+    inside = (f < bins) & (n < frames)
+    place = f.to(tl.int64) * bin_stride + n.to(tl.int64) * frame_stride
+    real, imaginary = unpack(tl.load(spectrum_ptr + item * item_stride + place, mask=inside, other=0))
+    tl.store(out_ptr + item * bins * frames + (f * frames + n), modulus(real, imaginary), mask=inside)
+
+
+def words(spectrum: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
+    """View pairs `(..., F, N, 2)` as words `(B, F, N)` of 8 bytes; return strides of items, bins and frames.
+
+    A word, unlike a pair, shows the compiler which axis is contiguous.
+    """
+    aligned = paired(spectrum) and spectrum.storage_offset() % 2 == 0
+    spectrum = spectrum if aligned else spectrum.clone(memory_format=torch.contiguous_format)
+    spectrum = spectrum.reshape(-1, *spectrum.shape[-3:]).view(torch.int64)[..., 0]
+    return spectrum, spectrum.stride()
+
+
+def grid(items: int, bins: int, frames: int) -> tuple[int]:
+    """Return the number of programs."""
+    return (items * triton.cdiv(bins, TILE["F"]) * triton.cdiv(frames, TILE["N"]),)
+
+
+def forward(spectrum: Tensor) -> Tensor:
+    """Compute `magnitude.reference` by kernels."""
+    out = torch.empty(spectrum.shape[:-1], dtype=spectrum.dtype, device=spectrum.device)
+    if out.numel():
+        spectrum, steps = words(spectrum)
+        items, bins, frames = spectrum.shape
+        _forward[grid(items, bins, frames)](spectrum, out, bins, frames, *steps, **TILE, num_warps=WARPS)
+    return out
+
+
+def configurations() -> Iterator[Configuration]:
+    """List the launches: bins innermost, as a transform writes, and frames."""
+    types = {"spectrum_ptr": "*i64", "out_ptr": "*fp32"}
+    types |= dict.fromkeys(("bins", "frames", "item_stride", "bin_stride", "frame_stride"), "i32")
+    for innermost in ("bin_stride", "frame_stride"):
+        yield Configuration.of(
+            _forward, types, {innermost: 1, **TILE}, WARPS, common=innermost == "bin_stride"
+        )

@@ -1,0 +1,60 @@
+"""Wiener-like mask on a GPU: both spectra are read once, the mask written once, frames innermost.
+
+16 bytes of a bin in and 4 out: 16 x 1025 x 2584 bins are 0.85 GB, 0.20 ms at an H200's 4.3 TB/s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from torchprim.kernels.launch import Configuration
+from torchprim.kernels.spectra.magnitude_triton import TILE, WARPS, grid, modulus, tile, unpack, words
+
+
+@triton.jit
+def _forward(
+    part_ptr, mixture_ptr, gain_ptr, out_ptr, bins, frames,
+    part_item, part_bin, part_frame, mixture_item, mixture_bin, mixture_frame,
+    F: tl.constexpr, N: tl.constexpr,
+):  # fmt: skip
+    item, f, n = tile(bins, frames, F, N)
+    inside = (f < bins) & (n < frames)
+    place = item * part_item + f.to(tl.int64) * part_bin + n.to(tl.int64) * part_frame
+    real, imaginary = unpack(tl.load(part_ptr + place, mask=inside, other=0))
+    place = item * mixture_item + f.to(tl.int64) * mixture_bin + n.to(tl.int64) * mixture_frame
+    mixture_real, mixture_imaginary = unpack(tl.load(mixture_ptr + place, mask=inside, other=0))
+    part = modulus(real, imaginary)
+    rest = modulus(mixture_real - real, mixture_imaginary - imaginary)
+    larger = tl.maximum(part, rest)
+    ratio = tl.minimum(part, rest) / tl.where(larger > 0, larger, 1.0)
+    squared = ratio * ratio
+    mask = tl.where(part >= rest, 1.0, squared) / (1.0 + squared)
+    mask *= tl.load(gain_ptr + f, mask=f < bins, other=0.0).to(tl.float32)
+    mask = tl.where((mixture_real != 0.0) | (mixture_imaginary != 0.0), mask, 0.0)
+    tl.store(out_ptr + item * bins * frames + (f * frames + n), mask, mask=inside)
+
+
+def forward(part: Tensor, mixture: Tensor, gain: Tensor) -> Tensor:
+    """Compute `wiener_mask.reference` by kernels."""
+    out = torch.empty(part.shape[:-1], dtype=part.dtype, device=part.device)
+    if out.numel():
+        (part, part_steps), (mixture, mixture_steps) = words(part), words(mixture)
+        items, bins, frames = part.shape
+        tensors = (part, mixture, gain.contiguous(), out)
+        launch = _forward[grid(items, bins, frames)]
+        launch(*tensors, bins, frames, *part_steps, *mixture_steps, **TILE, num_warps=WARPS)
+    return out
+
+
+def configurations() -> Iterator[Configuration]:
+    """List the launches: bins innermost, as a transform writes, and frames."""
+    types = dict.fromkeys(_forward.arg_names, "i32") | dict.fromkeys(("part_ptr", "mixture_ptr"), "*i64")
+    types |= dict.fromkeys(("gain_ptr", "out_ptr"), "*fp32")
+    for axis in ("bin", "frame"):
+        constants = {f"part_{axis}": 1, f"mixture_{axis}": 1, **TILE}
+        yield Configuration.of(_forward, types, constants, WARPS, common=axis == "bin")
