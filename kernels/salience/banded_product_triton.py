@@ -58,7 +58,7 @@ def _product(
         high = tl.load(high_ptr + entry)
         low = tl.load(low_ptr + entry)
         x_high = (x.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
-        # Added to `out` here: Hopper's products are asynchronous, and one in flight at the end of an iteration
+        # Added to `out` here: products are asynchronous, and one in flight at the end of an iteration
         # would read its left operand from registers that the next overwrites. Tensor cores truncate, too.
         part = tl.dot(x - x_high, high, input_precision="tf32")
         part = tl.dot(x_high, low, part, input_precision="tf32")
