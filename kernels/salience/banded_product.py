@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchprim.kernels.register import register_operator
 
-ROWS = 128  # of a block, which has one band
+ROWS = 64  # of a block, which has one band
 UNIT = 16  # columns: granularity of a band
 
 
@@ -17,11 +17,11 @@ class Banded(NamedTuple):
     """A matrix `(P, K)` and its transpose, prepared once.
 
     Each is padded to whole blocks and split into the 11 leading bits of its numbers, which tensor cores
-    can multiply, and the rest; `ranges` holds the non-zero columns of each block of 128 rows.
+    can multiply, and the rest; `ranges` holds the non-zero columns of each block of 64 rows.
     """
 
     parts: Tensor  # (2, P', K')
-    ranges: Tensor  # (P' / 128, 2), int32: first and end, in units of 16 columns
+    ranges: Tensor  # (P' / 64, 2), int32: first and end, in units of 16 columns
     parts_t: Tensor  # (2, K'', P'')
     ranges_t: Tensor
     rows: int  # P

@@ -5,8 +5,8 @@ two rests lying below float32's rounding. The matrix is split beforehand, so tha
 from shared memory as it was copied there; x is split in registers, where the left operand may lie. So
 frames are the rows of a tile.
 
-At an H200's rates, for the harmonic sum of 16 x 30 s (454 x 698 on 41,344 frames, 26 GFLOP, 22 in blocks
-that are not zero): 3 x 22 at 495 TFLOP/s are 0.13 ms; float32 units at 67 TFLOP/s need 0.39 ms for all of
+At an H200's rates, for the harmonic sum of 16 x 30 s (454 x 698 on 41,344 frames, 26 GFLOP, 20 in blocks
+that are not zero): 3 x 20 at 495 TFLOP/s are 0.12 ms; float32 units at 67 TFLOP/s need 0.39 ms for all of
 it; a gather of 20 harmonics x 21 places makes 9 GFLOP of it, but loads a number for each product, 19 GB
 through caches of some 10 TB/s. Bytes: 115 MB read, 75 written, 0.04 ms.
 """
@@ -23,8 +23,9 @@ from torch import Tensor
 from torchprim.kernels.launch import Configuration
 from torchprim.kernels.layout import planes
 
-# Two programs of 128 registers a thread share a multiprocessor: one splits while the other multiplies.
-TILE = {"BLOCK_N": 128, "BLOCK_P": 128, "BLOCK_K": 16}
+# Two programs of up to 128 registers a thread share a multiprocessor: one splits while the other multiplies.
+# The matrix is prepared for BLOCK_P and BLOCK_K: `banded_product.ROWS` and `UNIT`.
+TILE = {"BLOCK_N": 128, "BLOCK_P": 64, "BLOCK_K": 16}
 WARPS = 8
 STAGES = 3
 
@@ -32,19 +33,22 @@ STAGES = 3
 @triton.jit
 def _product(
     x_ptr, high_ptr, low_ptr, ranges_ptr, out_ptr,
-    x_item, x_row, frames, width, rows, depth,
+    x_item, x_row, frames, width, rows, depth, blocks,
     UNIT: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """Multiply a tile; sizes along frames are in `UNIT`s, so that copies are aligned to 16 bytes."""
-    item = tl.program_id(2).to(tl.int64)
-    p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
-    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    block = tl.program_id(0) % blocks  # neighbouring programs read the same x
+    tile = tl.program_id(0) // blocks
     frames = frames * UNIT
+    tiles = tl.cdiv(frames, BLOCK_N)
+    item = (tile // tiles).to(tl.int64)
+    p = block * BLOCK_P + tl.arange(0, BLOCK_P)
+    n = tile % tiles * BLOCK_N + tl.arange(0, BLOCK_N)
     x_row = x_row * UNIT
     width = width * 16
     x_ptr += item * x_item * UNIT
-    first = tl.load(ranges_ptr + 2 * tl.program_id(0)) * 16
-    end = tl.load(ranges_ptr + 2 * tl.program_id(0) + 1) * 16
+    first = tl.load(ranges_ptr + 2 * block) * 16
+    end = tl.load(ranges_ptr + 2 * block + 1) * 16
     out = tl.zeros((BLOCK_N, BLOCK_P), dtype=tl.float32)
     for start in range(first, end, BLOCK_K):
         k = start + tl.arange(0, BLOCK_K)
@@ -54,9 +58,12 @@ def _product(
         high = tl.load(high_ptr + entry)
         low = tl.load(low_ptr + entry)
         x_high = (x.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
-        out = tl.dot(x - x_high, high, out, input_precision="tf32")
-        out = tl.dot(x_high, low, out, input_precision="tf32")
-        out = tl.dot(x_high, high, out, input_precision="tf32")
+        # Added to `out` here: products are asynchronous, and one in flight at the end of an iteration
+        # would read its left operand from registers that the next overwrites. Tensor cores truncate, too.
+        part = tl.dot(x - x_high, high, input_precision="tf32")
+        part = tl.dot(x_high, low, part, input_precision="tf32")
+        part = tl.dot(x_high, high, part, input_precision="tf32")
+        out += part
     offset = item * rows * frames + p[None, :] * frames + n[:, None]
     tl.store(out_ptr + offset, out, mask=(n < frames)[:, None] & (p < rows)[None, :])
 
@@ -69,10 +76,11 @@ def forward(x: Tensor, parts: Tensor, ranges: Tensor, parts_t: Tensor, ranges_t:
         x, *strides = planes(x)
         strides.append(frames)
         unit = 1 if any(stride % 4 for stride in strides) else 4
-        grid = (len(ranges), triton.cdiv(frames, TILE["BLOCK_N"]), len(x))
+        grid = (len(ranges) * triton.cdiv(frames, TILE["BLOCK_N"]) * len(x),)
         _product[grid](
             x, parts[0], parts[1], ranges, out, *(stride // unit for stride in strides),
-            parts.shape[-1] // 16, rows, depth, UNIT=unit, **TILE, num_warps=WARPS, num_stages=STAGES,
+            parts.shape[-1] // 16, rows, depth, len(ranges),
+            UNIT=unit, **TILE, num_warps=WARPS, num_stages=STAGES,
         )  # fmt: skip
     return out
 
@@ -80,6 +88,6 @@ def forward(x: Tensor, parts: Tensor, ranges: Tensor, parts_t: Tensor, ranges_t:
 def configurations() -> Iterator[Configuration]:
     """List all launches."""
     tensors = dict.fromkeys(("x_ptr", "high_ptr", "low_ptr", "out_ptr"), "*fp32") | {"ranges_ptr": "*i32"}
-    scalars = dict.fromkeys(("x_item", "x_row", "frames", "width", "rows", "depth"), "i32")
+    scalars = dict.fromkeys(("x_item", "x_row", "frames", "width", "rows", "depth", "blocks"), "i32")
     for unit in (4, 1):
         yield Configuration(_product, tensors | scalars, {"UNIT": unit} | TILE, WARPS, STAGES)

@@ -54,8 +54,8 @@ def test_parts_are_exact_and_bands_hold_all_that_is_not_zero():
     assert torch.equal(table.parts_t.sum(0)[:170, :300], m.t())
     assert not (table.parts[0].view(torch.int32) & 8191).any()  # what tensor cores read of a float
     assert table.parts[1].abs().max() <= 2**-10
-    assert table.ranges.tolist() == [[0, 11], [0, 0], [0, 0]]
-    assert table.ranges_t.tolist() == [[0, 8], [0, 8]]
+    assert table.ranges.tolist() == [[0, 11], [4, 11], [0, 0], [0, 0], [0, 0]]
+    assert table.ranges_t.tolist() == [[0, 4], [0, 8], [0, 8]]
 
 
 def test_gradients_in_double_precision_and_registration():
