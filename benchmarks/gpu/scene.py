@@ -80,8 +80,8 @@ class Scene:
 
     @cached_property
     def plane_spectrum(self) -> Tensor:
-        """The half plane of the 2-D transform."""
-        return torch.fft.rfft2(self.magnitude.contiguous())
+        """The half plane of the 2-D transform, without the last of an odd number of bins."""
+        return torch.fft.rfft2(self.magnitude[..., : self.bins - self.bins % 2, :].contiguous())
 
     @cached_property
     def background(self) -> Tensor:

@@ -50,8 +50,9 @@ def reference_applied(
     masks: Sequence[Tensor], weights: Tensor, beta: Tensor, spectrum: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Compute equation 1, 0 where the spectrum `(..., 2)` is; and the spectrum times that mask."""
-    mask = reference(masks, weights, beta).masked_fill_(~_sounding(spectrum), 0)
-    return mask, torch.mul(spectrum, mask[..., None], out=empty_spectrum(spectrum))
+    mask = torch.where(_sounding(spectrum), reference(masks, weights, beta), 0)  # in the spectrum's order
+    vocals = torch.mul(spectrum, mask[..., None], out=empty_spectrum(spectrum))
+    return mask.contiguous(), vocals
 
 
 def reference_gradients(

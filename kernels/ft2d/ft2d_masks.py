@@ -8,10 +8,21 @@ from torch import Tensor
 from torchprim.kernels.register import register_gradient, register_operator
 
 
-def _background(background: Tensor, highest: Tensor, norm: float) -> tuple[Tensor, Tensor]:
-    """Return the background scaled by norm / highest, and that factor `(..., 1, 1)`."""
+def _background(background: Tensor, highest: Tensor, norm: float, bins: int) -> tuple[Tensor, Tensor]:
+    """Return the background of all bins scaled by norm / highest, and that factor `(..., 1, 1)`."""
     factor = norm / torch.where(highest > 0, highest, 1)[..., None, None]
-    return background * factor, factor
+    background = background * factor
+    if background.shape[-2] < bins:
+        background = torch.cat([background, background[..., -1:, :]], -2)
+    return background, factor
+
+
+def of_rows(d_background: Tensor, rows: int) -> Tensor:
+    """Add the gradient of a bin that has no background of its own to that of the one below."""
+    if rows == d_background.shape[-2]:
+        return d_background
+    d_background[..., rows - 1, :] += d_background[..., rows, :]
+    return d_background[..., :rows, :].contiguous()
 
 
 def _share(part: Tensor, magnitude: Tensor) -> Tensor:
@@ -23,7 +34,7 @@ def reference(
     magnitude: Tensor, background: Tensor, highest: Tensor, norm: float, gain: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute both masks as their equations are written, and the largest share of either cue."""
-    b, _ = _background(background, highest, norm)
+    b, _ = _background(background, highest, norm, magnitude.shape[-2])
     micro = _share((magnitude - b).abs_(), magnitude)
     repetition = _share(b.abs_(), magnitude)
     largest = torch.stack([x.amax((-2, -1)) for x in (repetition, micro)], -1)
@@ -47,7 +58,7 @@ def reference_gradients(
 
     A share that is clamped to 1 is a constant, and so is a largest share of 1.
     """
-    b, factor = _background(background, highest, norm)
+    b, factor = _background(background, highest, norm, magnitude.shape[-2])
     present = magnitude > 0
     a = torch.where(present, magnitude, 1)
     d_a, d_b = torch.zeros_like(a), torch.zeros_like(a)
@@ -66,7 +77,7 @@ def reference_gradients(
         d_b += to_b * slope
         d_a += to_a * slope - d_share * share / a
     d_highest = -(d_b * b).sum((-2, -1)) / torch.where(highest > 0, highest, 1)
-    return d_a, d_b * factor, torch.where(highest > 0, d_highest, 0)
+    return d_a, of_rows(d_b * factor, background.shape[-2]), torch.where(highest > 0, d_highest, 0)
 
 
 def _empty_masks(magnitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,9 +85,8 @@ def _empty_masks(magnitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return magnitude.new_empty(shape), magnitude.new_empty(shape), magnitude.new_empty(*shape[:-2], 2)
 
 
-def _empty_gradients(magnitude: Tensor, highest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    shape = magnitude.shape
-    return magnitude.new_empty(shape), magnitude.new_empty(shape), torch.empty_like(highest)
+def _empty_gradients(magnitude: Tensor, background: Tensor, highest: Tensor) -> tuple[Tensor, ...]:
+    return tuple(x.new_empty(x.shape) for x in (magnitude, background, highest))
 
 
 _masks = register_operator("ft2d_masks", reference, kernel="ft2d_masks_triton.forward", fake=_empty_masks)
@@ -102,7 +112,8 @@ def ft2d_masks(
 
     Args:
         magnitude: A, `(..., F, N)`, not negative.
-        background: like `magnitude`, before it is scaled.
+        background: like `magnitude`, before it is scaled; or of one bin less: the last then has that of the
+            one below.
         highest: `(...)`, divisor of the background, if above 0.
         norm: factor of the background.
         gain: `(F,)`, of the masks.
@@ -121,9 +132,11 @@ def ft2d_masks(
         >>> [x.tolist() for x in ft2d_masks(a, b, torch.ones(()), 1.0, torch.ones(1))]
         [[[0.0, 0.5, 0.75]], [[0.0, 0.6666666865348816, 1.0]]]
     """
-    if background.shape != magnitude.shape:
+    *items, bins, frames = magnitude.shape
+    if background.shape not in ((*items, bins, frames), (*items, max(1, bins - 1), frames)):
         raise ValueError(
-            f"background must have shape {tuple(magnitude.shape)}, got {tuple(background.shape)}"
+            f"background must have shape {tuple(magnitude.shape)} or one bin less, "
+            f"got {tuple(background.shape)}"
         )
     if highest.shape != magnitude.shape[:-2]:
         raise ValueError(f"highest must have shape {tuple(magnitude.shape[:-2])}, got {tuple(highest.shape)}")

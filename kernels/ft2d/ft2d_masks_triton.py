@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from torchprim.kernels.ft2d.ft2d_masks import of_rows
 from torchprim.kernels.launch import Configuration
 
 SEARCH = {"BLOCK": 2048}
@@ -40,13 +41,14 @@ def _shares(a, x, factor):
 
 @triton.jit
 def _search(
-    a_ptr, x_ptr, highest_ptr, largest_ptr, norm, entries, BLOCK: tl.constexpr,
+    a_ptr, x_ptr, highest_ptr, largest_ptr, norm, rows, bins, frames, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Find the largest shares of a spectrogram, as bits of non-negative floats: they sort like integers."""
     item = tl.program_id(0).to(tl.int64)
     factor = _factor(highest_ptr, item, norm)
+    entries = bins * frames
     a_ptr += item * entries
-    x_ptr += item * entries
+    x_ptr += item * rows * frames
     largest_ptr += 2 * item
     first = tl.program_id(1) * BLOCK
     most_b = 0.0
@@ -54,7 +56,7 @@ def _search(
     while (first < entries) & (tl.minimum(most_b, most_g) < 1.0):
         i = first + tl.arange(0, BLOCK)
         a = tl.load(a_ptr + i, mask=i < entries, other=0.0)
-        x = tl.load(x_ptr + i, mask=i < entries, other=0.0)
+        x = tl.load(x_ptr + tl.where(i < rows * frames, i, i - frames), mask=i < entries, other=0.0)
         _, _, b, g = _shares(a, x, factor)
         most_b = tl.maximum(most_b, tl.minimum(tl.max(b, 0), 1.0))
         most_g = tl.maximum(most_g, tl.minimum(tl.max(g, 0), 1.0))
@@ -67,25 +69,26 @@ def _search(
 
 
 @triton.jit
-def _tile(bins, frames, BLOCK: tl.constexpr):
-    """Return item, bin and frames of a program, the offsets of these, and which of them exist."""
-    line = tl.program_id(0)
+def _tile(rows, bins, frames, BLOCK: tl.constexpr):
+    """Return item, bin and frames of a program, offsets of these, also in the background, and which exist."""
+    item = (tl.program_id(0) // bins).to(tl.int64)
+    row = tl.program_id(0) % bins
     n = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    offset = line.to(tl.int64) * frames + n
-    return (line // bins).to(tl.int64), line % bins, n, offset, n < frames
+    near = (item * rows + tl.minimum(row, rows - 1)) * frames + n
+    return item, row, n, (item * bins + row) * frames + n, near, n < frames
 
 
 @triton.jit
 def _masks(
     a_ptr, x_ptr, highest_ptr, largest_ptr, gain_ptr, repetition_ptr, micro_ptr,
-    norm, bins, frames, BLOCK: tl.constexpr,
+    norm, rows, bins, frames, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    item, row, _, offset, inside = _tile(bins, frames, BLOCK)
+    item, row, _, offset, near, inside = _tile(rows, bins, frames, BLOCK)
     gain = tl.load(gain_ptr + row)
     largest_b = tl.load(largest_ptr + 2 * item)
     largest_g = tl.load(largest_ptr + 2 * item + 1)
     a = tl.load(a_ptr + offset, mask=inside, other=0.0)
-    x = tl.load(x_ptr + offset, mask=inside, other=0.0)
+    x = tl.load(x_ptr + near, mask=inside, other=0.0)
     _, _, b, g = _shares(a, x, _factor(highest_ptr, item, norm))
     # Clamped again after the division, which may round up.
     b = tl.minimum(tl.minimum(b, 1.0) / tl.where(largest_b > 0, largest_b, 1.0), 1.0)
@@ -97,7 +100,7 @@ def _masks(
 @triton.jit
 def _shift(
     d_repetition_ptr, d_micro_ptr, a_ptr, x_ptr, highest_ptr, largest_ptr, gain_ptr, sum_ptr, key_ptr,
-    norm, bins, frames, BLOCK: tl.constexpr,
+    norm, rows, bins, frames, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Compute, for each row and cue, the sum of gradient x share, and the largest share with its index.
 
@@ -106,6 +109,7 @@ def _shift(
     row = tl.program_id(0) % bins
     item = (tl.program_id(0) // bins).to(tl.int64)
     line = (item * bins + row) * frames
+    near = (item * rows + tl.minimum(row, rows - 1)) * frames
     gain = tl.load(gain_ptr + row)
     factor = _factor(highest_ptr, item, norm)
     least = tl.minimum(tl.load(largest_ptr + 2 * item), tl.load(largest_ptr + 2 * item + 1))
@@ -119,7 +123,7 @@ def _shift(
         n = first + tl.arange(0, BLOCK)
         inside = n < frames
         a = tl.load(a_ptr + line + n, mask=inside, other=0.0)
-        x = tl.load(x_ptr + line + n, mask=inside, other=0.0)
+        x = tl.load(x_ptr + near + n, mask=inside, other=0.0)
         _, _, b, g = _shares(a, x, factor)
         b = tl.minimum(b, 1.0)
         g = tl.minimum(g, 1.0)
@@ -151,13 +155,13 @@ def _to_share(d, shift, where, index, present, raw, largest):
 def _gradients(
     d_repetition_ptr, d_micro_ptr, a_ptr, x_ptr, highest_ptr, largest_ptr, gain_ptr, shift_ptr, key_ptr,
     d_a_ptr, d_x_ptr, partial_ptr,
-    norm, bins, frames, BLOCK: tl.constexpr,
+    norm, rows, bins, frames, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    item, row, n, offset, inside = _tile(bins, frames, BLOCK)
+    item, row, n, offset, near, inside = _tile(rows, bins, frames, BLOCK)
     gain = tl.load(gain_ptr + row)
     factor = _factor(highest_ptr, item, norm)
     a = tl.load(a_ptr + offset, mask=inside, other=0.0)
-    x = tl.load(x_ptr + offset, mask=inside, other=0.0)
+    x = tl.load(x_ptr + near, mask=inside, other=0.0)
     b, g, raw_b, raw_g = _shares(a, x, factor)
     present = a > 0
     a = tl.where(present, a, 1.0)
@@ -192,10 +196,11 @@ def forward(
     largest = bits.view(torch.float32)
     if magnitude.numel():
         grid = (highest.numel(), min(SEARCHERS, triton.cdiv(bins * frames, SEARCH["BLOCK"])))
-        _search[grid](magnitude, background, highest, bits, norm, bins * frames, **SEARCH, num_warps=WARPS)
+        sizes = (norm, background.shape[-2], bins, frames)
+        _search[grid](magnitude, background, highest, bits, *sizes, **SEARCH, num_warps=WARPS)
         grid = (highest.numel() * bins, triton.cdiv(frames, MASKS["BLOCK"]))
         read = (magnitude, background, highest, largest, gain.contiguous())
-        _masks[grid](*read, repetition, micro, norm, bins, frames, **MASKS, num_warps=WARPS)
+        _masks[grid](*read, repetition, micro, *sizes, **MASKS, num_warps=WARPS)
     return repetition, micro, largest
 
 
@@ -212,26 +217,27 @@ def backward(
     """Compute `ft2d_masks.reference_gradients` by kernels."""
     read = (d_repetition, d_micro, magnitude, background, highest, largest, gain)
     read = tuple(x.contiguous() for x in read)
+    rows, bins, frames = background.shape[-2], *magnitude.shape[-2:]
     d_magnitude, d_background = torch.empty_like(read[2]), torch.empty_like(read[2])
     if not magnitude.numel():
-        return d_magnitude, d_background, torch.zeros_like(highest)
-    bins, frames = magnitude.shape[-2:]
+        return d_magnitude, torch.empty_like(read[3]), torch.zeros_like(highest)
     items = highest.numel()
     sums = torch.empty(items, bins, 2, dtype=torch.float32, device=magnitude.device)
     keys = torch.empty(items, bins, 2, dtype=torch.int64, device=magnitude.device)
-    _shift[(items * bins,)](*read, sums, keys, norm, bins, frames, **MASKS, num_warps=WARPS)
+    sizes = (norm, rows, bins, frames)
+    _shift[(items * bins,)](*read, sums, keys, *sizes, **MASKS, num_warps=WARPS)
     grid = (items * bins, triton.cdiv(frames, MASKS["BLOCK"]))
     partial = torch.empty(items, bins * grid[1], dtype=torch.float32, device=magnitude.device)
     written = (sums.sum(1), keys.amax(1), d_magnitude, d_background, partial)
-    _gradients[grid](*read, *written, norm, bins, frames, **MASKS, num_warps=WARPS)
-    return d_magnitude, d_background, partial.sum(1).view(highest.shape)
+    _gradients[grid](*read, *written, *sizes, **MASKS, num_warps=WARPS)
+    return d_magnitude, of_rows(d_background, rows), partial.sum(1).view(highest.shape)
 
 
 def configurations() -> Iterator[Configuration]:
     """List all launches."""
     names = {name for kernel in (_masks, _shift, _gradients) for name in kernel.arg_names}
     types = dict.fromkeys((name for name in names if name.endswith("_ptr")), "*fp32") | {"key_ptr": "*i64"}
-    types |= {"norm": "fp32"} | dict.fromkeys(("entries", "bins", "frames"), "i32")
+    types |= {"norm": "fp32"} | dict.fromkeys(("rows", "bins", "frames"), "i32")
     yield Configuration.of(_search, types | {"largest_ptr": "*i32"}, SEARCH, WARPS)
     for kernel in (_masks, _shift, _gradients):
         yield Configuration.of(kernel, types, MASKS, WARPS)

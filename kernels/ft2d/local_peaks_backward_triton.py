@@ -1,7 +1,7 @@
 """Gradient of the peaks of a 2-D spectrum on a GPU, without atomics.
 
 One kernel recomputes the slopes of each peak's window, four numbers an entry; in the other each entry
-gathers them from the peaks around it. 16 x 1025 x 1293 complex numbers: 0.51 GB read and 0.34 GB written,
+gathers them from the peaks around it. 16 x 1024 x 1293 complex numbers: 0.51 GB read and 0.34 GB written,
 then the same the other way round, 0.4 ms at 4.3 TB/s; the loops over 25 or 35 neighbours, which stay in the
 first cache, take as long again.
 """

@@ -1,6 +1,6 @@
 """Peaks of a 2-D spectrum on a GPU: the half plane is read once and written once.
 
-16 x 1025 x 1293 complex numbers are 170 MB each way: 0.08 ms at 4.3 TB/s.
+16 x 1024 x 1293 complex numbers are 170 MB each way: 0.08 ms at 4.3 TB/s.
 
 A warp computes 32 scales and K neighbouring rates, and loads the 64 rates around them, coalesced; then
 each thread gets the 64 levels of one scale in registers. A group of outputs shares the core, the

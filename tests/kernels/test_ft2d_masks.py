@@ -8,13 +8,14 @@ from torchprim.kernels.dispatch import forced_kernels
 from torchprim.kernels.ft2d import ft2d_masks as op
 from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 
-SIZES = [(1, 1, 1), (2, 9, 7), (2, 2, 1100), (1, 3, 1024)]  # items, bins, frames
+# items, bins, bins of the background, frames
+SIZES = [(1, 1, 1, 1), (2, 9, 9, 7), (2, 9, 8, 7), (2, 2, 1, 1100), (1, 3, 3, 1024)]
 
 
-def inputs(items, bins, frames, loud, device=DEVICE):
+def inputs(items, bins, rows, frames, loud, device=DEVICE):
     """Draw inputs; loud ones have shares clamped to 1, in others the largest share of a cue is below 1."""
     magnitude = awkward(items, bins, frames, seed=1, low=0.2, device=device).clone()
-    background = awkward(items, bins, frames, seed=2, low=-1.0 if loud else 0.02, device=device)
+    background = awkward(items, rows, frames, seed=2, low=-1.0 if loud else 0.02, device=device)
     background = background * (1.0 if loud else 0.12)
     if bins > 1:
         magnitude[:, 1, ::2] = 0
@@ -24,6 +25,8 @@ def inputs(items, bins, frames, loud, device=DEVICE):
 
 def by_definition(magnitude, background, highest, norm, gain):
     """Compute the equations, to be differentiated by autograd; A = 0 is masked."""
+    if background.shape != magnitude.shape:
+        background = torch.cat([background, background[:, -1:]], 1)
     b = background * norm / torch.where(highest > 0, highest, 1)[..., None, None]
     present = magnitude > 0
     safe = torch.where(present, magnitude, 1)
@@ -33,9 +36,9 @@ def by_definition(magnitude, background, highest, norm, gain):
 
 
 @pytest.mark.parametrize("loud", [False, True])
-@pytest.mark.parametrize("items, bins, frames", SIZES)
-def test_reference_equals_the_definition(items, bins, frames, loud):
-    tensors = [x.double().requires_grad_() for x in inputs(items, bins, frames, loud, "cpu")]
+@pytest.mark.parametrize("items, bins, rows, frames", SIZES)
+def test_reference_equals_the_definition(items, bins, rows, frames, loud):
+    tensors = [x.double().requires_grad_() for x in inputs(items, bins, rows, frames, loud, "cpu")]
     weights = [awkward(items, bins, frames, seed=s, low=-1.0, device="cpu").double() for s in (5, 6)]
     results = []
     for body in (op.ft2d_masks, by_definition):
@@ -50,9 +53,9 @@ def test_reference_equals_the_definition(items, bins, frames, loud):
 
 @runs_kernels
 @pytest.mark.parametrize("loud", [False, True])
-@pytest.mark.parametrize("items, bins, frames", SIZES)
-def test_kernel_equals_reference(items, bins, frames, loud, monkeypatch, poisoned):
-    magnitude, background, highest, gain = inputs(items, bins, frames, loud)
+@pytest.mark.parametrize("items, bins, rows, frames", SIZES)
+def test_kernel_equals_reference(items, bins, rows, frames, loud, monkeypatch, poisoned):
+    magnitude, background, highest, gain = inputs(items, bins, rows, frames, loud)
     weights = [awkward(items, bins, frames, seed=s, low=-1.0) for s in (5, 6)]
     *wanted, largest = op.reference(magnitude, background, highest, 1.3, gain)
     assert loud or items * bins * frames == 1 or (largest < 1).all()
@@ -95,8 +98,9 @@ def test_search_reads_on_until_both_cues_have_their_largest(monkeypatch):
     torch.testing.assert_close(largest, torch.tensor([[0.4, 1.0]], device=DEVICE))
 
 
-def test_registration_and_compile():
-    *tensors, gain = inputs(2, 3, 5, False, "cpu")
+@pytest.mark.parametrize("rows", [3, 2])
+def test_registration_and_compile(rows):
+    *tensors, gain = inputs(2, 3, rows, 5, False, "cpu")
     leaves = [x.contiguous().clone().requires_grad_() for x in tensors]
     torch.library.opcheck(op._masks, (*leaves, 1.3, gain.contiguous()))
     *masks, largest = op._masks(*(x.detach() for x in leaves), 1.3, gain)
@@ -110,7 +114,7 @@ def test_registration_and_compile():
 def test_bad_shapes():
     a = torch.rand(2, 3, 5)
     for name, arguments in {
-        "background": (a, a[:1], torch.ones(2), 1.0, torch.ones(3)),
+        "background": (a, a[:, :1], torch.ones(2), 1.0, torch.ones(3)),
         "highest": (a, a, torch.ones(3), 1.0, torch.ones(3)),
         "gain": (a, a, torch.ones(2), 1.0, torch.ones(3, 1)),
     }.items():
