@@ -91,7 +91,8 @@ def plan(settings: Settings, sections: tuple[str, ...], quick: bool = False) -> 
     if "training" in sections:
         add("time_step", module=_TRAINING, mode="kernels")
         add("time_stream", module=_TRAINING)
-        add("time_step", module=_TRAINING, mode="references")
+        if not quick:
+            add("time_step", module=_TRAINING, mode="references")
     if "growth" in sections:
         for batch in settings.batches:
             add("time_pipeline", "batch", preset=first, batch=batch, seconds=settings.seconds)
