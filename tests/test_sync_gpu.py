@@ -87,7 +87,7 @@ def test_separation_as_a_cuda_graph(preset):
     torch.testing.assert_close(stems.posterior, expected.posterior)
 
 
-@pytest.mark.parametrize("changes", [{}, {"eq": 3.0, "speed": 0.05}, {"bin_confidence": True}, {"pool": 50}])
+@pytest.mark.parametrize("changes", [{}, {"eq": 3.0}, {"bin_confidence": True}, {"pool": 50}])
 def test_stream(bank, changes):
     teacher = tp.PrimitiveSeparator("best").cuda()
     settings = {"slots": 2, "every": 1, "teacher_batch": 2, "coherent": 0.5, **changes}

@@ -251,7 +251,15 @@ class Page:
             lines.append(
                 f"- Remix stream alone, batches of {r['sequences']}: {rate:,.0f} sequences/s, "
                 f"{rate * r['sequence_seconds']:,.0f} times real time, renewals of its store of {r['slots']} "
-                f"segments every {r['group']} steps counted; filling it took {r['filling']:.1f} s."
+                f"segments every {r['group']} steps counted; filling it took {r['filling']:.1f} s. "
+                f"The host launches a batch in {_ms(r['host_seconds'])} ms."
+            )
+            share = 1 - r["constant_step_seconds"] / r["step_seconds"]
+            hours = r["sequences"] * r["sequence_seconds"] / r["step_seconds"]
+            lines.append(
+                f"- Training step with the stream {_ms(r['step_seconds'])} ms, with a constant batch "
+                f"{_ms(r['constant_step_seconds'])} ms: data take {share:.0%} of the step; {hours:,.0f} "
+                "hours of audio an hour."
             )
         return "## Training\n\n" + "\n".join(lines) if lines else ""
 

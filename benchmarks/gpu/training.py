@@ -1,11 +1,13 @@
-"""Timings of a training step and of the remix stream."""
+"""Timings of a training step, with the remix stream and without."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,8 @@ def time_step(settings: Settings, mode: str = "kernels") -> Record:
     torch.manual_seed(0)
     trainer = _trainer(settings)
     batch = _batch(settings, trainer.network.config.geometry)
-    clock = Clock(settings.device, seconds=1e9, max_repeats=settings.steps)
+    repeats = settings.steps if mode == "kernels" else 1  # of which the clock makes three at least
+    clock = Clock(settings.device, seconds=1e9, max_repeats=repeats)
     number = iter(range(10**9))
     losses = []
 
@@ -67,43 +70,73 @@ def time_step(settings: Settings, mode: str = "kernels") -> Record:
     return record | {"bfloat16": trainer.bfloat16, "failure": failure}
 
 
-def time_stream(settings: Settings) -> Record:
-    """Measure sequences a second of the remix stream alone, over whole refreshes of its store."""
+def _stream(settings: Settings, folder: Path) -> tp.RemixStream:
+    """Return a stream of synthetic songs, whose store is too small for all segments, thus refreshed."""
     remix = _recipe(settings).remix
-    clock = Clock(settings.device)
-    with tempfile.TemporaryDirectory() as folder:
-        songs = synthetic_bank(
-            Path(folder),
-            settings.songs,
-            settings.song_seconds,
-            settings.device,
-            segment_seconds=min(30.0, settings.song_seconds),
-            hop_seconds=min(15.0, settings.song_seconds),
-        )
+    songs = synthetic_bank(
+        folder,
+        settings.songs,
+        settings.song_seconds,
+        settings.device,
+        segment_seconds=min(30.0, settings.song_seconds),
+        hop_seconds=min(15.0, settings.song_seconds),
+    )
     teacher = tp.PrimitiveSeparator(settings.presets[0]).to(settings.device)
     group = remix.teacher_batch
-    most_slots = (len(songs.segments) - 1) // group * group  # a store of all segments is never refreshed
-    stream = tp.RemixStream(songs, teacher, dataclasses.replace(remix, slots=min(remix.slots, most_slots)))
+    slots = min(remix.slots, (len(songs.segments) - 1) // group * group)
+    return tp.RemixStream(songs, teacher, dataclasses.replace(remix, slots=slots))
+
+
+def _seconds_each(clock: Clock, call: Callable[[int], object], steps: range) -> float:
+    """Time calls on consecutive steps, launched without a wait between them."""
+    clock.synchronize()
     start = time.perf_counter()
-    stream.batch(0)
+    for step in steps:
+        call(step)
+    clock.synchronize()
+    return (time.perf_counter() - start) / len(steps)
+
+
+def time_stream(settings: Settings) -> Record:
+    """Time the remix stream alone, and training steps with it and with a constant batch.
+
+    All over whole refreshes of its store. `host_seconds` is the time in which a batch is launched.
+    """
+    clock = Clock(settings.device)
+    with tempfile.TemporaryDirectory() as folder:
+        stream = _stream(settings, Path(folder))
+    trainer, remix = _trainer(settings), stream.settings
+    group = remix.teacher_batch * remix.every  # refresh interval in steps
+    start = time.perf_counter()
+    constant = stream.batch(0)
     clock.synchronize()
     filling = time.perf_counter() - start
-    group *= remix.every  # refresh interval in steps
-    for step in range(1, group + 1):  # one refresh as the warm-up
-        stream.batch(step)
-    clock.synchronize()
-    start = time.perf_counter()
-    last = 2 * group if settings.device == "cuda" else group + 1
-    for step in range(group + 1, last + 1):
-        stream.batch(step)
-    clock.synchronize()
-    seconds = (time.perf_counter() - start) / (last - group)
-    length = remix.frames * stream.geometry.hop_length / stream.geometry.sample_rate
+    spans = [range(i * group + 1, (i + 1) * group + 1) for i in range(4)]
+    _seconds_each(clock, stream.batch, spans[0])  # one refresh as the warm-up
+    alone = _seconds_each(clock, stream.batch, spans[1])
+    host = statistics.median(
+        _host_seconds(clock, lambda: stream.batch(spans[1].stop - 1)) for _ in range(3 if clock.cuda else 1)
+    )
+    for step in range(2):
+        trainer.step(constant, step)
+    plain = _seconds_each(clock, lambda step: trainer.step(constant, step), spans[2])
+    whole = _seconds_each(clock, lambda step: trainer.step(stream.batch(step), step), spans[3])
     return {
-        "batch_seconds": seconds,
+        "batch_seconds": alone,
+        "host_seconds": host,
+        "constant_step_seconds": plain,
+        "step_seconds": whole,
         "sequences": remix.batch_size,
-        "sequence_seconds": length,
+        "sequence_seconds": remix.frames * stream.geometry.hop_length / stream.geometry.sample_rate,
         "slots": stream.store.slots,
         "filling": filling,
         "group": group,
     }
+
+
+def _host_seconds(clock: Clock, call: Callable[[], object]) -> float:
+    """Time a call up to its return, while the device may still compute."""
+    clock.synchronize()
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start

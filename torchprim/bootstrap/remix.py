@@ -166,7 +166,7 @@ class RemixStream:
         sources = self._cut(slots, starts, changes)
         if self.settings.eq:
             sources = equalise(sources, real[:, 3:].unflatten(1, (2, POINTS)))
-        sources[:, 1] *= self._gain(sources, level, matched)[:, None]
+        sources[:, 1].mul_(self._gain(sources, level, matched)[:, None])
         batch = mix(sources, self.geometry, confidence)
         if not self._stores_strength:
             return batch
