@@ -33,7 +33,7 @@ def _factor(highest_ptr, item, norm):
 def _shares(a, x, factor):
     """Return the signed parts and the shares of both cues, not clamped; shares are 0 where `a` is.
 
-    Divided exactly: a share of 1 has no gradient, one of 1 - 2^-24, as the fast division gives for a / a, has.
+    Divided exactly: a share of 1 has no gradient, but one of 1 - 2^-24, the fast division of a by a, has.
     """
     b = x * factor
     g = a - b
