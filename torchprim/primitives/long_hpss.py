@@ -9,11 +9,13 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.kernels.hpss.hpss_mask import hpss_mask
 from torchprim.kernels.spectra.magnitude import magnitude
+from torchprim.kernels.spectra.overlap_add import overlap_add
+from torchprim.kernels.spectra.residual_frames import residual_frames
 from torchprim.kernels.spectra.wiener_mask import wiener_mask
 from torchprim.primitives.base import Primitive
 from torchprim.primitives.hpss import filter_lengths
 from torchprim.spectra.high_pass import high_pass
-from torchprim.spectra.stft import Geometry, istft, stft
+from torchprim.spectra.stft import Geometry, stft
 
 
 def long_hpss(
@@ -63,9 +65,11 @@ def long_hpss(
     checks.positive(power, "power")
     spectrum = stft(audio, geometry) if spectrum is None else spectrum
     long_geometry = Geometry(geometry.sample_rate, window_length, hop_length, geometry.window)
-    long_spectrum = stft(audio, long_geometry)
+    long_spectrum = stft(audio.reshape(-1, audio.shape[-1]), long_geometry)  # (B, F, N)
     harmonic_mask = hpss_mask(magnitude(long_spectrum), *filter_lengths(kernel_size), power)
-    percussive = istft((1 - harmonic_mask) * long_spectrum, long_geometry, audio.shape[-1])
+    frames = residual_frames(harmonic_mask, long_spectrum, window_length)
+    window = long_geometry.window_tensor(audio)
+    percussive = overlap_add(frames, window, hop_length, audio.shape[-1]).reshape(audio.shape)
     percussive_spectrum = stft(percussive, geometry)
     gain = high_pass(geometry.bins, geometry.sample_rate, cutoff, smooth, like=audio)
     return wiener_mask(percussive_spectrum, spectrum, gain[:, 0])
