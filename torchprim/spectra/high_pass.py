@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.kernels.tables import constant_table
 
 
 def high_pass(
@@ -33,7 +34,7 @@ def high_pass(
         like: gives dtype and device.
 
     Returns:
-        `(F, 1)`, in [0, 1].
+        `(F, 1)`, in [0, 1]; of a number it is cached and must not be written to.
 
     Raises:
         ValueError: for a cut-off that is negative or above half the sample rate.
@@ -49,13 +50,27 @@ def high_pass(
     if not is_tensor and not 0 <= cutoff <= sample_rate / 2:
         raise ValueError(f"cutoff must lie in [0, {sample_rate / 2}] Hz, got {cutoff!r}")
     like = torch.empty(0) if like is None else like
-    frequency = torch.linspace(0, sample_rate / 2, bins, dtype=like.dtype, device=like.device)[:, None]
-    if not is_tensor and cutoff == 0:
-        return torch.ones_like(frequency)
-    if not smooth:
-        return (frequency >= cutoff).to(like.dtype)
-    # The clamp keeps the logarithm finite at 0 Hz.
-    octaves = torch.log2(frequency.clamp(min=1e-3)) - (
-        torch.log2(cutoff.to(like)) if is_tensor else math.log2(cutoff)
-    )
+    if not is_tensor:
+        return _fixed(bins, float(sample_rate), float(cutoff), smooth, like.dtype, like.device)[0]
+    frequency = _frequencies(bins, sample_rate, like.dtype, like.device)
+    return _smooth(frequency, torch.log2(cutoff.to(like))) if smooth else (frequency >= cutoff).to(like.dtype)
+
+
+@constant_table
+def _fixed(
+    bins: int, sample_rate: float, cutoff: float, smooth: bool, dtype: torch.dtype, device: torch.device
+) -> list[Tensor]:
+    """Compute the gain of a cut-off that is a number."""
+    frequency = _frequencies(bins, sample_rate, dtype, device)
+    if cutoff == 0:
+        return [torch.ones_like(frequency)]
+    return [_smooth(frequency, math.log2(cutoff)) if smooth else (frequency >= cutoff).to(dtype)]
+
+
+def _frequencies(bins: int, sample_rate: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.linspace(0, sample_rate / 2, bins, dtype=dtype, device=device)[:, None]
+
+
+def _smooth(frequency: Tensor, log_cutoff: float | Tensor) -> Tensor:
+    octaves = torch.log2(frequency.clamp(min=1e-3)) - log_cutoff  # finite at 0 Hz
     return torch.sin(math.pi / 2 * (0.5 + octaves).clamp(0, 1)) ** 2
