@@ -33,8 +33,8 @@ def equalise(audio: Tensor, gains: Tensor) -> Tensor:
     """
     spectrum = torch.fft.rfft(audio)
     (interpolation,) = _interpolation(spectrum.shape[-1], audio.device)
-    curve = torch.exp(gains @ interpolation)
-    return torch.fft.irfft(spectrum * curve, n=audio.shape[-1])
+    amplitude = torch.exp(gains.reshape(-1, POINTS) @ interpolation).view(spectrum.shape)
+    return torch.fft.irfft(spectrum * amplitude, n=audio.shape[-1])
 
 
 @constant_table

@@ -153,12 +153,10 @@ class RemixStream:
         limit = speed_limit(self.settings)
         changes = shared.integers(-limit, limit, 2, endpoint=True).tolist()
         gains = shared.normal(0, self.settings.eq, (self.settings.batch_size, 2 * POINTS))
-        matched = ~draws.coherent  # levels of a coherent pair are relative, as all are with `natural`
-        confidence = self._confidence[held[draws.slots]].min(1)
-        levels = np.stack([10 ** (draws.ratio / 20), matched, confidence], 1)
+        levels = [10 ** (draws.ratio / 20), ~draws.coherent, self._confidence[held[draws.slots]].min(1)]
         whole, real = _upload(
             np.concatenate([draws.slots, draws.starts], 1),
-            np.concatenate([levels, gains], 1),
+            np.concatenate([np.stack(levels, 1), gains], 1),
             self.store.audio.device,
         )
         slots, starts = whole.unflatten(1, (2, 2)).unbind(1)
@@ -202,7 +200,10 @@ class RemixStream:
         return torch.stack(sources, 1)
 
     def _gain(self, sources: Tensor, level: Tensor, matched: Tensor) -> Tensor:
-        """Compute the gain `(B,)` of the vocals: `level`, or what brings matched sources to that ratio."""
+        """Compute the gain `(B,)` of the vocals: `level`, or what brings matched sources to that ratio.
+
+        The level of a coherent pair is relative, as all are with `natural`.
+        """
         if not self.settings.natural:
             accompaniment, vocals = torch.linalg.vector_norm(sources, dim=-1).unbind(1)
             silent = 1e-8 * math.sqrt(sources.shape[-1])

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.features import log_features, mel_filter_bank, root_mean_square
 from torchprim.networks.heads import NetworkOutput, unit_mask
+from torchprim.networks.padding import padded_linear
 from torchprim.networks.recurrent import DropoutLstm
 
 
@@ -72,8 +73,8 @@ class Blstm(nn.Module):
         logits = mask = None
         if "embedding" in self.config.heads:
             chosen = hidden if frames is None else hidden.index_select(1, frames)
-            logits = self.embedding_head(chosen)
+            logits = padded_linear(self.embedding_head, chosen)
             logits = logits.unflatten(-1, (magnitude.shape[-2], self.config.dimensions)).transpose(1, 2)
         if "mask" in self.config.heads:
-            mask = unit_mask(self.mask_head(hidden)).transpose(1, 2)
+            mask = unit_mask(padded_linear(self.mask_head, hidden)).transpose(1, 2)
         return NetworkOutput(mask=mask, logits=logits)

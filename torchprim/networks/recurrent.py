@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from torchprim.networks.padding import padded
+
 
 class DropoutLstm(nn.LSTM):
     """Bidirectional LSTM layers (Hochreiter and Schmidhuber 1997), dropout after each, the last one too.
@@ -48,6 +50,9 @@ class DropoutLstm(nn.LSTM):
         for forwards, backwards in zip(directions[::2], directions[1::2], strict=True):
             weights = [*forwards, *backwards]
             if x.is_cuda:
+                x = padded(x)
+                for matrix in (0, 4):  # of the input, in both directions
+                    weights[matrix] = padded(weights[matrix])
                 weights = in_one_block(weights, x.dtype)
             x, _, _ = torch.lstm(x, (start, start), weights, True, 1, 0.0, self.training, True, True)
             x = nn.functional.dropout(x, self.dropout, self.training)
