@@ -156,7 +156,7 @@ class Scene:
 
     @property
     def teeth(self) -> Tensor:
-        return salience.inhibiting_combs(self.grid, self.relative).t().contiguous()
+        return salience.inhibiting_combs(self.grid, self.relative)
 
     @cached_property
     def comb(self) -> Tensor:
