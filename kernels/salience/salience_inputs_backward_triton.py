@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from torchprim.kernels.fast_log2 import fast_log2
 from torchprim.kernels.launch import Configuration
 from torchprim.kernels.layout import planes
 from torchprim.kernels.salience.salience_inputs_triton import (
@@ -23,7 +24,6 @@ from torchprim.kernels.salience.salience_inputs_triton import (
     OFFSET_ROOT,
     POWER,
     RANGE,
-    fast_log2,
     log_root,
     peak_at,
     place_at,

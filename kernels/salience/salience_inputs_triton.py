@@ -19,8 +19,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from triton import knobs
 
+from torchprim.kernels.fast_log2 import fast_log2
 from torchprim.kernels.launch import Configuration
 from torchprim.kernels.layout import planes
 
@@ -36,18 +36,6 @@ RANGE = tl.constexpr(math.log2(1e-2))
 LEAST = tl.constexpr(1e-6)
 OFFSET = tl.constexpr(1e-6)
 OFFSET_ROOT = tl.constexpr(1e-3)
-_INTERPRETED = tl.constexpr(knobs.runtime.interpret)
-
-
-@triton.jit
-def fast_log2(x):
-    """Compute the logarithm to 2⁻²² by one instruction, where `tl.log2` compiles to some twenty."""
-    if _INTERPRETED:
-        return tl.log2(x)
-    else:
-        return tl.inline_asm_elementwise(
-            "lg2.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1
-        )
 
 
 @triton.jit
