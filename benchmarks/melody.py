@@ -24,7 +24,7 @@ from benchmarks.trackers import HOP, RATE, Curve, on_grid, pyin, trackers
 from torchprim.audio.load import load_audio
 from torchprim.evaluation.markdown import table
 from torchprim.evaluation.provenance import processor_line, versions_line
-from torchprim.kernels.voicing.harmonic_comb import harmonic_comb
+from torchprim.primitives.pitch.harmonic_comb import harmonic_comb
 from torchprim.spectra.high_pass import high_pass
 
 _MEASURES = (

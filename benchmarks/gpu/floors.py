@@ -137,18 +137,20 @@ def forward_backward(s: Scene) -> list[Phase]:
     ]
 
 
-def comb(s: Scene) -> list[Phase]:
-    return [Phase(bytes=s.mask_bytes)]
+def comb_mask(s: Scene) -> list[Phase]:
+    """The mask, where the magnitude is not 0; the table of combs stays on the chip."""
+    return [Phase(bytes=2 * s.mask_bytes)]
 
 
 def voicing(s: Scene) -> list[Phase]:
-    """Magnitude, weight and comb below 8 kHz, summed over bins."""
-    return [Phase(bytes=3 * _low_mask_bytes(s))]
+    """Magnitude and weight below 8 kHz, summed over bins under combs from a table."""
+    return [Phase(bytes=2 * _low_mask_bytes(s))]
 
 
 def melody(s: Scene) -> list[Phase]:
-    """Salience, path, voicing, and the mask where the magnitude is not 0."""
-    return [*salience(s), *viterbi(s), *voicing(s), Phase(bytes=2 * s.mask_bytes)]
+    """The loudest bin, salience, path, voicing, and the mask."""
+    loudest = Phase(bytes=s.mask_bytes)
+    return [loudest, *salience(s), *viterbi(s), *voicing(s), *comb_mask(s)]
 
 
 def soft_assignment(s: Scene) -> list[Phase]:

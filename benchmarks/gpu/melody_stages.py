@@ -17,9 +17,9 @@ from torchprim.kernels.salience.banded_product import banded_product
 from torchprim.kernels.salience.row_median import row_median
 from torchprim.kernels.salience.salience_inputs import salience_inputs
 from torchprim.kernels.salience.salience_mix import salience_mix
-from torchprim.kernels.voicing import harmonic_comb as comb_op
+from torchprim.kernels.voicing import comb_mask as comb_op
 from torchprim.primitives.pitch.salience import log_salience
-from torchprim.primitives.pitch.tracking import COMB_WIDTH, SHARPNESS
+from torchprim.primitives.pitch.tracking import SHARPNESS
 from torchprim.primitives.pitch.voicing import voicing_score
 
 
@@ -34,18 +34,31 @@ def _compiled_reference() -> Call:
     return torch.compile(comb_op.reference, fullgraph=True)
 
 
-def _compiled_comb(s: Scene, *tensors: Tensor) -> Tensor:
-    return _compiled_reference()(*tensors, s.bins, s.geometry.bin_width, 40)
+def _peaks(s: Scene, magnitude: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    return salience_inputs(magnitude, s.loudness, weight, *s.axis, s.scale)
+
+
+def _counted_peaks(s: Scene, magnitude: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+    """Compute the level; of the peaks of a frame sum and mean place; and which places have one.
+
+    The place of a peak half-way between two may be rounded either way: such peaks are counted, and the
+    sums hardly depend on them.
+    """
+    axis, level = _peaks(s, magnitude, weight)
+    place = torch.arange(axis.shape[-2], dtype=axis.dtype, device=axis.device)
+    total = axis.sum(-2)
+    return level, total, (place @ axis) / total.clamp(min=1e-6), axis > 0
 
 
 MELODY = (
     Stage(
         "salience: peaks and levels",
-        lambda s: (s.relative, s.moving[..., : s.heard, :]),
-        lambda s, x, weight: salience_inputs(x, s.loudness, weight, *s.axis),
+        lambda s: (s.heard_magnitude, s.moving[..., : s.heard, :]),
+        _peaks,
         floors.salience_inputs,
-        ("salience",),
+        ("salience_inputs",),
         (0, 1),
+        compared=_counted_peaks,
     ),
     Stage(
         "salience: product with the combs",
@@ -75,10 +88,10 @@ MELODY = (
     ),
     Stage(
         "salience, whole",
-        lambda s: (s.relative, s.moving),
-        lambda s, x, weight: log_salience(x, s.grid, weight, SHARPNESS),
+        lambda s: (s.magnitude, s.moving),
+        lambda s, x, weight: log_salience(x, s.grid, weight, SHARPNESS, s.scale),
         floors.salience,
-        ("salience", "banded_product", "row_median", "salience_mix"),
+        ("salience_inputs", "banded_product", "row_median", "salience_mix"),
         (0, 1),
         tolerance=1e-3,
         gradient_tolerance=1e-2,
@@ -104,20 +117,20 @@ MELODY = (
     ),
     Stage(
         "voicing",
-        lambda s: (s.relative, s.comb, s.path, s.moving),
-        lambda s, x, comb, path, weight: voicing_score(x, s.grid, comb, s.teeth, path, weight),
+        lambda s: (s.magnitude, s.comb_table, s.path, s.moving),
+        lambda s, x, combs, path, weight: voicing_score(x, s.grid, combs, s.teeth, path, weight, s.scale),
         floors.voicing,
         ("voicing_sums",),
         (0, 1, 3),
     ),
     Stage(
-        "harmonic comb",
-        lambda s: (s.f0, s.height, torch.tensor(COMB_WIDTH, device=s.device)),
-        lambda s, f0, height, width: comb_op.harmonic_comb(f0, height, s.bins, s.geometry.bin_width, width),
-        floors.comb,
-        ("harmonic_comb",),
-        (0, 1, 2),
-        peers={"torch.compile": _compiled_comb},
+        "mask from a table of combs",
+        lambda s: (s.magnitude, s.comb_table, s.path, s.height),
+        lambda s, *x: comb_op.comb_mask(*x),
+        floors.comb_mask,
+        ("comb_mask",),
+        (1, 3),
+        peers={"torch.compile": lambda s, *x: _compiled_reference()(*x)},
     ),
     Stage(
         "melody: salience to mask",

@@ -14,7 +14,8 @@ from torchprim.kernels.salience.banded_product import Banded, banded_product
 from torchprim.kernels.salience.salience_inputs import salience_inputs
 from torchprim.primitives.pitch import salience
 from torchprim.primitives.pitch.grid import PitchGrid
-from torchprim.primitives.pitch.tracking import SHARPNESS
+from torchprim.primitives.pitch.harmonic_comb import comb_table
+from torchprim.primitives.pitch.tracking import COMB_WIDTH, SHARPNESS
 
 
 class Scene:
@@ -105,21 +106,26 @@ class Scene:
             return self.separator.cues["melody"].weight.full_band(self.mixture)
 
     @cached_property
-    def relative(self) -> Tensor:
-        """Magnitude below 8 kHz over the maximum of each item."""
-        return self.magnitude[..., : self.heard, :] / self.magnitude.amax((-2, -1), keepdim=True)
+    def scale(self) -> Tensor:
+        """Reciprocal of the loudest bin of each item."""
+        return self.magnitude.amax((-2, -1)).reciprocal()
+
+    @property
+    def heard_magnitude(self) -> Tensor:
+        """Magnitude below 8 kHz, a view."""
+        return self.magnitude[..., : self.heard, :]
 
     @property
     def loudness(self) -> Tensor:
-        return salience.bin_a_weighting(self.heard, self.geometry.bin_width, self.relative)
+        return salience.bin_a_weighting(self.heard, self.geometry.bin_width, self.magnitude)
 
     @property
     def summation(self) -> Banded:
-        return salience.summation(self.grid, self.relative)
+        return salience.summation(self.grid, self.magnitude)
 
     @property
     def inhibition(self) -> Banded:
-        return salience.inhibition(self.grid, self.relative)
+        return salience.inhibition(self.grid, self.magnitude)
 
     @property
     def axis(self) -> tuple[float, int, int]:
@@ -129,9 +135,8 @@ class Scene:
     @cached_property
     def axis_and_level(self) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), plain_torch():
-            return salience_inputs(
-                self.relative, self.loudness, self.moving[..., : self.heard, :], *self.axis
-            )
+            weight = self.moving[..., : self.heard, :]
+            return salience_inputs(self.heard_magnitude, self.loudness, weight, *self.axis, self.scale)
 
     @cached_property
     def total(self) -> Tensor:
@@ -148,25 +153,21 @@ class Scene:
     @cached_property
     def emission(self) -> Tensor:
         with torch.no_grad(), plain_torch():
-            return salience.log_salience(self.relative, self.grid, self.moving, SHARPNESS)
+            return salience.log_salience(self.magnitude, self.grid, self.moving, SHARPNESS, self.scale)
 
     @cached_property
     def path(self) -> Tensor:
         """Index of a pitch in each frame; costs do not depend on it."""
         return self.emission.argmax(-2)
 
-    @cached_property
-    def f0(self) -> Tensor:
-        return self.grid.frequencies(self.magnitude)[self.path]
-
     @property
     def teeth(self) -> Tensor:
-        return salience.inhibiting_combs(self.grid, self.relative).t().contiguous()
+        return salience.inhibiting_combs(self.grid, self.magnitude)
 
-    @cached_property
-    def comb(self) -> Tensor:
-        """Stand-in for the comb's mask that voicing reads."""
-        return self.moving.clone()
+    @property
+    def comb_table(self) -> Tensor:
+        """Combs of all candidate pitches, `(F, P)`."""
+        return comb_table(self.grid, COMB_WIDTH, self.magnitude)
 
     @cached_property
     def height(self) -> Tensor:

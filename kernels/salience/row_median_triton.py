@@ -2,8 +2,9 @@
 
 Floating-point numbers sort like the integers of their bits. From the highest bit down, one count over the
 row decides whether the median lies in the upper half of the remaining range; the search ends when one
-sample is left, after 20 to 25 counts on music. For 16 x 454 rows of 2,584 frames: 75 MB read, 0.02 ms at
-4.3 TB/s; the counts, 3 instructions a sample, take 0.09 ms.
+sample is left, after 20 counts on music. For 16 x 454 rows of 2,584 frames: 75 MB read, 0.02 ms at
+4.3 TB/s; the counts, 129 instructions of a warp each, take 0.16 ms at 60 % of the issue slots. The radix
+selection of `torch.median` makes 16 passes of some 25 instructions a sample, and as much at its barriers.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim.kernels.register import register_gradient, register_operator
+from torchprim.kernels.scale import bin_factors, scale_gradient
 
 PLACES = 120  # of an octave: 10 cents each
 FLOOR = 1e-10  # of a magnitude, before its logarithm
@@ -90,10 +91,16 @@ def comb_level(spectrum: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def reference(
-    magnitude: Tensor, gain: Tensor, weight: Tensor | None, ratio: float, peak_bins: int, places: int
+    magnitude: Tensor,
+    gain: Tensor,
+    weight: Tensor | None,
+    scale: Tensor,
+    ratio: float,
+    peak_bins: int,
+    places: int,
 ) -> tuple[Tensor, Tensor]:
     """Compute the axis of peaks and the level."""
-    heard = magnitude * gain[:, None]
+    heard = magnitude * bin_factors(gain, scale)
     root = None if weight is None else weight.clamp(min=LEAST_WEIGHT).sqrt().sqrt()
     weight = None if root is None else root[..., :peak_bins, :]
     return peak_axis(heard[..., :peak_bins, :], weight, ratio, places), comb_level(heard, root)
@@ -105,15 +112,18 @@ def reference_gradients(
     magnitude: Tensor,
     gain: Tensor,
     weight: Tensor | None,
+    scale: Tensor,
     ratio: float,
     peak_bins: int,
-) -> tuple[Tensor, Tensor]:
-    """Compute gradients to magnitude and weight; the bins of peaks and their places are fixed.
+    to_scale: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute gradients to magnitude, weight and scale; the bins of peaks and their places are fixed.
 
     With the log levels a, b, c of three bins and s the peak's offset, its log height has the derivatives
     (s² - s) / 2, 1 - s² and (s² + s) / 2.
     """
-    heard = magnitude * gain[:, None]
+    factors = bin_factors(gain, scale)
+    heard = magnitude * factors
     root = None if weight is None else weight.clamp(min=LEAST_WEIGHT).sqrt().sqrt()
     low = heard[..., :peak_bins, :]
     strength, place, s = _strengths(
@@ -128,12 +138,14 @@ def reference_gradients(
     sqrt = (heard + OFFSET).sqrt()
     d_heard = 0.5 * d_level / sqrt if root is None else 0.5 * d_level * root / sqrt
     d_heard[..., :peak_bins, :] += d_low
+    d_magnitude = d_heard * factors
+    d_scale = scale_gradient(d_magnitude, magnitude, scale, to_scale)
     if root is None:
-        return d_heard * gain[:, None], d_heard.new_empty(0)
+        return d_magnitude, d_heard.new_empty(0), d_scale
     d_root = d_level * (sqrt - math.sqrt(OFFSET))
     d_root[..., 1:peak_bins, :] += slope[..., : peak_bins - 1, :] / root[..., 1:peak_bins, :]
     d_weight = torch.where(weight >= LEAST_WEIGHT, 0.25 * d_root * root / weight, 0.0)
-    return d_heard * gain[:, None], d_weight
+    return d_magnitude, d_weight, d_scale
 
 
 def _empty_inputs(magnitude: Tensor, places: int) -> tuple[Tensor, Tensor]:
@@ -141,9 +153,12 @@ def _empty_inputs(magnitude: Tensor, places: int) -> tuple[Tensor, Tensor]:
     return axis, magnitude.new_empty(magnitude.shape)
 
 
-def _empty_gradients(magnitude: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    d_weight = magnitude.new_empty(0 if weight is None else magnitude.shape)
-    return magnitude.new_empty(magnitude.shape), d_weight
+def _empty_gradients(
+    magnitude: Tensor, weight: Tensor | None, scale: Tensor, to_scale: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    shapes = (magnitude.shape, 0 if weight is None else magnitude.shape, scale.shape if to_scale else 0)
+    d_magnitude, d_weight, d_scale = (magnitude.new_empty(shape) for shape in shapes)
+    return d_magnitude, d_weight, d_scale
 
 
 _inputs = register_operator(
@@ -152,33 +167,40 @@ _inputs = register_operator(
 _inputs_backward = register_operator(
     "salience_inputs_backward",
     reference_gradients,
-    kernel="salience_inputs_triton.backward",
+    kernel="salience_inputs_backward_triton.backward",
     fake=_empty_gradients,
 )
-register_gradient(_inputs, _inputs_backward, to=("magnitude", "weight"))
+register_gradient(_inputs, _inputs_backward, to=("magnitude", "weight", "scale"))
 
 
 def salience_inputs(
-    magnitude: Tensor, gain: Tensor, weight: Tensor | None, ratio: float, peak_bins: int, places: int
+    magnitude: Tensor,
+    gain: Tensor,
+    weight: Tensor | None,
+    ratio: float,
+    peak_bins: int,
+    places: int,
+    scale: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute spectral peaks on a logarithmic axis, and the square root of a spectrum, from one read of it.
 
-    H = A g is the weighted magnitude. Axis: the local maxima of H, with heights h between bins from a
+    H = A g s is the weighted magnitude. Axis: the local maxima of H, with heights h between bins from a
     parabola through log H (Smith and Serra 1987), within 40 dB of their frame's highest, each at the place
     nearest to its frequency: (h w^¼)^1.1, summed where several share a place (Salamon and Gómez 2012).
     Level: ((H + 10⁻⁶)^½ - 10⁻³) w^¼.
 
     Args:
-        magnitude: `(..., F, N)`, not negative, its loudest bin near 1.
+        magnitude: `(..., F, N)`, not negative; times the scale, its loudest bin is near 1.
         gain: `(F,)`, of each bin; receives no gradient.
         weight: `(..., F, N)`, or None for 1; clamped to 10⁻⁶ or more.
         ratio: distance of two bins over the frequency of place 0.
         peak_bins: only bins below this have peaks; above it all counts as silent.
         places: of the axis, 10 cents apart.
+        scale: `(...)`, above 0, factor of an item's magnitude; None for 1.
 
     Returns:
-        Axis `(..., places, N)` and level `(..., F, N)`. Gradients flow to magnitude and weight through
-        heights and levels; the bins of peaks and their places are fixed.
+        Axis `(..., places, N)` and level `(..., F, N)`. Gradients flow to magnitude, weight and scale
+        through heights and levels; the bins of peaks and their places are fixed.
 
     Example:
         >>> import torch
@@ -190,4 +212,6 @@ def salience_inputs(
     """
     if weight is not None:
         weight = weight.expand_as(magnitude)
-    return _inputs(magnitude, gain, weight, ratio, min(peak_bins, magnitude.shape[-2]), places)
+    if scale is None:
+        scale = magnitude.new_ones(magnitude.shape[:-2])
+    return _inputs(magnitude, gain, weight, scale, ratio, min(peak_bins, magnitude.shape[-2]), places)

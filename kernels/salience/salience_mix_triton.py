@@ -8,6 +8,7 @@ moving average over 5 frames.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -15,6 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from torchprim.kernels.fast_log2 import fast_log2
 from torchprim.kernels.launch import Configuration
 
 # Frames innermost; a program of `FRAMES` loops over all pitches of its frames, one of `TILE` has one tile.
@@ -25,6 +27,7 @@ WARPS = 4
 _OFF_MEDIAN = tl.constexpr(0.3)
 _FLOOR = tl.constexpr(0.03)
 _REACH = tl.constexpr(2)
+_LN_2 = tl.constexpr(math.log(2))
 
 
 @triton.jit
@@ -51,7 +54,7 @@ def _saliences(total_ptr, median_ptr, combs_ptr, p, n, pitches, frames):
     two = tl.maximum(_load(combs_ptr, p, n - _REACH, pitches, frames), 0.0)
     for j in tl.static_range(1 - _REACH, _REACH + 1):
         two += tl.maximum(_load(combs_ptr, p, n + j, pitches, frames), 0.0)
-    return rest, tl.div_rn(two, tl.broadcast_to(_window(n, frames)[None, :], two.shape))
+    return rest, two * (1 / _window(n, frames))[None, :]
 
 
 @triton.jit
@@ -66,8 +69,8 @@ def _maxima(
     total_ptr, median_ptr, combs_ptr, tops_ptr, pitches, frames,
     BLOCK_P: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    item = tl.program_id(1).to(tl.int64)
-    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    item = tl.program_id(0).to(tl.int64)
+    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     total_ptr += item * pitches * frames
     combs_ptr += item * pitches * frames
     median_ptr += item * pitches
@@ -87,18 +90,19 @@ def _forward(
     total_ptr, median_ptr, combs_ptr, mean_ptr, out_ptr, pitches, frames, a, b,
     BLOCK_P: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    item = tl.program_id(2).to(tl.int64)
-    p = tl.program_id(1) * BLOCK_P + tl.arange(0, BLOCK_P)
-    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    item = tl.program_id(0).to(tl.int64)
+    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    p = tl.program_id(2) * BLOCK_P + tl.arange(0, BLOCK_P)
     total_ptr += item * pitches * frames
     combs_ptr += item * pitches * frames
     out_ptr += item * pitches * frames
     level_one, level_two = _levels(mean_ptr, item)
     rest, two = _saliences(total_ptr, median_ptr + item * pitches, combs_ptr, p, n, pitches, frames)
-    one = tl.maximum(rest, 0.0) / level_one + _FLOOR
-    two = two / level_two + _FLOOR
+    one = tl.maximum(rest, 0.0) * (1 / level_one) + _FLOOR
+    two = two * (1 / level_two) + _FLOOR
+    mixed = (a * _LN_2) * fast_log2(one) + (b * _LN_2) * fast_log2(two)
     inside = (p < pitches)[:, None] & (n < frames)[None, :]
-    tl.store(out_ptr + p[:, None] * frames + n[None, :], a * tl.log(one) + b * tl.log(two), mask=inside)
+    tl.store(out_ptr + p[:, None] * frames + n[None, :], mixed, mask=inside)
 
 
 @triton.jit
@@ -118,8 +122,8 @@ def _sums(
     BLOCK_P: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Compute for each frame the sum of gradient times salience, and how many pitches have the maximum."""
-    item = tl.program_id(1).to(tl.int64)
-    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    item = tl.program_id(0).to(tl.int64)
+    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     start = item * pitches * frames
     level_one, level_two = _levels(mean_ptr, item)
     top_one = tl.load(tops_ptr + 2 * item * frames + n, mask=n < frames, other=0.0)
@@ -153,9 +157,9 @@ def _backward(
     d_total_ptr, d_mean_ptr, pitches, frames, a, b,
     BLOCK_P: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    item = tl.program_id(2).to(tl.int64)
-    p = tl.program_id(1) * BLOCK_P + tl.arange(0, BLOCK_P)
-    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    item = tl.program_id(0).to(tl.int64)
+    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    p = tl.program_id(2) * BLOCK_P + tl.arange(0, BLOCK_P)
     start = item * pitches * frames
     level_one, level_two = _levels(mean_ptr, item)
     top_one = tl.load(tops_ptr + 2 * item * frames + n, mask=n < frames, other=0.0)
@@ -181,9 +185,9 @@ def _spread(
     combs_ptr, d_mean_ptr, d_combs_ptr, pitches, frames, BLOCK_P: tl.constexpr, BLOCK_N: tl.constexpr
 ):
     """Apply the adjoint of the moving average, then of the clamp."""
-    item = tl.program_id(2).to(tl.int64)
-    p = tl.program_id(1) * BLOCK_P + tl.arange(0, BLOCK_P)
-    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    item = tl.program_id(0).to(tl.int64)
+    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    p = tl.program_id(2) * BLOCK_P + tl.arange(0, BLOCK_P)
     start = item * pitches * frames
     spread = _load(d_mean_ptr + start, p, n - _REACH, pitches, frames)
     for j in tl.static_range(1 - _REACH, _REACH + 1):
@@ -198,7 +202,7 @@ def _tops(total: Tensor, median: Tensor, combs: Tensor) -> Tensor:
     """Compute the frames' maxima of both saliences, `(items, 2, N)`."""
     items, pitches, frames = total.shape
     tops = torch.empty(items, 2, frames, dtype=torch.float32, device=total.device)
-    grid = (triton.cdiv(frames, FRAMES["BLOCK_N"]), items)
+    grid = (items, triton.cdiv(frames, FRAMES["BLOCK_N"]))
     _maxima[grid](total, median, combs, tops, pitches, frames, **FRAMES, num_warps=WARPS)
     return tops
 
@@ -214,7 +218,7 @@ def forward(total: Tensor, median: Tensor, combs: Tensor, a: float, b: float) ->
     if out.numel():
         (total, combs), median = _flat(total, combs), median.contiguous()
         means = _tops(total, median, combs).mean(-1)
-        grid = (triton.cdiv(frames, TILE["BLOCK_N"]), triton.cdiv(pitches, TILE["BLOCK_P"]), len(total))
+        grid = (len(total), triton.cdiv(frames, TILE["BLOCK_N"]), triton.cdiv(pitches, TILE["BLOCK_P"]))
         _forward[grid](total, median, combs, means, out, pitches, frames, a, b, **TILE, num_warps=WARPS)
     return out
 
@@ -234,11 +238,11 @@ def backward(
         means = tops.mean(-1)
         sums = torch.empty(len(total), 4, frames, dtype=torch.float32, device=total.device)
         read = (gradient, total, median, combs, means, tops, sums)
-        grid = (triton.cdiv(frames, FRAMES["BLOCK_N"]), len(total))
+        grid = (len(total), triton.cdiv(frames, FRAMES["BLOCK_N"]))
         _sums[grid](*read, pitches, frames, a, b, **FRAMES, num_warps=WARPS)
         level = torch.where(means > 0, means, 1.0)
         to_level = torch.where(means > 0, -sums[:, :2].sum(-1) / (level * frames), 0.0)
-        grid = (triton.cdiv(frames, TILE["BLOCK_N"]), triton.cdiv(pitches, TILE["BLOCK_P"]), len(total))
+        grid = (len(total), triton.cdiv(frames, TILE["BLOCK_N"]), triton.cdiv(pitches, TILE["BLOCK_P"]))
         _backward[grid](*read, to_level, d_total, d_mean, pitches, frames, a, b, **TILE, num_warps=WARPS)
         _spread[grid](combs, d_mean, d_combs, pitches, frames, **TILE, num_warps=WARPS)
     return d_total, -0.3 * d_total.sum(-1), d_combs

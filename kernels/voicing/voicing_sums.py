@@ -6,15 +6,17 @@ import torch
 from torch import Tensor
 
 from torchprim.kernels.register import register_gradient, register_operator
+from torchprim.kernels.scale import bin_factors, scale_gradient
+from torchprim.kernels.voicing.columns import add_columns, gather_columns
 
 SUMS = 5
 
 
-def _dense(teeth: Tensor, path: Tensor | None) -> Tensor:
-    """Return the teeth of each frame, `(..., K, N)`."""
+def _tables(comb: Tensor, teeth: Tensor, path: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return comb and teeth of each frame, `(..., K, N)`."""
     if path is None:
-        return teeth
-    return teeth.index_select(1, path.reshape(-1)).reshape(-1, *path.shape).movedim(0, -2)
+        return comb, teeth
+    return gather_columns(comb, path), gather_columns(teeth, path)
 
 
 def reference(
@@ -25,11 +27,12 @@ def reference(
     path: Tensor | None,
     loudness: Tensor,
     gain: Tensor,
+    scale: Tensor,
 ) -> Tensor:
     """Compute the sums one after the other."""
-    teeth = _dense(teeth, path)
-    heard = magnitude * loudness[:, None]
-    power = (magnitude * gain[:, None]).square()
+    comb, teeth = _tables(comb, teeth, path)
+    heard = magnitude * bin_factors(loudness, scale)
+    power = (magnitude * bin_factors(gain, scale)).square()
     under = comb * power
     sung = under if weight is None else under * weight
     parts = (-teeth.clamp(max=0) * heard, under, teeth.clamp(min=0) * heard, power, sung)
@@ -45,25 +48,46 @@ def reference_gradients(
     path: Tensor | None,
     loudness: Tensor,
     gain: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Compute gradients to magnitude, weight, comb and, where they are given frame by frame, teeth."""
+    scale: Tensor,
+    to_comb: bool,
+    to_scale: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Compute gradients to magnitude, weight, comb, scale and, where they are given frame by frame, teeth."""
     between, under, on, power, sung = gradient[..., None, :].unbind(-3)
-    dense = _dense(teeth, path)
-    scaled = magnitude * gain[:, None] ** 2
-    to_comb = under + (sung if weight is None else sung * weight)
-    d_heard = on * dense.clamp(min=0) - between * dense.clamp(max=0)
-    d_magnitude = d_heard * loudness[:, None] + 2 * scaled * (power + comb * to_comb)
-    d_weight = magnitude.new_empty(0) if weight is None else comb * scaled * magnitude * sung
-    d_comb = scaled * magnitude * to_comb
-    if path is not None:
-        return d_magnitude, d_weight, d_comb, magnitude.new_empty(0)
-    slope = torch.where(dense >= 0, on, 0.0) - torch.where(dense <= 0, between, 0.0)
-    return d_magnitude, d_weight, d_comb, magnitude * loudness[:, None] * slope
+    dense, dense_teeth = _tables(comb, teeth, path)
+    scaled = magnitude * bin_factors(gain, scale) ** 2
+    to_power = under + (sung if weight is None else sung * weight)  # through the comb
+    d_heard = on * dense_teeth.clamp(min=0) - between * dense_teeth.clamp(max=0)
+    d_magnitude = d_heard * bin_factors(loudness, scale) + 2 * scaled * (power + dense * to_power)
+    d_weight, d_comb, d_teeth = (magnitude.new_empty(0) for _ in range(3))
+    if weight is not None:
+        d_weight = dense * scaled * magnitude * sung
+    if to_comb:
+        d_comb = scaled * magnitude * to_power
+        d_comb = d_comb if path is None else add_columns(d_comb, path, comb.shape[1])
+    if path is None:
+        slope = torch.where(teeth >= 0, on, 0.0) - torch.where(teeth <= 0, between, 0.0)
+        d_teeth = magnitude * bin_factors(loudness, scale) * slope
+    return d_magnitude, d_weight, d_comb, d_teeth, scale_gradient(d_magnitude, magnitude, scale, to_scale)
 
 
-def _empty_gradients(magnitude: Tensor, weight: Tensor | None, path: Tensor | None) -> tuple[Tensor, ...]:
-    needed = (True, weight is not None, True, path is None)
-    return tuple(magnitude.new_empty(magnitude.shape if x else 0) for x in needed)
+def _empty_gradients(
+    magnitude: Tensor,
+    weight: Tensor | None,
+    comb: Tensor,
+    path: Tensor | None,
+    scale: Tensor,
+    to_comb: bool,
+    to_scale: bool,
+) -> tuple[Tensor, ...]:
+    shapes = (
+        magnitude.shape,
+        0 if weight is None else magnitude.shape,
+        comb.shape if to_comb else 0,
+        magnitude.shape if path is None else 0,
+        scale.shape if to_scale else 0,
+    )
+    return tuple(magnitude.new_empty(shape) for shape in shapes)
 
 
 _sums = register_operator(
@@ -78,7 +102,7 @@ _sums_backward = register_operator(
     kernel="voicing_sums_triton.backward",
     fake=_empty_gradients,
 )
-register_gradient(_sums, _sums_backward, to=("magnitude", "weight", "comb", "teeth"))
+register_gradient(_sums, _sums_backward, to=("magnitude", "weight", "comb", "teeth", "scale"))
 
 
 def voicing_sums(
@@ -89,20 +113,22 @@ def voicing_sums(
     path: Tensor | None,
     loudness: Tensor,
     gain: Tensor,
+    scale: Tensor | None = None,
 ) -> Tensor:
     """Sum over frequency A l relu(-t), B c, A l relu(t), B and B c w, with B = (A g)².
 
     Args:
-        magnitude: A, `(..., K, N)`.
+        magnitude: `(..., K, N)`; A is the magnitude times the scale.
         weight: w, `(..., K, N)`, or None for 1.
-        comb: c, `(..., K, N)`.
-        teeth: t, `(..., K, N)`; with a path, `(K, P)`, of which it is the column of each frame.
+        comb: c, `(..., K, N)`; with a path, a table `(K, P)`, of which it is the column of each frame.
+        teeth: t, like the comb.
         path: `(..., N)`, integers below P, or None.
         loudness: l, `(K,)`.
         gain: g, `(K,)`.
+        scale: `(...)`, above 0, factor of an item's magnitude; None for 1.
 
     Returns:
-        `(..., 5, N)`. Gradients flow to magnitude, weight, comb, and to teeth where there is no path.
+        `(..., 5, N)`. Gradients flow to magnitude, weight, comb, scale, and to teeth where there is no path.
 
     Raises:
         ValueError: for shapes that do not fit, and for teeth that need a gradient beside a path.
@@ -116,14 +142,20 @@ def voicing_sums(
         [1.0, 6.0, 4.0, 12.0, 6.0]
     """
     shape = magnitude.shape
-    fits = comb.shape == shape and (weight is None or weight.shape == shape)
+    if scale is None:
+        scale = magnitude.new_ones(shape[:-2])
+    fits = weight is None or weight.shape == shape
     if path is None:
-        fits = fits and teeth.shape == shape
+        fits = fits and comb.shape == shape and teeth.shape == shape
     else:
-        fits = fits and path.shape == (*shape[:-2], shape[-1]) and teeth.shape[:-1] == shape[-2:-1]
-    if not fits or loudness.shape != shape[-2:-1] or gain.shape != shape[-2:-1]:
-        sizes = [None if x is None else tuple(x.shape) for x in (weight, comb, teeth, path, loudness, gain)]
-        raise ValueError(f"weight, comb, teeth, path, loudness, gain do not fit {tuple(shape)}, got {sizes}")
+        tables = comb.dim() == 2 and comb.shape == teeth.shape and len(comb) == shape[-2]
+        fits = fits and path.shape == (*shape[:-2], shape[-1]) and tables
+    rows = loudness.shape == shape[-2:-1] and gain.shape == shape[-2:-1] and scale.shape == shape[:-2]
+    if not (fits and rows):
+        tensors = (weight, comb, teeth, path, loudness, gain, scale)
+        sizes = [None if x is None else tuple(x.shape) for x in tensors]
+        names = "weight, comb, teeth, path, loudness, gain, scale"
+        raise ValueError(f"{names} do not fit {tuple(shape)}, got {sizes}")
     if path is not None and teeth.requires_grad:
         raise ValueError("teeth receive no gradient beside a path; give those of each frame")
-    return _sums(magnitude, weight, comb, teeth, path, loudness, gain)
+    return _sums(magnitude, weight, comb, teeth, path, loudness, gain, scale)

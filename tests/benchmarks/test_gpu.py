@@ -128,7 +128,7 @@ def test_parity_can_fail(results, gradients, verdict, monkeypatch):
 
 
 def test_a_kernel_that_did_not_run_is_a_failure(monkeypatch):
-    stage = find_stage("harmonic comb")
+    stage = find_stage("mask from a table of combs")
     monkeypatch.setattr(parity, "scene", lambda *_: Scene("best", 1, 0.3, "cpu"))
     pretended = SimpleNamespace(device="cuda")
     assert parity.has_kernel(stage)

@@ -12,19 +12,22 @@ CASES = [(True, True), (True, False), (False, True)]  # weighted; teeth named by
 
 
 def inputs(items, bins, frames, weighted, named, device=DEVICE):
-    magnitude, weight, comb = (awkward(items, bins, frames, seed=s, device=device) for s in range(3))
+    magnitude, weight = (awkward(items, bins, frames, seed=s, device=device) for s in range(2))
     columns = (bins, 11) if named else (items, bins, frames)
+    comb = awkward(*columns, seed=2, device=device)
     teeth = awkward(*columns, seed=4, low=-1.0, device=device)
     teeth = torch.where(teeth.abs() < 0.2, 0.0, teeth)
     path = (awkward(items, frames, seed=5, device=device) * 11).long() if named else None
     rows = [awkward(bins, seed=s, device=device) for s in (6, 7)]
-    return magnitude, weight if weighted else None, comb, teeth, path, *rows
+    scale = awkward(items, seed=9, low=0.5, high=2.0, device=device)
+    return magnitude, weight if weighted else None, comb, teeth, path, *rows, scale
 
 
-def autograd(magnitude, weight, comb, teeth, path, loudness, gain):
+def autograd(magnitude, weight, comb, teeth, path, loudness, gain, scale):
     """Compute the five sums by operations that autograd differentiates."""
     if path is not None:
-        teeth = teeth[:, path].movedim(0, -2)
+        comb, teeth = comb[:, path].movedim(0, -2), teeth[:, path].movedim(0, -2)
+    magnitude = magnitude * scale[:, None, None]
     heard = magnitude * loudness[:, None]
     power = (magnitude * gain[:, None]).square()
     under = comb * power
@@ -36,7 +39,7 @@ def autograd(magnitude, weight, comb, teeth, path, loudness, gain):
 def leaves(given, named, dtype):
     """Return copies that receive gradients, and all arguments with them."""
     made = [x if x is None or not x.is_floating_point() else x.detach().to(dtype) for x in given]
-    chosen = [i for i in range(4) if made[i] is not None and not (named and i == 3)]
+    chosen = [i for i in (0, 1, 2, 3, 7) if made[i] is not None and not (named and i == 3)]
     for i in chosen:
         made[i] = made[i].requires_grad_()
     return [made[i] for i in chosen], made
@@ -73,13 +76,26 @@ def test_reference_gradients_and_registration(weighted, named):
         torch.testing.assert_close(value, plain)
     torch.library.opcheck(op._sums, arguments)
     _, plain = leaves(given, named, torch.float64)
-    torch.library.opcheck(op._sums_backward, (gradient, *(x if x is None else x.detach() for x in plain)))
+    plain = [x if x is None else x.detach() for x in plain]
+    for flags in ((True, True), (False, False)):
+        torch.library.opcheck(op._sums_backward, (gradient, *plain, *flags))
 
 
 def test_gradients_in_double_precision():
     wanted, arguments = leaves(inputs(1, 4, 3, True, False, "cpu"), False, torch.float64)
     arguments[3] = wanted[3] = (arguments[3].detach() + 0.01).requires_grad_()  # no kink at 0
-    torch.autograd.gradcheck(lambda *x: op.voicing_sums(*x, *arguments[4:]), wanted)
+    torch.autograd.gradcheck(lambda *x: op.voicing_sums(*x[:4], *arguments[4:7], x[4]), wanted)
+
+
+@runs_kernels
+def test_kernel_without_items_and_without_a_scale():
+    magnitude, weight, comb, teeth, path, *rows, _ = inputs(2, 5, 3, True, True)
+    expected = autograd(magnitude, weight, comb, teeth, path, *rows, torch.ones(2, device=DEVICE))
+    with forced_kernels():
+        sums = op.voicing_sums(magnitude, weight, comb, teeth, path, *rows)
+        empty = op.voicing_sums(magnitude[:0], weight[:0], comb, teeth, path[:0], *rows)
+    torch.testing.assert_close(sums, expected)
+    assert empty.shape == (0, op.SUMS, 3)
 
 
 def test_compiles_and_checks():

@@ -9,8 +9,8 @@ import torch
 import torchprim as tp
 from tests.support.oracles import comb_salience, harmonic_sum, voice
 from torchprim.kernels.salience.salience_inputs import peaks
-from torchprim.kernels.voicing.harmonic_comb import harmonic_comb
 from torchprim.primitives.pitch.grid import PitchGrid
+from torchprim.primitives.pitch.harmonic_comb import harmonic_comb
 from torchprim.primitives.pitch.salience import a_weighting, log_salience
 from torchprim.spectra.stft import Geometry
 
@@ -95,10 +95,17 @@ def test_comb_by_definition():
         torch.testing.assert_close(mask[:, n], height * torch.exp(-0.5 * (distance / 32) ** 2))
 
 
+def test_a_comb_has_as_many_teeth_as_it_is_told():
+    comb = harmonic_comb(torch.tensor([100.0]), torch.tensor([0.8]), 60, 10.0, 5.0, n_harmonics=3)[:, 0]
+    assert comb[[10, 20, 30]].tolist() == pytest.approx([0.8] * 3)
+    assert comb[[15, 25]].max() < 1e-8 and comb[40] < 1e-8  # no fourth tooth
+
+
 def test_comb_gradient():
     f0 = torch.tensor([150.0, 333.0], dtype=torch.float64, requires_grad=True)
     height = torch.tensor([0.3, 0.9], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda f, h: harmonic_comb(f, h, 40, BIN), (f0, height))
+    width = torch.tensor(30.0, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda f, h, w: harmonic_comb(f, h, 40, BIN, w), (f0, height, width))
 
 
 @pytest.mark.parametrize(

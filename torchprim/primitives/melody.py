@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.kernels.voicing.comb_mask import comb_mask
 from torchprim.primitives.base import Primitive
 from torchprim.primitives.pitch.grid import PitchGrid, check_range
 from torchprim.primitives.pitch.tracking import COMB_WIDTH, JUMP, SLOPE, track
@@ -84,9 +85,11 @@ def melody(
     bin_width = sample_rate / 2 / max(1, bins - 1)
     grid = PitchGrid(bins, bin_width, f_min, f_max)
     result = track(magnitude, grid, weight, width, soft, slope, jump)
-    mask = result.comb * torch.sigmoid(2 * (result.score + bias))[..., None, :]
-    mask = mask * high_pass(bins, sample_rate, cutoff, smooth, like=magnitude)
-    return torch.where(magnitude > 0, mask, 0)
+    voiced = torch.sigmoid(2 * (result.score + bias))
+    gain = high_pass(bins, sample_rate, cutoff, smooth, like=magnitude)
+    if result.comb is None:
+        return comb_mask(magnitude, gain * result.combs, result.path, voiced)
+    return torch.where(magnitude > 0, gain * result.comb * voiced[..., None, :], 0)
 
 
 class Melody(Primitive, function=melody):

@@ -16,7 +16,11 @@ from torchprim.primitives.pitch.grid import CENTS, HARMONICS, PitchGrid
 
 
 def log_salience(
-    magnitude: Tensor, grid: PitchGrid, weight: Tensor | None = None, sharpness: float = 1.0
+    magnitude: Tensor,
+    grid: PitchGrid,
+    weight: Tensor | None = None,
+    sharpness: float = 1.0,
+    scale: Tensor | None = None,
 ) -> Tensor:
     """Compute `sharpness` times the logarithm of a pitch salience S = S1^(4/7) S2^(3/7).
 
@@ -34,10 +38,11 @@ def log_salience(
     makes octave errors, S2 is misled by noise. Magnitude and weight are read once, for both.
 
     Args:
-        magnitude: `(..., K, N)`, at least the lowest `grid.comb_bins` bins, the loudest bin near 1.
+        magnitude: `(..., K, N)`, at least the lowest `grid.comb_bins` bins.
         grid: the candidate pitches.
         weight: `(..., K, N)` in [0, 1], a vocals mask that weights the spectrum by its fourth root.
         sharpness: factor of the logarithm.
+        scale: `(...)`, factor of the magnitude, after which the loudest bin is near 1; None for 1.
 
     Returns:
         `(..., P, N)`.
@@ -55,7 +60,7 @@ def log_salience(
     peak_matrix = summation(grid, magnitude)
     gain = bin_a_weighting(bins, grid.bin_width, magnitude)
     ratio = grid.bin_width / grid.f_min
-    axis, level = salience_inputs(magnitude, gain, weight, ratio, grid.peak_bins, peak_matrix.depth)
+    axis, level = salience_inputs(magnitude, gain, weight, ratio, grid.peak_bins, peak_matrix.depth, scale)
     harmonic_sum = banded_product(peak_matrix, axis)
     combs = banded_product(inhibition(grid, magnitude), level)
     return salience_mix(harmonic_sum, row_median(harmonic_sum), combs, sharpness * 4 / 7, sharpness * 3 / 7)
@@ -97,12 +102,12 @@ def _summation(pitches: int, peak_pitches: int, dtype: torch.dtype, device: torc
 
 
 def inhibiting_combs(grid: PitchGrid, like: Tensor) -> Tensor:
-    """Return combs `(P, grid.comb_bins)`, negative at half harmonics; positive entries of a row sum to 1."""
+    """Return combs `(grid.comb_bins, P)`, negative at half harmonics; positive entries of one sum to 1."""
     return _dense_combs(grid.comb_bins, grid.bin_width, grid.f_min, grid.f_max, like.dtype, like.device)[0]
 
 
 def inhibition(grid: PitchGrid, like: Tensor) -> Banded:
-    """Return `inhibiting_combs` as a banded matrix for `banded_product`."""
+    """Return `inhibiting_combs`, a comb a row, as a banded matrix for `banded_product`."""
     settings = grid.comb_bins, grid.bin_width, grid.f_min, grid.f_max
     return Banded(*_banded_combs(*settings, like.dtype, like.device), grid.pitches, grid.comb_bins)
 
@@ -111,7 +116,7 @@ def inhibition(grid: PitchGrid, like: Tensor) -> Banded:
 def _dense_combs(
     bins: int, bin_width: float, f_min: float, f_max: float, dtype: torch.dtype, device: torch.device
 ) -> list[Tensor]:
-    return [_combs(PitchGrid(bins, bin_width, f_min, f_max)).to(dtype).to(device)]
+    return [_combs(PitchGrid(bins, bin_width, f_min, f_max)).t().to(dtype).to(device).contiguous()]
 
 
 @constant_table

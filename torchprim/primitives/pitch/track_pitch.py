@@ -86,16 +86,17 @@ def track_pitch(
         from torchprim.primitives.pitch.crepe import track_crepe
 
         result = track_crepe(audio, geometry, f_min, f_max, capacity, marginals)
-        pitches = result.pitches
+        f0, pitches = result.f0, result.pitches
     else:
         spectrum = stft(audio, geometry)
         weight = long_hpss(audio, spectrum=spectrum, geometry=geometry)
         grid = PitchGrid(geometry.bins, geometry.bin_width, f_min, f_max)
         result = track(spectrum.abs(), grid, weight, marginals=marginals, salience=salience)
         pitches = grid.frequencies(audio)
+        f0 = pitches[result.path]
     return PitchTrack(
         times,
-        result.f0,
+        f0,
         result.score > 0,
         torch.sigmoid(result.score),
         pitches,

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from torchprim.kernels.paths.forward_backward import forward_backward
 from torchprim.kernels.paths.viterbi import viterbi
-from torchprim.kernels.voicing.harmonic_comb import harmonic_comb
 from torchprim.primitives.pitch.grid import PitchGrid
+from torchprim.primitives.pitch.harmonic_comb import comb_table
 from torchprim.primitives.pitch.salience import inhibiting_combs, log_salience
 from torchprim.primitives.pitch.voicing import voicing_score
 
@@ -21,11 +21,12 @@ JUMP = 12.0  # maximum transition cost, that of a new note
 
 
 class Track(NamedTuple):
-    """Pitch track of a spectrogram, with its comb mask."""
+    """Pitch track of a spectrogram, with the comb of each pitch."""
 
-    f0: Tensor  # (..., N) in Hz
+    path: Tensor  # (..., N), index of a candidate pitch
     score: Tensor  # (..., N), log odds of voiced
-    comb: Tensor  # (..., F, N) in [0, 1], high at the harmonics of f0
+    combs: Tensor  # (F, P) in [0, 1], column p high at the harmonics of pitch p
+    comb: Tensor | None  # (..., F, N), with `soft` the average of the combs
     salience: Tensor | None  # (..., P, N)
     marginals: Tensor | None  # (..., P, N)
 
@@ -61,28 +62,22 @@ def track(
     Returns:
         A `Track`.
     """
-    # Invariant to level: everything is relative to the loudest bin.
-    loudest = magnitude.amax((-2, -1), keepdim=True)
-    relative = magnitude[..., : grid.comb_bins, :] / torch.where(loudest > 0, loudest, 1.0)
-    emission = log_salience(relative, grid, weight, SHARPNESS)
-    pitches = grid.frequencies(magnitude)
+    # Invariant to level: everything is relative to the loudest bin. Denormal numbers, whose reciprocal is
+    # infinite, count as silence.
+    loudest = magnitude.amax((-2, -1))
+    scale = torch.where(loudest >= torch.finfo(loudest.dtype).tiny, loudest, 1.0).reciprocal()
+    emission = log_salience(magnitude, grid, weight, SHARPNESS, scale)
     teeth = inhibiting_combs(grid, magnitude)
-    combs = harmonic_comb(pitches, torch.ones_like(pitches), grid.bins, grid.bin_width, width)  # (F, P)
+    combs = comb_table(grid, width, magnitude)
     costs = {"slope": slope, "jump": jump}
     path_marginals = forward_backward(emission, **costs) if soft or marginals else None
+    comb = None
     if soft:
         path = path_marginals.argmax(-2)
         comb = combs @ path_marginals
-        score = voicing_score(relative, grid, comb, teeth.t() @ path_marginals, None, weight)
+        score = voicing_score(magnitude, grid, comb, teeth @ path_marginals, None, weight, scale)
     else:
         path = viterbi(emission, **costs)
-        comb = _gather_columns(combs, path)
-        score = voicing_score(relative, grid, comb, teeth.t().contiguous(), path, weight)
+        score = voicing_score(magnitude, grid, combs, teeth, path, weight, scale)
     strength = (emission / SHARPNESS).exp() if salience else None
-    return Track(pitches[path], score, comb, strength, path_marginals)
-
-
-def _gather_columns(table: Tensor, index: Tensor) -> Tensor:
-    """Gather columns of a table: `(F, P)` at indices `(..., N)` -> `(..., F, N)`."""
-    columns = table.index_select(1, index.reshape(-1)).reshape(-1, *index.shape)
-    return columns.movedim(0, -2)
+    return Track(path, score, combs, comb, strength, path_marginals)

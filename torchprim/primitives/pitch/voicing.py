@@ -23,6 +23,7 @@ def voicing_score(
     teeth: Tensor,
     path: Tensor | None = None,
     weight: Tensor | None = None,
+    scale: Tensor | None = None,
 ) -> Tensor:
     """Compute the log odds of voiced: 4 c + 3.25 s + 0.9 log(0.01 + e) - b, averaged over 9 frames.
 
@@ -33,22 +34,24 @@ def voicing_score(
     third of the power (tuning half of MUSDB18 previews) and to human labels (MIR-1K, abjones).
 
     Args:
-        magnitude: `(..., K, N)`, the lowest K bins, the loudest of all F bins being 1.
-        grid: the candidate pitches, and the bins of the whole spectrogram.
-        comb: `(..., F, N)`, the mask at the harmonics of each frame's pitch.
-        teeth: `(..., K, N)`, the inhibiting comb of each frame's pitch; with a path, the table `(K, P)`.
-        path: `(..., N)`, index of each frame's column in the table.
+        magnitude: `(..., F, N)`, of which the lowest K = `grid.comb_bins` bins are read.
+        grid: the candidate pitches, and the bins of the spectrogram.
+        comb: `(..., F, N)`, the mask at the harmonics of each frame's pitch; with a path, a table `(F, P)`.
+        teeth: `(..., K, N)`, the inhibiting comb of each frame's pitch; with a path, a table `(K, P)`.
+        path: `(..., N)`, index of each frame's column in the tables.
         weight: `(..., F, N)` in [0, 1], a vocals mask that weights the spectrum.
+        scale: `(...)`, factor of the magnitude, after which the loudest bin is 1; None for 1.
 
     Returns:
         `(..., N)`; a frame is voiced above 0.
     """
-    bins = magnitude.shape[-2]
+    bins = grid.comb_bins
+    magnitude, comb = magnitude[..., :bins, :], comb[..., :bins, :]
     gain = _high_pass(grid.bins, grid.bin_width, magnitude.dtype, magnitude.device)[0][:bins]
     loudness = bin_a_weighting(bins, grid.bin_width, magnitude)
     weighted = weight is not None
     weight = weight[..., :bins, :] if weighted else None
-    sums = voicing_sums(magnitude, weight, comb[..., :bins, :], teeth, path, loudness, gain)
+    sums = voicing_sums(magnitude, weight, comb, teeth, path, loudness, gain, scale)
     # Launch-bound on a GPU: as few operations as possible.
     parts, totals, power = sums[..., :2, :], sums[..., 2:4, :], sums[..., 4, :]
     nonzero = totals > 0
