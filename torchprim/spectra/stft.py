@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.kernels.spectra.overlap_add import overlap_add
+from torchprim.kernels.spectra.windowed_frames import windowed_frames
 from torchprim.kernels.tables import constant_table
 
 
@@ -92,15 +93,9 @@ def stft(audio: Tensor, geometry: Geometry | None = None) -> Tensor:
     """
     geometry = geometry or Geometry()
     audio = checks.audio(audio)
-    spectrum = torch.stft(
-        audio.reshape(-1, audio.shape[-1]),
-        geometry.window_length,
-        geometry.hop_length,
-        window=geometry.window_tensor(audio),
-        center=True,
-        pad_mode="constant",
-        return_complex=True,
-    )
+    batch = audio.reshape(-1, audio.shape[-1])
+    frames = windowed_frames(batch, geometry.window_tensor(audio), geometry.hop_length)
+    spectrum = torch.fft.rfft(frames).mT
     return spectrum.reshape(*audio.shape[:-1], *spectrum.shape[-2:])
 
 
