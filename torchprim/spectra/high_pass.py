@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.kernels.tables import constant_table
 
 
 def high_pass(
@@ -49,13 +50,28 @@ def high_pass(
     if not is_tensor and not 0 <= cutoff <= sample_rate / 2:
         raise ValueError(f"cutoff must lie in [0, {sample_rate / 2}] Hz, got {cutoff!r}")
     like = torch.empty(0) if like is None else like
+    if is_tensor:
+        return _gain(bins, sample_rate, cutoff.to(like), smooth, like)
+    (gain,) = _constant_gain(bins, float(sample_rate), float(cutoff), smooth, like.dtype, like.device)
+    return gain.clone()  # the caller's own
+
+
+@constant_table
+def _constant_gain(
+    bins: int, sample_rate: float, cutoff: float, smooth: bool, dtype: torch.dtype, device: torch.device
+) -> list[Tensor]:
+    return [_gain(bins, sample_rate, cutoff, smooth, torch.empty(0, dtype=dtype, device=device))]
+
+
+def _gain(bins: int, sample_rate: float, cutoff: float | Tensor, smooth: bool, like: Tensor) -> Tensor:
+    """Compute the gain as its equation is written."""
     frequency = torch.linspace(0, sample_rate / 2, bins, dtype=like.dtype, device=like.device)[:, None]
-    if not is_tensor and cutoff == 0:
+    if not isinstance(cutoff, Tensor) and cutoff == 0:
         return torch.ones_like(frequency)
     if not smooth:
         return (frequency >= cutoff).to(like.dtype)
     # The clamp keeps the logarithm finite at 0 Hz.
     octaves = torch.log2(frequency.clamp(min=1e-3)) - (
-        torch.log2(cutoff.to(like)) if is_tensor else math.log2(cutoff)
+        torch.log2(cutoff) if isinstance(cutoff, Tensor) else math.log2(cutoff)
     )
     return torch.sin(math.pi / 2 * (0.5 + octaves).clamp(0, 1)) ** 2
