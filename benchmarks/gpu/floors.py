@@ -188,8 +188,19 @@ def istft(s: Scene) -> list[Phase]:
     return [Phase(bytes=2 * s.mask_bytes + s.audio_bytes), Phase(bytes=3 * s.audio_bytes)]
 
 
+def wiener_mask(s: Scene) -> list[Phase]:
+    """Two complex spectra in."""
+    return [Phase(bytes=5 * s.mask_bytes)]
+
+
+def residual_frames(s: Scene) -> list[Phase]:
+    """Mask and spectrum in, the packed spectrum out; its transform. A spectrum is twice a mask."""
+    mask = 4 * s.long_spectrum.numel()
+    return [Phase(bytes=5 * mask), Phase(bytes=4 * mask)]
+
+
 def overlap_add(s: Scene) -> list[Phase]:
-    """Frames in, audio out."""
+    """Frames in and audio out, or the reverse."""
     frames = 4 * s.batch * s.frames * s.geometry.window_length
     return [Phase(bytes=frames + s.audio_bytes)]
 

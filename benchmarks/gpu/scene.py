@@ -79,6 +79,22 @@ class Scene:
         """Frames of the inverse transform, `(B, N, W)`."""
         return torch.fft.irfft(self.spectrum.mT, n=self.geometry.window_length, norm="forward")
 
+    @property
+    def long_geometry(self) -> tp.Geometry:
+        """Grid of the long window."""
+        settings = self.separator.cues["melody"].weight.primitive.settings
+        return tp.Geometry(self.rate, settings["window_length"], settings["hop_length"], self.geometry.window)
+
+    @cached_property
+    def long_spectrum(self) -> Tensor:
+        return tp.stft(self.audio, self.long_geometry)
+
+    @cached_property
+    def long_mask(self) -> Tensor:
+        """Stand-in for the harmonic mask of the long window."""
+        magnitude = self.long_spectrum.abs().contiguous()
+        return magnitude / (magnitude + 1)
+
     @cached_property
     def plane_spectrum(self) -> Tensor:
         """The half plane of the 2-D transform, without the last of an odd number of bins."""

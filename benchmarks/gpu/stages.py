@@ -22,6 +22,9 @@ from torchprim.kernels.ft2d.local_peaks import kept_peaks
 from torchprim.kernels.hpss.sliding_median import sliding_median
 from torchprim.kernels.spectra.magnitude import magnitude
 from torchprim.kernels.spectra.overlap_add import overlap_add
+from torchprim.kernels.spectra.residual_frames import residual_frames
+from torchprim.kernels.spectra.wiener_mask import wiener_mask
+from torchprim.kernels.spectra.windowed_frames import windowed_frames
 
 _CUES = range(5)  # masks of a scene, at most
 
@@ -89,6 +92,15 @@ _TRANSFORMS = (
         "STFT and magnitude", lambda s: (s.audio,), _stft, floors.stft, ("magnitude",), (0,), in_pipeline=True
     ),
     Stage(
+        "windowed frames",
+        lambda s: (s.audio,),
+        lambda s, x: windowed_frames(x, s.geometry.window_tensor(x), s.geometry.hop_length),
+        floors.overlap_add,
+        ("windowed_frames",),
+        (0,),
+        tolerance=0,
+    ),
+    Stage(
         "magnitude",
         lambda s: (s.spectrum,),
         lambda s, x: magnitude(x),
@@ -135,11 +147,26 @@ _TRANSFORMS = (
         in_pipeline=True,
     ),
     Stage(
+        "inverse transform of the long window's residual",
+        lambda s: (s.long_mask, s.long_spectrum),
+        lambda s, mask, spectrum: residual_frames(mask, spectrum, s.long_geometry.window_length),
+        floors.residual_frames,
+        ("residual_frames",),
+        (0,),
+    ),
+    Stage(
+        "mask from two spectra",
+        lambda s: (s.spectrum, s.gain),
+        lambda s, x, gain: wiener_mask(x.roll(1, -1), x, gain),
+        floors.wiener_mask,
+        ("wiener_mask",),
+    ),
+    Stage(
         "long-window HPSS, three transforms",
         lambda s: (s.audio, s.spectrum),
         lambda s, audio, spectrum: s.separator.cues["melody"].weight.primitive(audio, spectrum),
         floors.long_hpss,
-        ("hpss_mask",),
+        ("magnitude", "hpss_mask", "residual_frames", "overlap_add", "wiener_mask"),
         (0,),
         tolerance=1e-3,
         gradient_tolerance=1e-2,

@@ -11,25 +11,29 @@ from torchprim.kernels.register import load, register_operator, save
 SMALLEST_NORM = 1e-11
 
 
-def _norm(window: Tensor, hop: int, count: int) -> Tensor:
-    """Sum the squared windows, 1 where there are none, times W: `(count + hops - 1, hop)`."""
-    hops = -(-len(window) // hop)  # that a frame spans
-    power = torch.nn.functional.pad(window.square(), (0, hops * hop - len(window)))
-    norm = window.new_zeros(count + hops - 1, hop)
+def summed(frames: Tensor, hop: int) -> Tensor:
+    """Add up overlapping frames `(B, N, W)` from the first sample of the first: `(B, rows, hop)`."""
+    count, size = frames.shape[1:]
+    hops = -(-size // hop)  # that a frame spans
+    if hops * hop > size:
+        frames = torch.nn.functional.pad(frames, (0, hops * hop - size))
+    total = frames.new_zeros(len(frames), count + hops - 1, hop)
     for i in range(hops):
-        norm[i : i + count] += power[i * hop : (i + 1) * hop]
+        total[:, i : i + count] += frames[..., i * hop : (i + 1) * hop]
+    return total
+
+
+def _norm(window: Tensor, hop: int, count: int) -> Tensor:
+    """Sum the squared windows, 1 where there are none, times W: `(rows, hop)`."""
+    norm = summed(window.square().expand(1, count, -1), hop)[0]
     return torch.where(norm > SMALLEST_NORM, norm, 1) * len(window)
 
 
 def reference(frames: Tensor, window: Tensor, hop: int, length: int) -> Tensor:
     """Compute the overlap-add hop by hop."""
     count, size = frames.shape[1:]
-    hops = -(-size // hop)
-    frames = torch.nn.functional.pad(frames * window, (0, hops * hop - size))
-    audio = frames.new_zeros(len(frames), count + hops - 1, hop)
-    for i in range(hops):
-        audio[:, i : i + count] += frames[..., i * hop : (i + 1) * hop]
-    audio = (audio / _norm(window, hop, count)).flatten(1)[:, size // 2 :][:, :length]
+    audio = summed(frames * window, hop) / _norm(window, hop, count)
+    audio = audio.flatten(1)[:, size // 2 :][:, :length]
     return torch.nn.functional.pad(audio, (0, length - audio.shape[-1]))
 
 

@@ -34,7 +34,7 @@ def high_pass(
         like: gives dtype and device.
 
     Returns:
-        `(F, 1)`, in [0, 1]; of a number it is cached and must not be written to.
+        `(F, 1)`, in [0, 1].
 
     Raises:
         ValueError: for a cut-off that is negative or above half the sample rate.
@@ -50,27 +50,28 @@ def high_pass(
     if not is_tensor and not 0 <= cutoff <= sample_rate / 2:
         raise ValueError(f"cutoff must lie in [0, {sample_rate / 2}] Hz, got {cutoff!r}")
     like = torch.empty(0) if like is None else like
-    if not is_tensor:
-        return _fixed(bins, float(sample_rate), float(cutoff), smooth, like.dtype, like.device)[0]
-    frequency = _frequencies(bins, sample_rate, like.dtype, like.device)
-    return _smooth(frequency, torch.log2(cutoff.to(like))) if smooth else (frequency >= cutoff).to(like.dtype)
+    if is_tensor:
+        return _gain(bins, sample_rate, cutoff.to(like), smooth, like)
+    (gain,) = _constant_gain(bins, float(sample_rate), float(cutoff), smooth, like.dtype, like.device)
+    return gain.clone()  # the caller's own
 
 
 @constant_table
-def _fixed(
+def _constant_gain(
     bins: int, sample_rate: float, cutoff: float, smooth: bool, dtype: torch.dtype, device: torch.device
 ) -> list[Tensor]:
-    """Compute the gain of a cut-off that is a number."""
-    frequency = _frequencies(bins, sample_rate, dtype, device)
-    if cutoff == 0:
-        return [torch.ones_like(frequency)]
-    return [_smooth(frequency, math.log2(cutoff)) if smooth else (frequency >= cutoff).to(dtype)]
+    return [_gain(bins, sample_rate, cutoff, smooth, torch.empty(0, dtype=dtype, device=device))]
 
 
-def _frequencies(bins: int, sample_rate: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.linspace(0, sample_rate / 2, bins, dtype=dtype, device=device)[:, None]
-
-
-def _smooth(frequency: Tensor, log_cutoff: float | Tensor) -> Tensor:
-    octaves = torch.log2(frequency.clamp(min=1e-3)) - log_cutoff  # finite at 0 Hz
+def _gain(bins: int, sample_rate: float, cutoff: float | Tensor, smooth: bool, like: Tensor) -> Tensor:
+    """Compute the gain as its equation is written."""
+    frequency = torch.linspace(0, sample_rate / 2, bins, dtype=like.dtype, device=like.device)[:, None]
+    if not isinstance(cutoff, Tensor) and cutoff == 0:
+        return torch.ones_like(frequency)
+    if not smooth:
+        return (frequency >= cutoff).to(like.dtype)
+    # The clamp keeps the logarithm finite at 0 Hz.
+    octaves = torch.log2(frequency.clamp(min=1e-3)) - (
+        torch.log2(cutoff) if isinstance(cutoff, Tensor) else math.log2(cutoff)
+    )
     return torch.sin(math.pi / 2 * (0.5 + octaves).clamp(0, 1)) ** 2

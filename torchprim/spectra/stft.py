@@ -93,9 +93,8 @@ def stft(audio: Tensor, geometry: Geometry | None = None) -> Tensor:
     """
     geometry = geometry or Geometry()
     audio = checks.audio(audio)
-    # As torch.stft, which on a GPU takes four passes to the windowed frames.
-    flat = audio.reshape(-1, audio.shape[-1])
-    frames = windowed_frames(flat, geometry.window_tensor(audio), geometry.hop_length)
+    batch = audio.reshape(-1, audio.shape[-1])
+    frames = windowed_frames(batch, geometry.window_tensor(audio), geometry.hop_length)
     spectrum = torch.fft.rfft(frames).mT
     return spectrum.reshape(*audio.shape[:-1], *spectrum.shape[-2:])
 

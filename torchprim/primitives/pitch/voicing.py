@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from torchprim.kernels.salience.salience_mix import mean_over_frames
-from torchprim.kernels.tables import constant_table
 from torchprim.kernels.voicing.voicing_sums import voicing_sums
 from torchprim.primitives.pitch.grid import PitchGrid
 from torchprim.primitives.pitch.salience import bin_a_weighting
@@ -60,11 +59,3 @@ def voicing_score(
     log_power = (power / (power.mean(-1, keepdim=True) + 1e-9) + 0.01).log()
     odds = torch.add(0.9 * log_power, shares[..., 1, :], alpha=3.25).sub(shares[..., 0, :], alpha=4)
     return mean_over_frames(odds, _RADIUS) + (0.75 if weighted else -0.25)
-
-
-@constant_table
-def _high_pass(bins: int, bin_width: float, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-    """Compute the gain of the high-pass in each bin, `(F,)`."""
-    sample_rate = 2 * bin_width * max(1, bins - 1)
-    like = torch.empty(0, dtype=dtype)
-    return [high_pass(bins, sample_rate, min(_CUTOFF, sample_rate / 4), like=like)[:, 0].to(device)]
