@@ -46,7 +46,8 @@ def voicing_score(
     """
     bins = grid.comb_bins
     magnitude, comb = magnitude[..., :bins, :], comb[..., :bins, :]
-    gain = _high_pass(grid.bins, grid.bin_width, magnitude.dtype, magnitude.device)[0][:bins]
+    sample_rate = 2 * grid.bin_width * max(1, grid.bins - 1)
+    gain = high_pass(grid.bins, sample_rate, min(_CUTOFF, sample_rate / 4), like=magnitude)[:bins, 0]
     loudness = bin_a_weighting(bins, grid.bin_width, magnitude)
     weighted = weight is not None
     weight = weight[..., :bins, :] if weighted else None
