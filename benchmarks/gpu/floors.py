@@ -188,7 +188,7 @@ def istft(s: Scene) -> list[Phase]:
     return [Phase(bytes=2 * s.mask_bytes + s.audio_bytes), Phase(bytes=3 * s.audio_bytes)]
 
 
-def wiener_mask(s: Scene) -> list[Phase]:
+def wiener_masks(s: Scene) -> list[Phase]:
     """Two complex spectra in."""
     return [Phase(bytes=5 * s.mask_bytes)]
 

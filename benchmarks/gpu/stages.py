@@ -23,7 +23,7 @@ from torchprim.kernels.hpss.sliding_median import sliding_median
 from torchprim.kernels.spectra.magnitude import magnitude
 from torchprim.kernels.spectra.overlap_add import overlap_add
 from torchprim.kernels.spectra.residual_frames import residual_frames
-from torchprim.kernels.spectra.wiener_mask import wiener_mask
+from torchprim.kernels.spectra.wiener_masks import wiener_masks
 from torchprim.kernels.spectra.windowed_frames import windowed_frames
 
 _CUES = range(5)  # masks of a scene, at most
@@ -157,16 +157,16 @@ _TRANSFORMS = (
     Stage(
         "mask from two spectra",
         lambda s: (s.spectrum, s.gain),
-        lambda s, x, gain: wiener_mask(x.roll(1, -1), x, gain),
-        floors.wiener_mask,
-        ("wiener_mask",),
+        lambda s, x, gain: wiener_masks(x.roll(1, -1), x, gain[None]),
+        floors.wiener_masks,
+        ("wiener_masks",),
     ),
     Stage(
         "long-window HPSS, three transforms",
         lambda s: (s.audio, s.spectrum),
         lambda s, audio, spectrum: s.separator.cues["melody"].weight.primitive(audio, spectrum),
         floors.long_hpss,
-        ("magnitude", "hpss_mask", "residual_frames", "overlap_add", "wiener_mask"),
+        ("magnitude", "hpss_mask", "residual_frames", "overlap_add", "wiener_masks"),
         (0,),
         tolerance=1e-3,
         gradient_tolerance=1e-2,

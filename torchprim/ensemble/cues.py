@@ -6,11 +6,12 @@ import functools
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from torchprim.ensemble.side_stream import Beside
 from torchprim.primitives.base import Primitive
-from torchprim.primitives.long_hpss import LongHPSS, long_hpss
+from torchprim.primitives.long_hpss import LongHPSS, long_hpss_masks
 from torchprim.primitives.melody import Melody
 from torchprim.spectra.high_pass import high_pass
 from torchprim.spectra.mixture import Mixture
@@ -103,7 +104,7 @@ class PrimitiveCue(nn.Module):
 
 
 class LongHPSSCue(nn.Module):
-    """Cue of `LongHPSS`. Its mask without the high-pass is cached: the melody is weighted by it.
+    """Cue of `LongHPSS`. Its mask without the high-pass is computed along: the melody is weighted by it.
 
     Args:
         primitive: its geometry is that of the mixtures.
@@ -114,26 +115,30 @@ class LongHPSSCue(nn.Module):
         self.primitive = primitive
 
     def forward(self, mixture: Mixture) -> Tensor:
-        mask, settings = self.full_band(mixture), self.primitive.settings
-        bins, sample_rate = mask.shape[-2], mixture.geometry.sample_rate
-        return mask * high_pass(bins, sample_rate, settings["cutoff"], settings["smooth"], like=mask)
+        return self._masks(mixture)[-1]
 
     def full_band(self, mixture: Mixture) -> Tensor:
         """Compute the mask without the high-pass, `(..., F, N)`, cached."""
-
-        def compute() -> Tensor:
-            return long_hpss(mixture.audio, **self._full_band_settings, spectrum=mixture.spectrum())
-
-        return mixture.cached(self.full_band_key, compute)
+        return self._masks(mixture)[0]
 
     @property
     def full_band_key(self) -> Hashable:
         """Cache key of the mask without the high-pass."""
-        return LongHPSS, *self._full_band_settings.items()
+        return LongHPSS, *(self.primitive.settings | {"cutoff": 0.0}).items()
 
-    @property
-    def _full_band_settings(self) -> dict[str, Any]:
-        return self.primitive.settings | {"cutoff": 0.0}
+    def _masks(self, mixture: Mixture) -> Tensor:
+        """Compute the masks without and, if there is one, with the high-pass, `(K, ..., F, N)`, cached."""
+
+        def compute() -> Tensor:
+            settings, grid = self.primitive.settings, mixture.geometry
+            cutoff, smooth = settings.pop("cutoff"), settings.pop("smooth")
+            cutoffs = [0.0] if not isinstance(cutoff, Tensor) and cutoff == 0 else [0.0, cutoff]
+            gains = [high_pass(grid.bins, grid.sample_rate, c, smooth, like=mixture.audio) for c in cutoffs]
+            settings["geometry"] = grid
+            gains = torch.cat(gains, -1).mT
+            return long_hpss_masks(mixture.audio, gains, **settings, spectrum=mixture.spectrum())
+
+        return mixture.cached(self.primitive.cache_key, compute)
 
 
 class MelodyCue(nn.Module):

@@ -11,7 +11,7 @@ from torchprim.kernels.hpss.hpss_mask import hpss_mask
 from torchprim.kernels.spectra.magnitude import magnitude
 from torchprim.kernels.spectra.overlap_add import overlap_add
 from torchprim.kernels.spectra.residual_frames import residual_frames
-from torchprim.kernels.spectra.wiener_mask import wiener_mask
+from torchprim.kernels.spectra.wiener_masks import wiener_masks
 from torchprim.primitives.base import Primitive
 from torchprim.primitives.hpss import filter_lengths
 from torchprim.spectra.high_pass import high_pass
@@ -61,6 +61,23 @@ def long_hpss(
         torch.Size([2, 1025, 87])
     """
     geometry = geometry or Geometry()
+    gain = high_pass(geometry.bins, geometry.sample_rate, cutoff, smooth, like=checks.audio(audio))
+    settings = {"window_length": window_length, "hop_length": hop_length, "geometry": geometry}
+    return long_hpss_masks(audio, gain.mT, kernel_size, power, **settings, spectrum=spectrum)[0]
+
+
+def long_hpss_masks(
+    audio: Tensor,
+    gains: Tensor,
+    kernel_size: int | tuple[int, int] = 17,
+    power: float | Tensor = 2.0,
+    *,
+    window_length: int,
+    hop_length: int,
+    geometry: Geometry,
+    spectrum: Tensor | None = None,
+) -> Tensor:
+    """Compute the mask of `long_hpss` for several gains `(K, F)` of the bins at once: `(K, ..., F, N)`."""
     audio = checks.audio(audio)
     checks.positive(power, "power")
     spectrum = stft(audio, geometry) if spectrum is None else spectrum
@@ -70,9 +87,7 @@ def long_hpss(
     frames = residual_frames(harmonic_mask, long_spectrum, window_length)
     window = long_geometry.window_tensor(audio)
     percussive = overlap_add(frames, window, hop_length, audio.shape[-1]).reshape(audio.shape)
-    percussive_spectrum = stft(percussive, geometry)
-    gain = high_pass(geometry.bins, geometry.sample_rate, cutoff, smooth, like=audio)
-    return wiener_mask(percussive_spectrum, spectrum, gain[:, 0])
+    return wiener_masks(stft(percussive, geometry), spectrum, gains.to(audio))
 
 
 class LongHPSS(Primitive, function=long_hpss):

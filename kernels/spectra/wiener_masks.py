@@ -1,4 +1,4 @@
-"""Wiener-like mask of a part of a mixture from both spectra, in one operator."""
+"""Wiener-like masks of a part of a mixture from both spectra, in one operator."""
 
 from __future__ import annotations
 
@@ -16,16 +16,22 @@ def _ratio(part: Tensor, mixture: Tensor) -> Tensor:
     return torch.where(mixture.abs() > 0, ratio, 0)
 
 
-def reference(part: Tensor, mixture: Tensor, gain: Tensor) -> Tensor:
-    """Compute the mask as its equation is written."""
-    return (_ratio(as_complex(part), as_complex(mixture)) * gain[:, None]).contiguous()
+def _aligned(gains: Tensor, dimensions: int) -> Tensor:
+    """View gains `(K, F)` as `(K, 1, ..., 1, F, 1)`, to multiply masks of so many dimensions."""
+    return gains.reshape(len(gains), *[1] * (dimensions - 2), -1, 1)
 
 
-_mask = register_operator(
-    "wiener_mask",
+def reference(part: Tensor, mixture: Tensor, gains: Tensor) -> Tensor:
+    """Compute the masks as their equation is written."""
+    ratio = _ratio(as_complex(part), as_complex(mixture))
+    return (ratio * _aligned(gains, ratio.dim())).contiguous()
+
+
+_masks = register_operator(
+    "wiener_masks",
     reference,
-    kernel="wiener_mask_triton.forward",
-    fake=lambda part: part.new_empty(part.shape[:-1]),
+    kernel="wiener_masks_triton.forward",
+    fake=lambda part, gains: part.new_empty(len(gains), *part.shape[:-1]),
 )
 
 
@@ -34,12 +40,14 @@ def _gradients(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
     to E 2 g ((1 - mask) E + mask R) / (s L²), to X -2 g mask R / (s L²).
     """
-    part, mixture, gain = load(ctx)
+    part, mixture, gains = load(ctx)
     part, mixture = as_complex(part), as_complex(mixture)
-    to_part = to_mixture = to_gain = None
+    to_part = to_mixture = to_gains = None
     ratio = _ratio(part, mixture)
     if ctx.needs_input_grad[2]:
-        to_gain = (gradient * ratio).sum(-1).reshape(-1, gain.numel()).sum(0)
+        bins = gradient.dim() - 2
+        others = [axis for axis in range(1, gradient.dim()) if axis != bins]
+        to_gains = (gradient * ratio).sum(others)
     if any(ctx.needs_input_grad[:2]):
         rest = mixture - part
         larger = torch.maximum(part.abs(), rest.abs())
@@ -47,40 +55,41 @@ def _gradients(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         larger = torch.where(heard, larger, 1)
         part, rest = part / larger, rest / larger
         squares = torch.where(heard, part.abs().square() + rest.abs().square(), 1)
-        slope = torch.where(heard, 2 * gradient * gain[:, None], 0) / (squares * larger)
+        gradient = (gradient * _aligned(gains, ratio.dim())).sum(0)
+        slope = torch.where(heard, 2 * gradient, 0) / (squares * larger)
         to_mixture = as_pairs(-slope * ratio * rest)
         to_part = as_pairs(slope * (1 - ratio) * part) - to_mixture
-    return to_part, to_mixture, to_gain
+    return to_part, to_mixture, to_gains
 
 
-_mask.register_autograd(_gradients, setup_context=lambda ctx, inputs, output: save(ctx, inputs))
+_masks.register_autograd(_gradients, setup_context=lambda ctx, inputs, output: save(ctx, inputs))
 
 
-def wiener_mask(part: Tensor, mixture: Tensor, gain: Tensor) -> Tensor:
-    """Compute g(f) · |E|² / (|E|² + |X - E|²), 0 where X is 0.
+def wiener_masks(part: Tensor, mixture: Tensor, gains: Tensor) -> Tensor:
+    """Compute g(f) · |E|² / (|E|² + |X - E|²), 0 where X is 0, for one or more gains g.
 
     Args:
         part: E `(..., F, N)`, complex, in any order in memory.
         mixture: X, of the shape of E.
-        gain: g `(F,)`, of each bin, such as a high-pass.
+        gains: `(K, F)`, of each bin, such as a high-pass.
 
     Returns:
-        `(..., F, N)`, real and contiguous. Gradients flow to all three, 0 where X is 0.
+        `(K, ..., F, N)`, real and contiguous. Gradients flow to all three, 0 where X is 0.
 
     Raises:
-        ValueError: for spectra that are not complex or differ in shape, or a gain of another shape.
+        ValueError: for spectra that are not complex or differ in shape, or gains of another shape.
 
     Example:
         >>> import torch
-        >>> from torchprim.kernels.spectra.wiener_mask import wiener_mask
+        >>> from torchprim.kernels.spectra.wiener_masks import wiener_masks
         >>> mixture = torch.ones(3, 1, dtype=torch.cfloat)
         >>> part = torch.tensor([[1.0], [0.5], [0.0]]) * mixture
-        >>> wiener_mask(part, mixture, torch.ones(3)).flatten().tolist()
+        >>> wiener_masks(part, mixture, torch.ones(1, 3)).flatten().tolist()
         [1.0, 0.5, 0.0]
     """
     if not (part.is_complex() and mixture.is_complex()) or part.shape != mixture.shape or part.dim() < 2:
         shapes = f"{tuple(part.shape)} {part.dtype}, {tuple(mixture.shape)} {mixture.dtype}"
         raise ValueError(f"part and mixture must be complex tensors (..., F, N) of one shape, got {shapes}")
-    if gain.shape != part.shape[-2:-1]:
-        raise ValueError(f"gain must have shape ({part.shape[-2]},), got {tuple(gain.shape)}")
-    return _mask(as_pairs(part), as_pairs(mixture), gain)
+    if gains.dim() != 2 or gains.shape[1] != part.shape[-2]:
+        raise ValueError(f"gains must have shape (K, {part.shape[-2]}), got {tuple(gains.shape)}")
+    return _masks(as_pairs(part), as_pairs(mixture), gains)
