@@ -16,8 +16,8 @@ from torch import Tensor
 from torchprim.kernels.launch import Configuration
 from torchprim.kernels.spectra.magnitude import paired
 
-# Bins and frames of a program: 256 bytes of a frame in a row, and of a bin.
-TILE = {"F": 64, "N": 64}
+# Bins and frames of a program: both orders run over 256 bytes.
+TILE = {"F": 32, "N": 64}
 WARPS = 8
 
 

@@ -22,7 +22,7 @@ from torchprim.kernels.spectra.magnitude_triton import tile, unpack, words
 from torchprim.kernels.tables import constant_table
 
 # Pairs of bins, and frames, of a program.
-TILE = {"F": 64, "N": 32}
+TILE = {"F": 32, "N": 32}
 WARPS = 8
 
 

@@ -130,13 +130,12 @@ class LongHPSSCue(nn.Module):
         """Compute the masks without and, if there is one, with the high-pass, `(K, ..., F, N)`, cached."""
 
         def compute() -> Tensor:
-            settings, grid = self.primitive.settings, mixture.geometry
+            audio, grid = mixture.audio, mixture.geometry
+            settings = self.primitive.settings | {"geometry": grid, "spectrum": mixture.spectrum()}
             cutoff, smooth = settings.pop("cutoff"), settings.pop("smooth")
-            cutoffs = [0.0] if not isinstance(cutoff, Tensor) and cutoff == 0 else [0.0, cutoff]
-            gains = [high_pass(grid.bins, grid.sample_rate, c, smooth, like=mixture.audio) for c in cutoffs]
-            settings["geometry"] = grid
-            gains = torch.cat(gains, -1).mT
-            return long_hpss_masks(mixture.audio, gains, **settings, spectrum=mixture.spectrum())
+            cutoffs = [0.0, cutoff] if isinstance(cutoff, Tensor) or cutoff else [0.0]
+            gains = [high_pass(grid.bins, grid.sample_rate, c, smooth, like=audio) for c in cutoffs]
+            return long_hpss_masks(audio, torch.cat(gains, -1).mT, **settings)
 
         return mixture.cached(self.primitive.cache_key, compute)
 

@@ -106,13 +106,14 @@ class Separator(nn.Module, ABC):
         if generator is None and not torch.compiler.is_compiling():
             generator = torch.Generator(audio.device).manual_seed(0)
         pieces = self._pieces(audio.shape[-1], sample_rate)
-        keep_masks = len(pieces) == 1 if keep_masks is None else keep_masks
-        vocals = torch.zeros_like(audio) if len(pieces) > 1 else None
+        whole = len(pieces) == 1
+        keep_masks = whole if keep_masks is None else keep_masks
+        vocals = audio if whole else torch.zeros_like(audio)
         confidences, estimates = [], []
         for done, piece in enumerate(pieces, 1):
             excerpt = audio[..., piece.start : piece.stop]
             piece_vocals, estimate = self._separate_piece(excerpt, sample_rate, channels, generator, settings)
-            if vocals is None:
+            if whole:
                 vocals = piece_vocals
             else:
                 piece.overlap_add(piece_vocals, vocals)
