@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from fractions import Fraction
 
+import torch
 from torch import Tensor
 
 from torchprim import checks
@@ -49,9 +51,18 @@ def resample(audio: Tensor, old_rate: float, new_rate: float) -> Tensor:
     if ratio == 1:
         return audio
     try:
-        from torchaudio.functional import resample as sinc_resample
+        return _resampler(ratio, audio.dtype, audio.device)(audio)
     except ImportError as error:
         raise ImportError(
             f"resampling from {old_rate} to {new_rate} Hz needs torchaudio: pip install torchaudio"
         ) from error
-    return sinc_resample(audio, ratio.denominator, ratio.numerator, lowpass_filter_width=16)
+
+
+@functools.lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _resampler(ratio: Fraction, dtype: torch.dtype, device: torch.device) -> torch.nn.Module:
+    """Build the filter bank once, in double precision; torchaudio.functional waits for the device."""
+    from torchaudio.transforms import Resample
+
+    rates = ratio.denominator, ratio.numerator
+    return Resample(*rates, lowpass_filter_width=16, dtype=torch.float64).to(device, dtype)
