@@ -157,7 +157,7 @@ def masked_istft(
         True
     """
     channels = spectrum.shape[-3] if spectrum.dim() > mask.dim() else 1
-    masks = mask.to(spectrum.dtype.to_real()).reshape(-1, *mask.shape[-2:])
+    masks = mask.to(spectrum.real.dtype).reshape(-1, *mask.shape[-2:])
     batch = spectrum.reshape(len(masks), channels, *spectrum.shape[-2:])
     frames = masked_frames(masks, batch, geometry.window_length, residual)
     return _overlap_add(frames, geometry, length).reshape(*spectrum.shape[:-2], length)
