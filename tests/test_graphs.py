@@ -5,6 +5,7 @@ import torch
 
 import torchprim as tp
 from torchprim.kernels.tables import constant_table
+from torchprim.spectra.stft import masked_istft
 
 RATE = 44100
 
@@ -49,8 +50,9 @@ def separation(preset):
             self.separator.cues["hpss"].primitive.power = torch.nn.Parameter(torch.tensor(2.0))
 
         def forward(self, audio, weights, beta):
-            estimate = self.separator.estimate(tp.Mixture(audio, RATE), weights=weights, beta=beta)
-            vocals = torch.view_as_real(estimate.vocals)
+            mixture = tp.Mixture(audio, RATE)
+            estimate = self.separator.estimate(mixture, weights=weights, beta=beta)
+            vocals = masked_istft(estimate.mask, mixture.spectrum(), mixture.geometry, audio.shape[-1])
             return estimate.mask, *estimate.masks.values(), *estimate.confidence, vocals
 
     module = Estimate()

@@ -154,12 +154,8 @@ def melody(s: Scene) -> list[Phase]:
 
 
 def soft_assignment(s: Scene) -> list[Phase]:
-    return [Phase(bytes=(s.cues + 1) * s.mask_bytes)]
-
-
-def assign_and_apply(s: Scene) -> list[Phase]:
-    """Masks and spectrum in, mask and the vocals' spectrum out."""
-    return [Phase(bytes=(s.cues + 5) * s.mask_bytes)]
+    """Masks and magnitude in, the mask out."""
+    return [Phase(bytes=(s.cues + 2) * s.mask_bytes)]
 
 
 def loudest(s: Scene) -> list[Phase]:
@@ -184,8 +180,8 @@ def silhouette(s: Scene) -> list[Phase]:
 
 
 def istft(s: Scene) -> list[Phase]:
-    """The vocals' spectrum in, vocals out; the accompaniment is the mixture less the vocals."""
-    return [Phase(bytes=2 * s.mask_bytes + s.audio_bytes), Phase(bytes=3 * s.audio_bytes)]
+    """Mask and spectrum in, vocals out; the accompaniment is the mixture less the vocals."""
+    return [Phase(bytes=3 * s.mask_bytes + s.audio_bytes), Phase(bytes=3 * s.audio_bytes)]
 
 
 def wiener_masks(s: Scene) -> list[Phase]:
@@ -193,8 +189,13 @@ def wiener_masks(s: Scene) -> list[Phase]:
     return [Phase(bytes=5 * s.mask_bytes)]
 
 
-def residual_frames(s: Scene) -> list[Phase]:
+def masked_frames(s: Scene) -> list[Phase]:
     """Mask and spectrum in, the packed spectrum out; its transform. A spectrum is twice a mask."""
+    return [Phase(bytes=5 * s.mask_bytes), Phase(bytes=4 * s.mask_bytes)]
+
+
+def residual_frames(s: Scene) -> list[Phase]:
+    """Transform, too, what the mask of the long window leaves."""
     mask = 4 * s.long_spectrum.numel()
     return [Phase(bytes=5 * mask), Phase(bytes=4 * mask)]
 

@@ -16,15 +16,16 @@ from torchprim.ensemble.clustering import checked_weights
 from torchprim.kernels.clustering.embedding_grams import embedding_grams
 from torchprim.kernels.clustering.loudest import loudest_bins, values_at
 from torchprim.kernels.clustering.silhouette import silhouette_samples
-from torchprim.kernels.clustering.soft_assignment import assign_and_apply
+from torchprim.kernels.clustering.soft_assignment import assign
 from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 from torchprim.kernels.ft2d.local_peaks import kept_peaks
 from torchprim.kernels.hpss.sliding_median import sliding_median
 from torchprim.kernels.spectra.magnitude import magnitude
+from torchprim.kernels.spectra.masked_frames import masked_frames
 from torchprim.kernels.spectra.overlap_add import overlap_add
-from torchprim.kernels.spectra.residual_frames import residual_frames
 from torchprim.kernels.spectra.wiener_masks import wiener_masks
 from torchprim.kernels.spectra.windowed_frames import windowed_frames
+from torchprim.spectra.stft import masked_istft
 
 _CUES = range(5)  # masks of a scene, at most
 
@@ -68,13 +69,13 @@ def _all_points(s: Scene, magnitude: Tensor, *masks: Tensor):
     return _confidence(s, magnitude, *masks, points=None)
 
 
-def _assign(s: Scene, spectrum: Tensor, *masks: Tensor) -> tuple[Tensor, Tensor]:
+def _assign(s: Scene, magnitude: Tensor, *masks: Tensor) -> Tensor:
     weights = checked_weights(s.separator.cue_weights(), len(masks), masks[0])
-    return assign_and_apply(masks, weights, s.preset.beta, spectrum)
+    return assign(masks, weights, s.preset.beta, magnitude)
 
 
-def _split(s: Scene, spectrum: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
-    vocals = tp.istft(spectrum, s.geometry, s.samples)
+def _split(s: Scene, mask: Tensor, spectrum: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+    vocals = masked_istft(mask, spectrum, s.geometry, s.samples)
     return vocals, audio - vocals
 
 
@@ -149,9 +150,9 @@ _TRANSFORMS = (
     Stage(
         "inverse transform of the long window's residual",
         lambda s: (s.long_mask, s.long_spectrum),
-        lambda s, mask, spectrum: residual_frames(mask, spectrum, s.long_geometry.window_length),
+        lambda s, m, x: masked_frames(m, x.unsqueeze(1), s.long_geometry.window_length, residual=True),
         floors.residual_frames,
-        ("residual_frames",),
+        ("masked_frames",),
         (0,),
     ),
     Stage(
@@ -166,7 +167,7 @@ _TRANSFORMS = (
         lambda s: (s.audio, s.spectrum),
         lambda s, audio, spectrum: s.separator.cues["melody"].weight.primitive(audio, spectrum),
         floors.long_hpss,
-        ("magnitude", "hpss_mask", "residual_frames", "overlap_add", "wiener_masks"),
+        ("magnitude", "hpss_mask", "masked_frames", "overlap_add", "wiener_masks"),
         (0,),
         tolerance=1e-3,
         gradient_tolerance=1e-2,
@@ -177,17 +178,9 @@ _TRANSFORMS = (
 _CLUSTERING = (
     Stage(
         "soft assignment",
-        lambda s: s.masks,
-        lambda s, *masks: tp.soft_assignment(list(masks), s.separator.cue_weights(), s.preset.beta),
-        floors.soft_assignment,
-        ("soft_assignment",),
-        tuple(_CUES),
-    ),
-    Stage(
-        "soft assignment and the vocals' spectrum",
-        lambda s: (s.spectrum, *s.masks),
+        lambda s: (s.magnitude, *s.masks),
         _assign,
-        floors.assign_and_apply,
+        floors.soft_assignment,
         ("soft_assignment",),
         tuple(1 + cue for cue in _CUES),
         in_pipeline=True,
@@ -239,11 +232,20 @@ _CLUSTERING = (
         (0,),
     ),
     Stage(
+        "inverse transform of a masked spectrum",
+        lambda s: (s.masks[0], s.spectrum),
+        lambda s, mask, spectrum: masked_frames(mask, spectrum.unsqueeze(1), s.geometry.window_length),
+        floors.masked_frames,
+        ("masked_frames",),
+        (0,),
+    ),
+    Stage(
         "iSTFT and both stems",
-        lambda s: (s.spectrum, s.audio),
+        lambda s: (s.masks[0], s.spectrum, s.audio),
         _split,
         floors.istft,
-        ("overlap_add",),
+        ("masked_frames", "overlap_add"),
+        (0,),
         in_pipeline=True,
     ),
     Stage(

@@ -17,7 +17,6 @@ PLANE, HALF, POINTS = empty(BINS, FRAMES), empty(BINS, FRAMES // 2 + 1, 2), empt
 ITEM, INDEX, LABELS = empty(), empty(9, dtype=torch.int64), empty(64, dtype=torch.int64)
 WEIGHTS, BETA = torch.empty(2, device="meta"), torch.empty((), device="meta")
 GAIN = torch.empty(BINS, device="meta")
-SPECTRUM = empty(FRAMES, BINS, 2).transpose(1, 2)
 LAUNCHES = {
     "ft2d.local_peaks": [("forward", (HALF, FRAMES, 5))],
     "ft2d.local_peaks_backward": [("backward", (HALF, ITEM, HALF, HALF, ITEM.long(), FRAMES, 5))],
@@ -26,9 +25,8 @@ LAUNCHES = {
         ("backward", (PLANE, PLANE, PLANE, PLANE, ITEM, empty(2), 1.0, GAIN)),
     ],
     "clustering.soft_assignment": [
-        ("forward", ([PLANE, PLANE], WEIGHTS, BETA)),
-        ("forward_applied", ([PLANE, PLANE], WEIGHTS, BETA, SPECTRUM)),
-        ("backward", (PLANE, SPECTRUM, [PLANE, PLANE], WEIGHTS, BETA, SPECTRUM, True, True)),
+        ("forward", ([PLANE, PLANE], WEIGHTS, BETA, PLANE)),
+        ("backward", (PLANE, [PLANE, PLANE], WEIGHTS, BETA, PLANE, True)),
     ],
     "clustering.loudest": [
         ("forward", (PLANE, 2)),

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import torchprim as tp
+from torchprim.spectra.stft import masked_istft
 
 
 @given(samples=st.integers(1, 5000), companion=st.booleans(), lead=st.lists(st.integers(1, 3), max_size=2))
@@ -45,6 +46,30 @@ def test_dtype():
 def test_bad_geometry(settings_, message):
     with pytest.raises(ValueError, match=message):
         tp.Geometry(**settings_)
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (2, 3)])
+@pytest.mark.parametrize("channels", [(), (2,)])
+@pytest.mark.parametrize("window", [64, 65])
+@pytest.mark.parametrize("residual", [False, True])
+def test_masked_inverse_is_that_of_the_product(shape, channels, window, residual):
+    geometry = tp.Geometry(window_length=window, hop_length=16)
+    spectrum = tp.stft(torch.randn(*shape, *channels, 200), geometry).requires_grad_()
+    mask = torch.rand(*shape, *spectrum.shape[-2:], requires_grad=True)
+    gain = 1 - mask if residual else mask
+    wanted = tp.istft(spectrum * (gain.unsqueeze(-3) if channels else gain), geometry, 190)
+    result = masked_istft(mask, spectrum, geometry, 190, residual)
+    torch.testing.assert_close(result, wanted)
+    weight = torch.randn_like(wanted)
+    gradients = [torch.autograd.grad((x * weight).sum(), (mask, spectrum)) for x in (result, wanted)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_masked_inverse_has_the_type_of_the_spectrum():
+    spectrum, mask = tp.stft(torch.randn(4000)), torch.rand(1025, 8) > 0.5
+    for typed in (mask, mask.double()):
+        result = masked_istft(typed, spectrum, tp.Geometry(), 4000)
+        torch.testing.assert_close(result, tp.istft(spectrum * mask, length=4000))
 
 
 def test_bad_spectrum():

@@ -9,13 +9,11 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.kernels.hpss.hpss_mask import hpss_mask
 from torchprim.kernels.spectra.magnitude import magnitude
-from torchprim.kernels.spectra.overlap_add import overlap_add
-from torchprim.kernels.spectra.residual_frames import residual_frames
 from torchprim.kernels.spectra.wiener_masks import wiener_masks
 from torchprim.primitives.base import Primitive
 from torchprim.primitives.hpss import filter_lengths
 from torchprim.spectra.high_pass import high_pass
-from torchprim.spectra.stft import Geometry, stft
+from torchprim.spectra.stft import Geometry, masked_istft, stft
 
 
 def long_hpss(
@@ -84,10 +82,8 @@ def long_hpss_masks(
     long_geometry = Geometry(geometry.sample_rate, window_length, hop_length, geometry.window)
     long_spectrum = stft(audio.reshape(-1, audio.shape[-1]), long_geometry)  # (B, F, N)
     harmonic_mask = hpss_mask(magnitude(long_spectrum), *filter_lengths(kernel_size), power)
-    frames = residual_frames(harmonic_mask, long_spectrum, window_length)
-    window = long_geometry.window_tensor(audio)
-    percussive = overlap_add(frames, window, hop_length, audio.shape[-1]).reshape(audio.shape)
-    return wiener_masks(stft(percussive, geometry), spectrum, gains.to(audio))
+    percussive = masked_istft(harmonic_mask, long_spectrum, long_geometry, audio.shape[-1], residual=True)
+    return wiener_masks(stft(percussive.reshape(audio.shape), geometry), spectrum, gains.to(audio))
 
 
 class LongHPSS(Primitive, function=long_hpss):

@@ -14,7 +14,7 @@ from torchprim.audio.resampling import resample
 from torchprim.ensemble.confidence import Confidence
 from torchprim.separators.pieces import Piece, split, to_frames
 from torchprim.spectra.mixture import Mixture
-from torchprim.spectra.stft import Geometry, istft, stft
+from torchprim.spectra.stft import Geometry, masked_istft, stft
 
 PIECE_SECONDS = 30.0
 OVERLAP_SECONDS = 2.0
@@ -39,7 +39,6 @@ class Estimate(NamedTuple):
     mask: Tensor  # (..., F, N)
     masks: dict[str, Tensor]  # each cue's mask by name
     confidence: Confidence
-    vocals: Tensor | None = None  # the mixture's spectrum times the mask, if it was computed with the mask
 
 
 class Separator(nn.Module, ABC):
@@ -167,17 +166,15 @@ class Separator(nn.Module, ABC):
         mono = audio.mean(-2) if channels else audio
         mixture = Mixture(_remove_mean(mono), sample_rate, geometry)
         estimate = self.estimate(mixture, generator, **settings)
-        spectrum = estimate.vocals
+        spectrum = mixture.spectrum()
         if channels:
             resampled = resample(_remove_mean(audio), sample_rate, geometry.sample_rate)
-            spectrum = stft(resampled, geometry) * estimate.mask.unsqueeze(-3)
-        elif spectrum is None:
-            spectrum = mixture.spectrum() * estimate.mask
-        vocals = istft(spectrum, geometry, mixture.audio.shape[-1])
+            spectrum = stft(resampled, geometry)
+        vocals = masked_istft(estimate.mask, spectrum, geometry, mixture.audio.shape[-1])
         vocals = resample(vocals, geometry.sample_rate, sample_rate)[..., : audio.shape[-1]]
         padding = audio.shape[-1] - vocals.shape[-1]  # resampling by a rounded ratio may fall short
         vocals = torch.nn.functional.pad(vocals, (0, padding)) if padding else vocals
-        return vocals, estimate._replace(vocals=None)
+        return vocals, estimate
 
     def _join_masks(
         self, estimates: list[Estimate], pieces: list[Piece], sample_rate: float

@@ -16,7 +16,7 @@ from torchprim.ensemble.confidence import Confidence, confidence_measure
 from torchprim.ensemble.cues import Cues
 from torchprim.ensemble.preset_cues import preset_cues
 from torchprim.ensemble.presets import PRIMITIVES, Preset, find_preset
-from torchprim.kernels.clustering.soft_assignment import assign_and_apply
+from torchprim.kernels.clustering.soft_assignment import assign
 from torchprim.separators.base import Estimate, Separator
 from torchprim.separators.digest import state_digest
 from torchprim.spectra.mixture import Mixture
@@ -117,23 +117,13 @@ class PrimitiveSeparator(Separator):
         Returns:
             The mask, `(..., F, N)`, and the mask of each cue by name.
         """
-        mask, masks, _ = self._masks(mixture, weights, beta)
-        return mask, masks
-
-    def _masks(
-        self, mixture: Mixture, weights: Sequence[float] | Tensor | None, beta: float | Tensor | None
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
-        """Compute the mask, the cues' masks, and the masked spectrum if the same operator computes it."""
         masks = self.cue_masks(mixture)
         if self.method != "pcl":
-            return masks[self.method], masks, None
+            return masks[self.method], masks
         embedding = list(masks.values())
         weights, beta = self._clustering(weights, beta)
         weights = checked_weights(weights, len(embedding), embedding[0])
-        # Where the mixture is silent all masks are 0, of which equation 1 makes a small positive number; the
-        # operator returns 0 there.
-        mask, vocals = assign_and_apply(embedding, weights, beta, mixture.spectrum())
-        return mask, masks, vocals
+        return assign(embedding, weights, beta, mixture.magnitude()), masks
 
     def _clustering(
         self, weights: Sequence[float] | Tensor | None, beta: float | Tensor | None
@@ -165,6 +155,6 @@ class PrimitiveSeparator(Separator):
         beta: float | Tensor | None = None,
     ) -> Estimate:
         """Estimate the mask and its confidence; weights and beta as in `masks`."""
-        mask, masks, vocals = self._masks(mixture, weights, beta)
+        mask, masks = self.masks(mixture, weights=weights, beta=beta)
         confidence = self.confidence(masks, mixture, generator, weights=weights, beta=beta)
-        return Estimate(mask, masks, confidence, vocals)
+        return Estimate(mask, masks, confidence)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.kernels.spectra.masked_frames import masked_frames
 from torchprim.kernels.spectra.overlap_add import overlap_add
 from torchprim.kernels.spectra.windowed_frames import windowed_frames
 from torchprim.kernels.tables import constant_table
@@ -130,6 +131,40 @@ def istft(spectrum: Tensor, geometry: Geometry | None = None, length: int | None
     checks.integer(length, "length", 1)
     # The factor 1 / W, on a GPU a pass of its own, is left to the overlap-add.
     frames = torch.fft.irfft(spectrum.mT, n=geometry.window_length, norm="forward")
-    frames = frames.reshape(-1, *frames.shape[-2:])  # (B, N, W)
-    audio = overlap_add(frames, geometry.window_tensor(frames), geometry.hop_length, length)
-    return audio.reshape(*spectrum.shape[:-2], length)
+    return _overlap_add(frames, geometry, length)
+
+
+def masked_istft(
+    mask: Tensor, spectrum: Tensor, geometry: Geometry, length: int, residual: bool = False
+) -> Tensor:
+    """Compute `istft(mask * spectrum, geometry, length)`; on a GPU the product is not stored.
+
+    Args:
+        mask: `(..., F, N)`, real.
+        spectrum: `(..., F, N)`, or `(..., C, F, N)`, whose channels all have the same mask; complex.
+        geometry: the grid of both.
+        length: samples of the result.
+        residual: whether to take what the mask leaves, (1 - mask) times the spectrum.
+
+    Returns:
+        `(..., length)`, or `(..., C, length)`, real.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> from torchprim.spectra.stft import masked_istft
+        >>> stereo, mask = torch.randn(2, 5000), torch.ones(1025, 10)
+        >>> torch.allclose(masked_istft(mask, tp.stft(stereo), tp.Geometry(), 5000), stereo, atol=1e-5)
+        True
+    """
+    channels = spectrum.shape[-3] if spectrum.dim() > mask.dim() else 1
+    masks = mask.to(spectrum.real.dtype).reshape(-1, *mask.shape[-2:])
+    batch = spectrum.reshape(len(masks), channels, *spectrum.shape[-2:])
+    frames = masked_frames(masks, batch, geometry.window_length, residual)
+    return _overlap_add(frames, geometry, length).reshape(*spectrum.shape[:-2], length)
+
+
+def _overlap_add(frames: Tensor, geometry: Geometry, length: int) -> Tensor:
+    """Overlap-add frames `(..., N, W)` into audio `(..., length)`."""
+    batch = frames.reshape(-1, *frames.shape[-2:])
+    audio = overlap_add(batch, geometry.window_tensor(frames), geometry.hop_length, length)
+    return audio.reshape(*frames.shape[:-2], length)

@@ -3,7 +3,7 @@
 The frame x[t] of even length W = 2 M is read as z[m] = x[2 m] + i x[2 m + 1], whose transform is, with
 S = X[k] + conj X[M - k], D = X[k] - conj X[M - k] and P = i exp(2 pi i k / W) D, and without factors,
 Z[k] = S + P and Z[M - k] = conj(S - P), k = 0, ..., M / 2. A program reads the bins k and M - k, so that
-each is read once. 12 bytes of a bin in and 8 out: 16 x 8193 x 323 bins are 0.85 GB, 0.20 ms at an H200's
+each is read once. 12 bytes of a bin in and 8 out: 16 x 1025 x 2584 bins are 0.85 GB, 0.20 ms at an H200's
 4.3 TB/s; the FFT reads and writes 0.68 GB.
 """
 
@@ -34,26 +34,31 @@ def _pack(real, imaginary):
 
 
 @triton.jit
-def _masked(mask_ptr, spectrum_ptr, bin_, n, frames, bin_stride, frame_stride, inside):
-    """Load a bin of the spectrum, and of the mask, in the order of each; return what the mask leaves."""
+def _masked(
+    mask_ptr, spectrum_ptr, bin_, n, frames, bin_stride, frame_stride, inside, RESIDUAL: tl.constexpr
+):  # fmt: skip
+    """Load a bin of the spectrum, and of the mask, in the order of each; return their product."""
     place = bin_.to(tl.int64) * bin_stride + n.to(tl.int64) * frame_stride
     real, imaginary = unpack(tl.load(spectrum_ptr + place, mask=inside, other=0))
-    left = 1.0 - tl.load(mask_ptr + (bin_ * frames + n), mask=inside, other=0.0).to(tl.float32)
-    return left * real, left * imaginary
+    gain = tl.load(mask_ptr + (bin_ * frames + n), mask=inside, other=0.0).to(tl.float32)
+    if RESIDUAL:
+        gain = 1.0 - gain
+    return gain * real, gain * imaginary
 
 
 @triton.jit
 def _forward(
-    mask_ptr, spectrum_ptr, twiddles_ptr, out_ptr, half, frames, item_stride, bin_stride, frame_stride,
-    F: tl.constexpr, N: tl.constexpr,
+    mask_ptr, spectrum_ptr, twiddles_ptr, out_ptr,
+    channels, half, frames, item_stride, bin_stride, frame_stride,
+    RESIDUAL: tl.constexpr, F: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip
     item, k, n = tile(half // 2 + 1, frames, F, N)
     mirror = half - k
     inside = (k <= mirror) & (n < frames)
-    mask_ptr += item * (half + 1) * frames
+    mask_ptr += item // channels * (half + 1) * frames
     spectrum_ptr += item * item_stride
-    a, b = _masked(mask_ptr, spectrum_ptr, k, n, frames, bin_stride, frame_stride, inside)
-    c, d = _masked(mask_ptr, spectrum_ptr, mirror, n, frames, bin_stride, frame_stride, inside)
+    a, b = _masked(mask_ptr, spectrum_ptr, k, n, frames, bin_stride, frame_stride, inside, RESIDUAL)
+    c, d = _masked(mask_ptr, spectrum_ptr, mirror, n, frames, bin_stride, frame_stride, inside, RESIDUAL)
     b = tl.where(k == 0, 0.0, b)  # a real transform ignores the imaginary parts of its ends
     d = tl.where(k == 0, 0.0, d)
     cosine = tl.load(twiddles_ptr + 2 * k, mask=k <= mirror, other=0.0)
@@ -77,26 +82,28 @@ def _twiddles(half: int, device: torch.device) -> list[Tensor]:
     return [torch.stack([angle.cos(), angle.sin()], -1).float()]
 
 
-def forward(mask: Tensor, spectrum: Tensor, length: int) -> Tensor:
-    """Compute `residual_frames.reference` by kernels."""
-    half, frames = length // 2, mask.shape[-1]
-    packed = torch.empty(*mask.shape[:-2], frames, half, 2, dtype=spectrum.dtype, device=mask.device)
+def forward(mask: Tensor, spectrum: Tensor, length: int, residual: bool) -> Tensor:
+    """Compute `masked_frames.reference` by kernels."""
+    half, channels, frames = length // 2, spectrum.shape[1], mask.shape[-1]
+    packed = torch.empty(len(mask), channels, frames, half, 2, dtype=spectrum.dtype, device=mask.device)
     if not packed.numel():
         return packed.flatten(-2)
     spectrum, strides = words(spectrum)
     (twiddles,) = _twiddles(half, mask.device)
     grid = (len(spectrum) * triton.cdiv(half // 2 + 1, TILE["F"]) * triton.cdiv(frames, TILE["N"]),)
     tensors = (mask.contiguous(), spectrum, twiddles, packed.view(torch.int64))
-    _forward[grid](*tensors, half, frames, *strides, **TILE, num_warps=WARPS)
+    sizes = (channels, half, frames, *strides)
+    _forward[grid](*tensors, *sizes, RESIDUAL=residual, **TILE, num_warps=WARPS)
     transformed = torch.fft.ifft(torch.view_as_complex(packed), norm="forward")
     return torch.view_as_real(transformed).flatten(-2)
 
 
 def configurations() -> Iterator[Configuration]:
-    """List the launches: bins innermost, as a transform writes, and frames."""
+    """List the launches of one channel: bins innermost, as a transform writes, and frames."""
     types = dict.fromkeys(_forward.arg_names, "i32") | dict.fromkeys(("mask_ptr", "twiddles_ptr"), "*fp32")
     types |= dict.fromkeys(("spectrum_ptr", "out_ptr"), "*i64")
-    for innermost in ("bin_stride", "frame_stride"):
-        yield Configuration.of(
-            _forward, types, {innermost: 1, **TILE}, WARPS, common=innermost == "bin_stride"
-        )
+    for residual in (False, True):
+        for innermost in ("bin_stride", "frame_stride"):
+            constants = {"channels": 1, innermost: 1, "RESIDUAL": residual, **TILE}
+            common = innermost == "bin_stride" and not residual
+            yield Configuration.of(_forward, types, constants, WARPS, common=common)
