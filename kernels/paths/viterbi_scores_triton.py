@@ -67,9 +67,9 @@ def _sortable(bits):
 def _largest(tops_ptr, T: tl.constexpr):
     """Compute the largest of T numbers for all T threads, in each warp anew: that needs no barrier."""
     W: tl.constexpr = min(T // 32, 16)  # warps
-    warp, lane, k = tl.arange(0, W), tl.arange(0, 32), tl.arange(0, T // 32)
-    index = 0 * warp[:, None, None] + (T // 32) * lane[None, :, None] + k[None, None, :]
-    largest = _sortable(tl.max(tl.load(tops_ptr + index), 2).to(tl.int32, bitcast=True))
+    index = 0 * tl.arange(0, W)[:, None] + tl.arange(0, T)[None, :]
+    largest = tl.load(tops_ptr + index).to(tl.int32, bitcast=True)
+    largest = tl.max(tl.reshape(largest, (W, 32, T // 32)), 2)
     largest = _sortable(tl.max(largest, 1)).to(tl.float32, bitcast=True)
     return tl.reshape(tl.broadcast_to(largest[:, None], (W, T // W)), (T,))
 
@@ -100,7 +100,8 @@ def _publish(row, score, index, side, slope, T: tl.constexpr, BAND: tl.constexpr
         tl.store(row + 9 * width + group, u3)
     tl.store(row + 4 * side + index, down)
     tl.store(row + 4 * width + index, up)
-    tl.store(row + 10 * width + group, tl.max(score, 1))
+    top = _sortable(tl.max(score, 1).to(tl.int32, bitcast=True))
+    tl.store(row + 10 * width + group, top.to(tl.float32, bitcast=True))
 
 
 @triton.jit
@@ -147,7 +148,8 @@ def _scores(
 ):  # fmt: skip
     """Compute scores of the best paths to each state, in place of the emissions.
 
-    In each frame they are relative to the largest pitch's of the frame before: they stay small, and exact.
+    Every few frames the largest is subtracted: they stay small, and exact. Frames after the last are computed
+    and not stored, so that none needs a branch.
 
     Neighbours exchange scores through a ring of two rows in global memory, small enough for the L1 cache.
     One barrier a frame suffices: all threads of a block see after it what any of them stored before. A row
@@ -167,11 +169,10 @@ def _scores(
     for first in range(0, 2 * size, 4 * T):  # padding
         tl.store(ring + first + index, tl.full((T, 4), float("-inf"), tl.float32), mask=first + index < 2 * size)
     tl.debug_barrier()
-    other = ring + size
     score = tl.load(rows_ptr + index)
     _publish(ring, score, index, side, slope, T, BAND)
-    # Loads that do not depend on the recursion are issued some frames ahead. As many frames are unrolled:
-    # moving what is loaded from register to register would wait for it.
+    # Emissions are loaded for some frames at once, in the first of as many frames before: a warp waits for all
+    # that it has loaded into such registers, so that loads of one frame in each would wait for the latest.
     last = frames - 1
     ahead, rest_ahead = (), ()
     for k in tl.static_range(1, AHEAD + 1):
@@ -181,25 +182,34 @@ def _scores(
         rest = tl.load(rest_ptr)
         for k in tl.static_range(1, AHEAD + 1):
             rest_ahead += (tl.load(rest_ptr + tl.minimum(k, last)),)
-    for n in tl.range(1, frames, loop_unroll_factor=AHEAD):
-        tl.debug_barrier()
-        rows_ptr += stride
-        later = tl.minimum(AHEAD, last - n)
-        emission = ahead[0]
-        ahead = ahead[1:] + (tl.load(rows_ptr + later * stride + index),)
-        top = _largest(ring + 10 * (T + side), T)
-        base = tl.where(top > float("-inf"), top, 0.0)
-        best = _best_in_band(ring, score, index, side, band, slope, T, BAND)
-        best = tl.maximum(best, (top - jump)[:, None])
-        if REST:
-            best = tl.maximum(best, (rest - switch)[:, None])
-            rest = tl.maximum(rest, top - switch) + (rest_ahead[0] - base)
-            rest_ahead = rest_ahead[1:] + (tl.load(rest_ptr + n + later),)
-            tl.store(rest_ptr + n, rest, mask=thread == 0)
-        score = best + (emission - base[:, None])
-        ring, other = other, ring
-        _publish(ring, score, index, side, slope, T, BAND)
-        tl.store(rows_ptr + index, score)
+    for first in range(1, frames, AHEAD):
+        emissions, rest_emissions, ahead, rest_ahead = ahead, rest_ahead, (), ()
+        for k in tl.static_range(AHEAD):
+            tl.debug_barrier()
+            row, other = ring + (k % 2) * size, ring + (1 - k % 2) * size
+            top = _largest(row + 10 * (T + side), T)
+            best = _best_in_band(row, score, index, side, band, slope, T, BAND)
+            best = tl.maximum(best, (top - jump)[:, None])
+            emission = emissions[k]
+            if k == 0:
+                base = tl.where(top > float("-inf"), top, 0.0)
+                emission -= base[:, None]
+            if REST:
+                best = tl.maximum(best, (rest - switch)[:, None])
+                rest = tl.maximum(rest, top - switch) + rest_emissions[k]
+                if k == 0:
+                    rest -= base
+                tl.store(rest_ptr + first + k, rest, mask=(thread == 0) & (first + k < frames))
+            score = best + emission
+            _publish(other, score, index, side, slope, T, BAND)
+            rows_ptr += stride
+            tl.store(rows_ptr + index, score, mask=first + k < frames)
+            if k == 0:
+                for j in tl.static_range(AHEAD):
+                    later = tl.minimum(AHEAD + j, last - first)
+                    ahead += (tl.load(rows_ptr + later * stride + index),)
+                    if REST:
+                        rest_ahead += (tl.load(rest_ptr + first + later),)
 
 
 def shape(states: int, band: int) -> tuple[int, int, int]:
