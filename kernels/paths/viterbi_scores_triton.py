@@ -27,7 +27,8 @@ from torchprim.kernels.paths.band import band_groups, join_columns, split_column
 
 ROWS = {"BLOCK_S": 32, "BLOCK_N": 64}
 ROWS_WARPS = 4
-AHEAD = 4  # frames
+# Frames computed in one pass of the loop, an even number; a wide band, whose groups are a loop, takes fewer.
+AHEAD, AHEAD_WIDE = 6, 2
 # A thread holds a group of four neighbouring states, loaded as 16 bytes. Groups T -> warps:
 WARPS = {32: 1, 64: 2, 128: 4, 256: 8, 512: 16, 1024: 16}
 # Up to here the band is unrolled and its costs stay in registers; a wider one is a loop, and so is any
@@ -64,14 +65,23 @@ def _sortable(bits):
 
 
 @triton.jit
-def _largest(tops_ptr, T: tl.constexpr):
-    """Compute the largest of T numbers for all T threads, in each warp anew: that needs no barrier."""
-    W: tl.constexpr = min(T // 32, 16)  # warps
-    index = 0 * tl.arange(0, W)[:, None] + tl.arange(0, T)[None, :]
-    largest = tl.load(tops_ptr + index).to(tl.int32, bitcast=True)
-    largest = tl.max(tl.reshape(largest, (W, 32, T // 32)), 2)
-    largest = _sortable(tl.max(largest, 1)).to(tl.float32, bitcast=True)
-    return tl.reshape(tl.broadcast_to(largest[:, None], (W, T // W)), (T,))
+def _warp_maxima(score, T: tl.constexpr):
+    """Compute for each thread the largest of its warp's 128 scores, as `_sortable` integers."""
+    largest = _sortable(tl.max(score, 1).to(tl.int32, bitcast=True))
+    largest = tl.max(tl.reshape(largest, (T // 32, 32)), 1).to(tl.float32, bitcast=True)
+    return tl.reshape(tl.broadcast_to(largest[:, None], (T // 32, 32)), (T,))
+
+
+@triton.jit
+def _largest(maxima_ptr, T: tl.constexpr):
+    """Compute the largest of all scores from `_warp_maxima`, in each of T threads anew."""
+    COUNT: tl.constexpr = min(T // 32, 4)  # a load of 16 bytes
+    index = 0 * tl.arange(0, T)[:, None] + tl.arange(0, COUNT)[None, :]
+    largest = tl.full((T,), -(2**31), tl.int32)
+    for first in tl.static_range(0, T // 32, COUNT):
+        maxima = tl.load(maxima_ptr + first + index).to(tl.int32, bitcast=True)
+        largest = tl.maximum(largest, tl.max(maxima, 1))
+    return _sortable(largest).to(tl.float32, bitcast=True)
 
 
 @triton.jit
@@ -87,7 +97,7 @@ def _publish(row, score, index, side, slope, T: tl.constexpr, BAND: tl.constexpr
     """Store for the other threads: running maxima of each group, in both directions, and their last.
 
     A row: maxima from each state to the end of its group, as seen from that state; from the group's start
-    to each state; those of whole groups, seen from their start and from their end; the largest scores.
+    to each state; those of whole groups, seen from their start and from their end; the warps' largest scores.
     """
     group, width = tl.arange(0, T), T + side
     up, down = score, score
@@ -100,8 +110,7 @@ def _publish(row, score, index, side, slope, T: tl.constexpr, BAND: tl.constexpr
         tl.store(row + 9 * width + group, u3)
     tl.store(row + 4 * side + index, down)
     tl.store(row + 4 * width + index, up)
-    top = _sortable(tl.max(score, 1).to(tl.int32, bitcast=True))
-    tl.store(row + 10 * width + group, top.to(tl.float32, bitcast=True))
+    tl.store(row + 10 * width + group // 32, _warp_maxima(score, T))
 
 
 @triton.jit
@@ -134,7 +143,10 @@ def _best_in_band(row, score, index, side, band, slope, T: tl.constexpr, BAND: t
                 right = tl.maximum(right, tl.load(above + x) - slope * (4 * x))
             best = tl.maximum(best, tl.maximum(left[:, None] - upward, right[:, None] - downward))
         if BAND < 0 or (BAND % 4 > 0 and BAND > 4):
-            left, right = tl.load(below - full) - slope * (4 * full), tl.load(above + full) - slope * (4 * full)
+            left, right = (
+                tl.load(below - full) - slope * (4 * full),
+                tl.load(above + full) - slope * (4 * full),
+            )
             best = tl.where(column < over, tl.maximum(best, left[:, None] - upward), best)
             best = tl.where(column > 3 - over, tl.maximum(best, right[:, None] - downward), best)
     return best
@@ -167,12 +179,14 @@ def _scores(
     size = 3 * stride
     ring = ring_ptr + item * (2 * size)
     for first in range(0, 2 * size, 4 * T):  # padding
-        tl.store(ring + first + index, tl.full((T, 4), float("-inf"), tl.float32), mask=first + index < 2 * size)
+        tl.store(
+            ring + first + index, tl.full((T, 4), float("-inf"), tl.float32), mask=first + index < 2 * size
+        )
     tl.debug_barrier()
     score = tl.load(rows_ptr + index)
     _publish(ring, score, index, side, slope, T, BAND)
-    # Emissions are loaded for some frames at once, in the first of as many frames before: a warp waits for all
-    # that it has loaded into such registers, so that loads of one frame in each would wait for the latest.
+    # Emissions are loaded for some frames at once, in the first of as many frames before: the hardware waits
+    # for all loads of a kind, so that one load in each frame would make each wait for the latest.
     last = frames - 1
     ahead, rest_ahead = (), ()
     for k in tl.static_range(1, AHEAD + 1):
@@ -212,6 +226,11 @@ def _scores(
                         rest_ahead += (tl.load(rest_ptr + first + later),)
 
 
+def ahead(unrolled: int) -> int:
+    """Return how many frames a pass of the loop computes, by the unrolled band or -1."""
+    return AHEAD_WIDE if unrolled < 0 else AHEAD
+
+
 def shape(states: int, band: int) -> tuple[int, int, int]:
     """Return the groups of four states in a row, those of padding between rows, the unrolled band or -1."""
     groups = max(32, triton.next_power_of_2(triton.cdiv(states, 4)))
@@ -247,7 +266,7 @@ def scores(
     _rows[grid](emission.contiguous(), rows, cost, *sizes, **ROWS, num_warps=ROWS_WARPS)
     if frames > 1:
         sizes = (frames, side, band, slope, jump, switch)
-        _scores[(items,)](rows, rest, ring, *sizes, **constants, AHEAD=AHEAD)
+        _scores[(items,)](rows, rest, ring, *sizes, **constants, AHEAD=ahead(unrolled))
     return Scores(rows, rest, cost, side, constants)
 
 
@@ -273,4 +292,6 @@ def configurations() -> Iterator[Configuration]:
         types |= {"emission_ptr": dtype}
         yield Configuration.of(_rows, types, ROWS, ROWS_WARPS, common=dtype == "*fp32")
     for constants, warps, common in scan_constants():
-        yield Configuration.of(_scores, types, constants | {"AHEAD": AHEAD}, warps, common=common)
+        yield Configuration.of(
+            _scores, types, constants | {"AHEAD": ahead(constants["BAND"])}, warps, common=common
+        )
