@@ -7,9 +7,10 @@ the scores for all frames at once.
 
 Floor of the whole operator: emissions read once, written and read once in rows, scores written over them
 and read once, 16-bit pointers written and read: 24 bytes a pitch and frame, 0.45 GB or 0.10 ms for
-16 x 454 x 2584. The serial part takes longer. A frame costs the 33 x 512 maxima of the band, of which a
-multiprocessor computes 64 a clock: 264 clocks or 0.15 µs at 1.8 GHz, 0.4 ms for 2584 frames; plus an
-exchange between the threads with one barrier, and one maximum over all of them.
+16 x 454 x 2584. The serial part takes longer. The cost of a step is linear in its
+distance, so that a frame costs a warp some 130 instructions in a band of 16, not two for each of 33 x 4
+candidates: 230 clocks of issue, or 280 with the exchange between the threads and its barrier: 0.15 µs at
+1.85 GHz, 0.4 ms for 2584 frames, by the stall counts of the compiled code.
 """
 
 from __future__ import annotations
@@ -143,10 +144,8 @@ def _best_in_band(row, score, index, side, band, slope, T: tl.constexpr, BAND: t
                 right = tl.maximum(right, tl.load(above + x) - slope * (4 * x))
             best = tl.maximum(best, tl.maximum(left[:, None] - upward, right[:, None] - downward))
         if BAND < 0 or (BAND % 4 > 0 and BAND > 4):
-            left, right = (
-                tl.load(below - full) - slope * (4 * full),
-                tl.load(above + full) - slope * (4 * full),
-            )
+            left = tl.load(below - full) - slope * (4 * full)
+            right = tl.load(above + full) - slope * (4 * full)
             best = tl.where(column < over, tl.maximum(best, left[:, None] - upward), best)
             best = tl.where(column > 3 - over, tl.maximum(best, right[:, None] - downward), best)
     return best
@@ -178,10 +177,9 @@ def _scores(
     rest_ptr += item * frames
     size = 3 * stride
     ring = ring_ptr + item * (2 * size)
-    for first in range(0, 2 * size, 4 * T):  # padding
-        tl.store(
-            ring + first + index, tl.full((T, 4), float("-inf"), tl.float32), mask=first + index < 2 * size
-        )
+    padding = tl.full((T, 4), float("-inf"), tl.float32)
+    for first in range(0, 2 * size, 4 * T):
+        tl.store(ring + first + index, padding, mask=first + index < 2 * size)
     tl.debug_barrier()
     score = tl.load(rows_ptr + index)
     _publish(ring, score, index, side, slope, T, BAND)
@@ -226,9 +224,9 @@ def _scores(
                         rest_ahead += (tl.load(rest_ptr + first + later),)
 
 
-def ahead(unrolled: int) -> int:
+def ahead(groups: int, unrolled: int) -> int:
     """Return how many frames a pass of the loop computes, by the unrolled band or -1."""
-    return AHEAD_WIDE if unrolled < 0 else AHEAD
+    return AHEAD_WIDE if unrolled < 0 or groups > UNROLLED_GROUPS else AHEAD
 
 
 def shape(states: int, band: int) -> tuple[int, int, int]:
@@ -266,7 +264,7 @@ def scores(
     _rows[grid](emission.contiguous(), rows, cost, *sizes, **ROWS, num_warps=ROWS_WARPS)
     if frames > 1:
         sizes = (frames, side, band, slope, jump, switch)
-        _scores[(items,)](rows, rest, ring, *sizes, **constants, AHEAD=ahead(unrolled))
+        _scores[(items,)](rows, rest, ring, *sizes, **constants, AHEAD=ahead(T, unrolled))
     return Scores(rows, rest, cost, side, constants)
 
 
@@ -293,5 +291,9 @@ def configurations() -> Iterator[Configuration]:
         yield Configuration.of(_rows, types, ROWS, ROWS_WARPS, common=dtype == "*fp32")
     for constants, warps, common in scan_constants():
         yield Configuration.of(
-            _scores, types, constants | {"AHEAD": ahead(constants["BAND"])}, warps, common=common
+            _scores,
+            types,
+            constants | {"AHEAD": ahead(constants["T"], constants["BAND"])},
+            warps,
+            common=common,
         )
