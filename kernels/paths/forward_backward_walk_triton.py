@@ -15,14 +15,8 @@ import triton
 import triton.language as tl
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.paths.viterbi_scores_triton import (
-    distance,
-    fold_band,
-    join_columns,
-    load_table,
-    scan_constants,
-    split_columns,
-)
+from torchprim.kernels.paths.band import distance, fold_band, join_columns, load_table, split_columns
+from torchprim.kernels.paths.viterbi_scores_triton import scan_constants
 
 # Sum of the messages before their frame's likelihood. The weight of two successive jumps, exp(-130) for jumps
 # that cost 65, times this is no underflow in float32; gradients of 1e15 times this are no overflow.

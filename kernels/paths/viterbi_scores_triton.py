@@ -7,9 +7,10 @@ the scores for all frames at once.
 
 Floor of the whole operator: emissions read once, written and read once in rows, scores written over them
 and read once, 16-bit pointers written and read: 24 bytes a pitch and frame, 0.45 GB or 0.10 ms for
-16 x 454 x 2584. The serial part takes longer. A frame costs the 33 x 512 maxima of the band, of which a
-multiprocessor computes 64 a clock: 264 clocks or 0.15 µs at 1.8 GHz, 0.4 ms for 2584 frames; plus an
-exchange between the threads with one barrier, and one maximum over all of them.
+16 x 454 x 2584. The serial part takes longer. The cost of a step is linear in its
+distance, so that a frame costs a warp some 130 instructions in a band of 16, not two for each of 33 x 4
+candidates: 230 clocks of issue, or 280 with the exchange between the threads and its barrier: 0.15 µs at
+1.85 GHz, 0.4 ms for 2584 frames, by the stall counts of the compiled code.
 """
 
 from __future__ import annotations
@@ -23,86 +24,17 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
+from torchprim.kernels.paths.band import band_groups, join_columns, split_columns
 
 ROWS = {"BLOCK_S": 32, "BLOCK_N": 64}
 ROWS_WARPS = 4
+# Frames computed in one pass of the loop, an even number; a wide band, whose groups are a loop, takes fewer.
+AHEAD, AHEAD_WIDE = 6, 2
 # A thread holds a group of four neighbouring states, loaded as 16 bytes. Groups T -> warps:
 WARPS = {32: 1, 64: 2, 128: 4, 256: 8, 512: 16, 1024: 16}
 # Up to here the band is unrolled and its costs stay in registers; a wider one is a loop, and so is any
 # band of a thousand groups, of which a thread has two.
 UNROLLED, UNROLLED_GROUPS = 32, 512
-
-
-@triton.constexpr_function
-def step(x, q, r):
-    """Return the step in states from state r of a group of four to state q of the group x further."""
-    return 4 * x + q - r
-
-
-@triton.constexpr_function
-def distance(x, q, r):
-    """Return the size of a `step`."""
-    return abs(4 * x + q - r)
-
-
-@triton.constexpr_function
-def band_groups(band):
-    """Return how many groups of four a band touches on either side."""
-    return (band + 3) // 4
-
-
-@triton.jit
-def split_columns(x, T: tl.constexpr):
-    """Split `(T, 4)` into four columns, which lie in a thread's registers."""
-    even, odd = tl.split(tl.reshape(x, (T, 2, 2)))
-    x0, x2 = tl.split(even)
-    x1, x3 = tl.split(odd)
-    return x0, x1, x2, x3
-
-
-@triton.jit
-def join_columns(x0, x1, x2, x3, T: tl.constexpr):
-    """Join four columns to `(T, 4)`."""
-    return tl.reshape(tl.join(tl.join(x0, x2), tl.join(x1, x3)), (T, 4))
-
-
-@triton.jit
-def fold_band(
-    near: tl.constexpr, far: tl.constexpr, start, own, row_ptr, index, table, table_ptr, side,
-    T: tl.constexpr, BAND: tl.constexpr,
-):  # fmt: skip
-    """Fold the states within the band of each state, in ascending order, into four columns.
-
-    Args:
-        near: `(value, columns, table, x, r, BAND)` -> value: folds the group x further into column r, by
-            a table in registers.
-        far: `(value, columns, table_ptr, x, r)` -> value: the same, by a table in memory.
-        start: initial values of the four columns.
-        own: the states as columns, or None to load them from the row, too.
-        row_ptr: states of a frame, `side` groups of padding on either side.
-        index: of the states in a row, `(T, 4)`.
-        table: of each distance, from `load_table`.
-        table_ptr: the same in memory.
-        side: groups of the band on either side, where it is a loop (BAND < 0).
-    """
-    a0, a1, a2, a3 = start
-    if BAND >= 0:
-        for x in tl.static_range(-band_groups(BAND), band_groups(BAND) + 1):
-            columns = own
-            if own is None or x != 0:
-                columns = split_columns(tl.load(row_ptr + 4 * x + index), T)
-            a0 = near(a0, columns, table, x, 0, BAND)
-            a1 = near(a1, columns, table, x, 1, BAND)
-            a2 = near(a2, columns, table, x, 2, BAND)
-            a3 = near(a3, columns, table, x, 3, BAND)
-    else:
-        for x in range(-side, side + 1):
-            columns = split_columns(tl.load(row_ptr + 4 * x + index), T)
-            a0 = far(a0, columns, table_ptr, x, 0)
-            a1 = far(a1, columns, table_ptr, x, 1)
-            a2 = far(a2, columns, table_ptr, x, 2)
-            a3 = far(a3, columns, table_ptr, x, 3)
-    return a0, a1, a2, a3
 
 
 @triton.jit
@@ -128,32 +60,6 @@ def _rows(
 
 
 @triton.jit
-def load_table(table_ptr, BAND: tl.constexpr):
-    """Load a table of all distances in the band into registers."""
-    table = ()
-    for k in tl.static_range(BAND + 1):
-        table += (tl.load(table_ptr + k),)
-    return table
-
-
-@triton.jit
-def _best_near(best, columns, table, x: tl.constexpr, r: tl.constexpr, BAND: tl.constexpr):
-    """Update the best score of column r by the group x further."""
-    for q in tl.static_range(4):
-        if distance(x, q, r) <= BAND:
-            best = tl.maximum(best, columns[q] - table[distance(x, q, r)])
-    return best
-
-
-@triton.jit
-def _best_far(best, columns, cost_ptr, x, r: tl.constexpr):
-    """Do as `_best_near`, with the table in memory: infinite beyond the band."""
-    for q in tl.static_range(4):
-        best = tl.maximum(best, columns[q] - tl.load(cost_ptr + tl.abs(4 * x + q - r)))
-    return best
-
-
-@triton.jit
 def _sortable(bits):
     """Map bits of floats to integers of the same order, and back: a warp has a maximum of integers."""
     return bits ^ ((bits >> 31) & 0x7FFFFFFF)
@@ -163,17 +69,98 @@ def _sortable(bits):
 def _warp_maxima(score, T: tl.constexpr):
     """Compute for each thread the largest of its warp's 128 scores, as `_sortable` integers."""
     largest = _sortable(tl.max(score, 1).to(tl.int32, bitcast=True))
-    largest = tl.max(tl.reshape(largest, (T // 32, 32)), 1)
+    largest = tl.max(tl.reshape(largest, (T // 32, 32)), 1).to(tl.float32, bitcast=True)
     return tl.reshape(tl.broadcast_to(largest[:, None], (T // 32, 32)), (T,))
 
 
 @triton.jit
+def _largest(maxima_ptr, T: tl.constexpr):
+    """Compute the largest of all scores from `_warp_maxima`, in each of T threads anew."""
+    COUNT: tl.constexpr = min(T // 32, 4)  # a load of 16 bytes
+    index = 0 * tl.arange(0, T)[:, None] + tl.arange(0, COUNT)[None, :]
+    largest = tl.full((T,), -(2**31), tl.int32)
+    for first in tl.static_range(0, T // 32, COUNT):
+        maxima = tl.load(maxima_ptr + first + index).to(tl.int32, bitcast=True)
+        largest = tl.maximum(largest, tl.max(maxima, 1))
+    return _sortable(largest).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _running(x0, x1, x2, x3, step):
+    """Compute running maxima of four columns; an earlier one changes by `step` for each column passed."""
+    y1 = tl.maximum(x1, x0 + step)
+    y3 = tl.maximum(tl.maximum(x3, x2 + step), y1 + 2 * step)
+    return x0, y1, tl.maximum(x2, y1 + step), y3
+
+
+@triton.jit
+def _publish(row, score, index, side, slope, T: tl.constexpr, BAND: tl.constexpr):
+    """Store for the other threads: running maxima of each group, in both directions, and their last.
+
+    A row: maxima from each state to the end of its group, as seen from that state; from the group's start
+    to each state; those of whole groups, seen from their start and from their end; the warps' largest scores.
+    """
+    group, width = tl.arange(0, T), T + side
+    up, down = score, score
+    if BAND < 0 or BAND > 2:
+        x0, x1, x2, x3 = split_columns(score, T)
+        d3, d2, d1, d0 = _running(x3, x2, x1, x0, slope)
+        u0, u1, u2, u3 = _running(x0, x1, x2, x3, slope)
+        down, up = join_columns(d0, d1, d2, d3, T), join_columns(u0, u1, u2, u3, T)
+        tl.store(row + 8 * width + side + group, d0)
+        tl.store(row + 9 * width + group, u3)
+    tl.store(row + 4 * side + index, down)
+    tl.store(row + 4 * width + index, up)
+    tl.store(row + 10 * width + group // 32, _warp_maxima(score, T))
+
+
+@triton.jit
+def _best_in_band(row, score, index, side, band, slope, T: tl.constexpr, BAND: tl.constexpr):
+    """Compute the best score of the states within the band of each, minus the cost of the step.
+
+    The cost is linear, so that windows are maxima of running maxima (van Herk 1992, Gil and Werman 1993):
+    the window of a state ends inside a group on either side, and whole groups lie between that and its own.
+    """
+    group, column, width = tl.arange(0, T), tl.arange(0, 4)[None, :], T + side
+    below, above = row + 4 * side + index, row + 4 * width + index
+    if BAND >= 0 and BAND <= 2:  # ends inside the own group
+        best = score
+        for d in tl.static_range(1, BAND + 1):
+            best = tl.maximum(best, tl.maximum(tl.load(below - d), tl.load(above + d)) - slope * d)
+    else:
+        edges = tl.maximum(tl.load(below - band), tl.load(above + band)) - slope * band
+        below, above = row + 8 * width + side + group, row + 9 * width + group
+        x0, x1, x2, x3 = split_columns(score, T)
+        u0, u1, u2, u3 = _running(x0, x1, x2, x3, -slope)
+        d3, d2, d1, d0 = _running(x3, x2, x1, x0, -slope)
+        u0, u1, u2, u3 = tl.maximum(u0, d0), tl.maximum(u1, d1), tl.maximum(u2, d2), tl.maximum(u3, d3)
+        best = tl.maximum(join_columns(u0, u1, u2, u3, T), edges)
+        full, over = band // 4, band % 4  # of a band that is no multiple of 4, one group is in some windows
+        upward, downward = slope * column, slope * (3 - column)
+        if full > 1:
+            left, right = tl.load(below - 1) - slope * 4, tl.load(above + 1) - slope * 4
+            for x in range(2, full):
+                left = tl.maximum(left, tl.load(below - x) - slope * (4 * x))
+                right = tl.maximum(right, tl.load(above + x) - slope * (4 * x))
+            best = tl.maximum(best, tl.maximum(left[:, None] - upward, right[:, None] - downward))
+        if BAND < 0 or (BAND % 4 > 0 and BAND > 4):
+            left = tl.load(below - full) - slope * (4 * full)
+            right = tl.load(above + full) - slope * (4 * full)
+            best = tl.where(column < over, tl.maximum(best, left[:, None] - upward), best)
+            best = tl.where(column > 3 - over, tl.maximum(best, right[:, None] - downward), best)
+    return best
+
+
+@triton.jit
 def _scores(
-    rows_ptr, rest_ptr, ring_ptr, tops_ptr, cost_ptr,
-    frames, side, jump, switch,
-    T: tl.constexpr, BAND: tl.constexpr, REST: tl.constexpr,
+    rows_ptr, rest_ptr, ring_ptr,
+    frames, side, band, slope, jump, switch,
+    T: tl.constexpr, BAND: tl.constexpr, REST: tl.constexpr, AHEAD: tl.constexpr,
 ):  # fmt: skip
     """Compute scores of the best paths to each state, in place of the emissions.
+
+    Every few frames the largest is subtracted: they stay small, and exact. Frames after the last are computed
+    and not stored, so that none needs a branch.
 
     Neighbours exchange scores through a ring of two rows in global memory, small enough for the L1 cache.
     One barrier a frame suffices: all threads of a block see after it what any of them stored before. A row
@@ -181,57 +168,71 @@ def _scores(
     only when it has loaded the row.
     """
     item = tl.program_id(0).to(tl.int64)
-    index = 4 * tl.arange(0, T)[:, None] + tl.arange(0, 4)[None, :]
+    thread = tl.arange(0, T)
+    index = 4 * thread[:, None] + tl.arange(0, 4)[None, :]
+    if BAND >= 0:  # constants fold into addresses
+        side, band = band_groups(BAND), BAND
     stride = 4 * (T + side)  # a visible multiple of 4: loads of four numbers are aligned
     rows_ptr += 4 * side + item * frames * stride
     rest_ptr += item * frames
-    ring_ptr += 4 * side + item * (4 * side + 2 * stride)
-    for edge in tl.static_range(3):
-        before = ring_ptr + edge * stride - 4 * side
-        tl.store(before + index, tl.full((T, 4), float("-inf"), tl.float32), mask=index < 4 * side)
-    table = load_table(cost_ptr, BAND)
+    size = 3 * stride
+    ring = ring_ptr + item * (2 * size)
+    padding = tl.full((T, 4), float("-inf"), tl.float32)
+    for first in range(0, 2 * size, 4 * T):
+        tl.store(ring + first + index, padding, mask=first + index < 2 * size)
+    tl.debug_barrier()
     score = tl.load(rows_ptr + index)
-    warp = tl.arange(0, T // 32)
-    tops_ptr += item * 2 * T
-    ring, tops = ring_ptr, tops_ptr
-    tl.store(ring + index, score)
-    tl.store(tops + tl.arange(0, T), _warp_maxima(score, T))
-    # Loads that do not depend on the recursion are issued two frames ahead.
+    _publish(ring, score, index, side, slope, T, BAND)
+    # Emissions are loaded for some frames at once, in the first of as many frames before: the hardware waits
+    # for all loads of a kind, so that one load in each frame would make each wait for the latest.
     last = frames - 1
-    emission = tl.load(rows_ptr + stride + index)
-    emission2 = tl.load(rows_ptr + tl.minimum(2, last) * stride + index)
+    ahead, rest_ahead = (), ()
+    for k in tl.static_range(1, AHEAD + 1):
+        ahead += (tl.load(rows_ptr + tl.minimum(k, last) * stride + index),)
     if REST:
-        rest, rest_emission = tl.load(rest_ptr), tl.load(rest_ptr + 1)
-        rest_emission2 = tl.load(rest_ptr + tl.minimum(2, last))
-    for n in range(1, frames):
-        tl.debug_barrier()
-        rows_ptr += stride
-        emission3 = tl.load(rows_ptr + tl.minimum(2, last - n) * stride + index)
-        own = split_columns(score, T)
-        top = tl.max(tl.load(tops + 32 * warp))
-        top = _sortable(top).to(tl.float32, bitcast=True)
-        b0, b1, b2, b3 = fold_band(
-            _best_near, _best_far, own, own, ring, index, table, cost_ptr, side, T, BAND
-        )  # fmt: skip
-        best = tl.maximum(join_columns(b0, b1, b2, b3, T), top - jump)
-        if REST:
-            best = tl.maximum(best, rest - switch)
-            rest = tl.maximum(rest, top - switch) + rest_emission
-            rest_emission, rest_emission2 = rest_emission2, tl.load(rest_ptr + tl.minimum(n + 2, last))
-            tl.store(rest_ptr + n, rest)
-        score = best + emission
-        ring = ring_ptr + (n % 2) * stride
-        tops = tops_ptr + (n % 2) * T
-        tl.store(ring + index, score)
-        tl.store(tops + tl.arange(0, T), _warp_maxima(score, T))
-        tl.store(rows_ptr + index, score)
-        emission, emission2 = emission2, emission3
+        rest_ptr += tl.zeros((T,), tl.int32)
+        rest = tl.load(rest_ptr)
+        for k in tl.static_range(1, AHEAD + 1):
+            rest_ahead += (tl.load(rest_ptr + tl.minimum(k, last)),)
+    for first in range(1, frames, AHEAD):
+        emissions, rest_emissions, ahead, rest_ahead = ahead, rest_ahead, (), ()
+        for k in tl.static_range(AHEAD):
+            tl.debug_barrier()
+            row, other = ring + (k % 2) * size, ring + (1 - k % 2) * size
+            top = _largest(row + 10 * (T + side), T)
+            best = _best_in_band(row, score, index, side, band, slope, T, BAND)
+            best = tl.maximum(best, (top - jump)[:, None])
+            emission = emissions[k]
+            if k == 0:
+                base = tl.where(top > float("-inf"), top, 0.0)
+                emission -= base[:, None]
+            if REST:
+                best = tl.maximum(best, (rest - switch)[:, None])
+                rest = tl.maximum(rest, top - switch) + rest_emissions[k]
+                if k == 0:
+                    rest -= base
+                tl.store(rest_ptr + first + k, rest, mask=(thread == 0) & (first + k < frames))
+            score = best + emission
+            _publish(other, score, index, side, slope, T, BAND)
+            rows_ptr += stride
+            tl.store(rows_ptr + index, score, mask=first + k < frames)
+            if k == 0:
+                for j in tl.static_range(AHEAD):
+                    later = tl.minimum(AHEAD + j, last - first)
+                    ahead += (tl.load(rows_ptr + later * stride + index),)
+                    if REST:
+                        rest_ahead += (tl.load(rest_ptr + first + later),)
+
+
+def ahead(groups: int, unrolled: int) -> int:
+    """Return how many frames a pass of the loop computes, by the unrolled band or -1."""
+    return AHEAD_WIDE if unrolled < 0 or groups > UNROLLED_GROUPS else AHEAD
 
 
 def shape(states: int, band: int) -> tuple[int, int, int]:
     """Return the groups of four states in a row, those of padding between rows, the unrolled band or -1."""
     groups = max(32, triton.next_power_of_2(triton.cdiv(states, 4)))
-    unrolled = band <= UNROLLED and groups <= UNROLLED_GROUPS
+    unrolled = band < 4 or (band <= UNROLLED and groups <= UNROLLED_GROUPS)
     return groups, triton.cdiv(band, 4), band if unrolled else -1
 
 
@@ -253,16 +254,17 @@ def scores(
     T, side, unrolled = shape(pitches + (unvoiced is not None), band)
     width = T + side
     like = {"dtype": torch.float32, "device": emission.device}
-    rows, ring = (torch.empty(4 * (side + n * width), **like) for n in (items * frames, 3 * items))
+    rows = torch.empty(4 * (side + items * frames * width), **like)
     cost = torch.empty(4 * (side + 1), **like)
-    tops = torch.empty(items * 2 * T, dtype=torch.int32, device=emission.device)
+    ring = torch.empty(items * 2 * 12 * width, **like)
     rest = cost if unvoiced is None else unvoiced.to(torch.float32, copy=True).contiguous()
     constants = {"T": T, "BAND": unrolled, "REST": unvoiced is not None, "num_warps": WARPS[T]}
     grid = (items, triton.cdiv(frames, ROWS["BLOCK_N"]), triton.cdiv(4 * width, ROWS["BLOCK_S"]))
     sizes = (pitches, frames, width, side, band, slope)
     _rows[grid](emission.contiguous(), rows, cost, *sizes, **ROWS, num_warps=ROWS_WARPS)
     if frames > 1:
-        _scores[(items,)](rows, rest, ring, tops, cost, frames, side, jump, switch, **constants)
+        sizes = (frames, side, band, slope, jump, switch)
+        _scores[(items,)](rows, rest, ring, *sizes, **constants, AHEAD=ahead(T, unrolled))
     return Scores(rows, rest, cost, side, constants)
 
 
@@ -282,10 +284,16 @@ def scan_constants() -> Iterator[tuple[dict, int, bool]]:
 def configurations() -> Iterator[Configuration]:
     """List all launches; of the bands up to 32, those of `scan_constants`."""
     types = dict.fromkeys(("pitches", "frames", "width", "side", "band"), "i32")
-    types |= dict.fromkeys(("slope", "jump", "switch"), "fp32") | {"tops_ptr": "*i32"}
+    types |= dict.fromkeys(("slope", "jump", "switch"), "fp32")
     types |= dict.fromkeys(("rows_ptr", "rest_ptr", "ring_ptr", "cost_ptr"), "*fp32")
     for dtype in ("*fp32", "*fp16", "*bf16"):
         types |= {"emission_ptr": dtype}
         yield Configuration.of(_rows, types, ROWS, ROWS_WARPS, common=dtype == "*fp32")
     for constants, warps, common in scan_constants():
-        yield Configuration.of(_scores, types, constants, warps, common=common)
+        yield Configuration.of(
+            _scores,
+            types,
+            constants | {"AHEAD": ahead(constants["T"], constants["BAND"])},
+            warps,
+            common=common,
+        )

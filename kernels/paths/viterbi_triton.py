@@ -16,15 +16,8 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.paths.viterbi_scores_triton import (
-    distance,
-    fold_band,
-    join_columns,
-    load_table,
-    scan_constants,
-    scores,
-    step,
-)
+from torchprim.kernels.paths.band import distance, fold_band, join_columns, load_table, step
+from torchprim.kernels.paths.viterbi_scores_triton import scan_constants, scores
 
 TRACE_WARPS = 1
 GROUP = 32  # frames whose pointers are composed; a path is traced over groups, then within all of them
