@@ -82,7 +82,7 @@ def _slopes(
     both = peak & ((n == 0) | (2 * n == frames))
     q += _product(x_ptr, d_kept_ptr, mirror, both) + tl.where(both & (mirror == where), d_highest, 0.0)
     slopes_ptr += 4 * plane + index
-    step = bins.to(tl.int64) * columns
+    step = tl.cast(bins, tl.int64) * columns
     tl.store(slopes_ptr, tl.where(peak, q * over, 0.0), mask=inside)
     slope = tl.where(deviation > 0, score / tl.where(deviation > 0, deviation, 1.0), 0.0)
     tl.store(slopes_ptr + step, slope, mask=inside)
@@ -106,7 +106,7 @@ def _spread(
     top = tl.where(top > 0, top, 1.0)
     m = _level(x_ptr, half_offset(row + tl.zeros_like(n), n, bins, frames, columns), inside, 1.0 / top)
     slopes_ptr += 4 * plane
-    step = bins.to(tl.int64) * columns
+    step = tl.cast(bins, tl.int64) * columns
     spread = tl.zeros((BLOCK,), tl.float32)
     mirror = reflected(row, bins)
     for offset in range(-(rates // 2), rates // 2 + 1):

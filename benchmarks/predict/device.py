@@ -1,0 +1,81 @@
+"""A device that is not there: fake tensors on it, and operators that run by their own host code.
+
+PyTorch's autograd cannot run on fake CUDA tensors without a GPU. With gradients the device is therefore a
+fake CPU, on which operators take their kernels, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from torchprim.kernels.register import IMPLEMENTATIONS
+
+
+def _is_composite(func: Any) -> bool:
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)
+
+
+class FakeDevice(TorchDispatchMode):
+    """Fake what is computed on the device; compute for real what the host computes.
+
+    Subclasses override `note`. Inside `launches.recorded` operators run by the host code of their kernels,
+    whose operations are noted one by one.
+
+    Args:
+        device: `cuda`; or `cpu`, where all tensors are fake, those of the host as well.
+    """
+
+    def __init__(self, device: str = "cuda") -> None:
+        super().__init__()
+        self.device = torch.device(device)
+        self.fake = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def note(self, func: Any, tensors: Sequence[Tensor], result: Any, args: tuple) -> None:
+        """Take note of an operation on the device."""
+
+    def note_operator(self, name: str) -> None:
+        """Take note of a call of an operator of the project, before what it does inside."""
+
+    def note_host(self, func: Any) -> None:
+        """Take note of an operation on the host."""
+
+    def __enter__(self):
+        self.fake.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        self.fake.__exit__(*error)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        there = self.device.type == "cpu" or any(isinstance(x, FakeTensor) for x in tensors)
+        place = kwargs.get("device")
+        if not there and (place is None or torch.device(place).type == "cpu"):
+            self.note_host(func)
+            with unset_fake_temporarily():
+                return func(*args, **kwargs)
+        name = func._schema.name.partition("::")[2]
+        if func.namespace == "torchprim" and name in IMPLEMENTATIONS:
+            self.note_operator(name)
+            with self:
+                return IMPLEMENTATIONS[name](*args, **kwargs)
+        if func.namespace == "aten" and _is_composite(func):  # below autograd nothing has taken it apart
+            with self:
+                return func.decompose(*args, **kwargs)
+        if self.device.type != "cpu" and isinstance(kwargs.get("generator"), torch.Generator):
+            kwargs["generator"] = None  # of the host: there is none of this device
+        if func is torch.ops.aten._local_scalar_dense.default and self.device.type == "cpu":
+            return True if args[0].dtype == torch.bool else 1  # a check that only the host makes
+        result = func(*args, **kwargs)
+        self.note(func, tensors, result, args)
+        return result
