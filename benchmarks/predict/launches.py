@@ -80,7 +80,7 @@ def _flat(values: Any, types: Any) -> Iterator[Any]:
 
 
 def to_ttir(source: ASTSource, options: dict) -> str:
-    """Compile to Triton's intermediate representation: a second or less, with loops and branches as written."""
+    """Compile to Triton's intermediate representation, with loops and branches as written."""
     backend = make_backend(_TARGET)
     parsed = backend.parse_options(options)
     context = ir.context()

@@ -90,7 +90,8 @@ def run(part):
             separate("best", 1, 0.01, "cpu")  # one frame
         else:
             for preset in PRESETS:
-                separate(preset, 16, 30.0, "cuda") if part == "forward" else separate(preset, 2, 7.0, "cpu")
+                separate(preset, 16, 30.0, "cuda")
+                separate(preset, 2, 7.0, "cpu")
     return launches
 
 
