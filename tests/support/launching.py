@@ -91,7 +91,7 @@ def run(part):
         else:
             for preset in PRESETS:
                 separate(preset, 16, 30.0, "cuda")
-                separate(preset, 2, 7.0, "cpu")
+                separate(preset, 16, 30.0, "cpu")
     return launches
 
 
