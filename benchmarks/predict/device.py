@@ -17,10 +17,25 @@ from torch.utils._pytree import tree_leaves
 
 from torchprim.kernels.register import IMPLEMENTATIONS
 
+_MOST_KNOWN = 4096  # elements of a table
+_SAME_VALUES = (torch.ops.aten._to_copy, torch.ops.aten.clone, torch.ops.aten.full)
+
 
 def _is_composite(func: Any) -> bool:
     key = torch._C.DispatchKey.CompositeImplicitAutograd
     return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)
+
+
+def _remember(func: Any, args: tuple, kwargs: dict, result: Any) -> None:
+    """Keep the values of a small fake tensor that was made on the host: loops may depend on them."""
+    first = args[0]
+    if isinstance(first, FakeTensor):
+        first = getattr(first, "known", None)
+    if first is None or not isinstance(result, FakeTensor) or result.numel() > _MOST_KNOWN:
+        return
+    options = {key: x for key, x in kwargs.items() if key not in ("device", "pin_memory")}
+    with unset_fake_temporarily():
+        result.known = func(first, *args[1:], **options)
 
 
 class FakeDevice(TorchDispatchMode):
@@ -77,5 +92,7 @@ class FakeDevice(TorchDispatchMode):
         if func is torch.ops.aten._local_scalar_dense.default and self.device.type == "cpu":
             return True if args[0].dtype == torch.bool else 1  # a check that only the host makes
         result = func(*args, **kwargs)
+        if func.is_view or func.overloadpacket in _SAME_VALUES:
+            _remember(func, args, kwargs, result)
         self.note(func, tensors, result, args)
         return result
