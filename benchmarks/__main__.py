@@ -19,6 +19,7 @@ BENCHMARKS = {
     "melody": ("benchmarks.melody", "accuracy, separation and cost of pitch trackers on songs"),
     "metrics": ("benchmarks.metrics", "seconds a track of every metric, beside museval and mir_eval"),
     "pipeline": ("benchmarks.pipeline", "training steps a second: data made on the fly, or from files"),
+    "predict": ("benchmarks.predict", "bytes, launches and time on an H100 and an H200, with no GPU"),
     "quality": ("benchmarks.quality", "SD-SDR of every primitive and preset on MUSDB18 previews"),
 }
 RESULTS = Path(__file__).parent / "results"

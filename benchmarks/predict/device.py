@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -19,6 +20,13 @@ from torchprim.kernels.register import IMPLEMENTATIONS
 
 _MOST_KNOWN = 4096  # elements of a table
 _SAME_VALUES = (torch.ops.aten._to_copy, torch.ops.aten.clone, torch.ops.aten.full)
+
+
+class _HostGenerator(torch.Generator):
+    """Generator of the host, whatever the device."""
+
+    def __new__(cls, device: str = "cpu"):
+        return super().__new__(cls)
 
 
 def _is_composite(func: Any) -> bool:
@@ -52,6 +60,8 @@ class FakeDevice(TorchDispatchMode):
         super().__init__()
         self.device = torch.device(device)
         self.fake = FakeTensorMode(allow_non_fake_inputs=True)
+        self._generator = mock.patch.object(torch, "Generator", _HostGenerator)
+        self._depth = 0
 
     def note(self, func: Any, tensors: Sequence[Tensor], result: Any, args: tuple) -> None:
         """Take note of an operation on the device."""
@@ -63,12 +73,18 @@ class FakeDevice(TorchDispatchMode):
         """Take note of an operation on the host."""
 
     def __enter__(self):
+        self._depth += 1
+        if self._depth == 1:
+            self._generator.start()
         self.fake.__enter__()
         return super().__enter__()
 
     def __exit__(self, *error):
         super().__exit__(*error)
         self.fake.__exit__(*error)
+        self._depth -= 1
+        if not self._depth:
+            self._generator.stop()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
@@ -87,7 +103,7 @@ class FakeDevice(TorchDispatchMode):
         if func.namespace == "aten" and _is_composite(func):  # below autograd nothing has taken it apart
             with self:
                 return func.decompose(*args, **kwargs)
-        if self.device.type != "cpu" and isinstance(kwargs.get("generator"), torch.Generator):
+        if self.device.type != "cpu" and kwargs.get("generator") is not None:
             kwargs["generator"] = None  # of the host: there is none of this device
         if func is torch.ops.aten._local_scalar_dense.default and self.device.type == "cpu":
             return True if args[0].dtype == torch.bool else 1  # a check that only the host makes

@@ -36,7 +36,7 @@ def counted_lstm(ledger: Ledger) -> Iterator[None]:
         moved = gates + size * items * steps * directions * hidden
         ledger.add(
             f"LSTM {word}, {steps} steps of {items} x {hidden} (serial)", "lstm", moved, moved / 2,
-            launches=times * steps, arithmetic=steps * each + (seconds * hidden / inputs if back else 0.0),
+            arithmetic=steps * each + (seconds * hidden / inputs if back else 0.0),
         )  # fmt: skip
 
     class Lstm(torch.autograd.Function):
