@@ -8,13 +8,16 @@ intermediate representation: bytes loaded and stored, instructions, products, wa
 from __future__ import annotations
 
 import argparse
+import os
+
+from benchmarks.data import MissingData
 
 _HEAD = """# Predicted on an H100 and an H200
 
 Nothing here was measured but the last column, which `benchmarks gpu` fills. Guessed are the rates that a
-device achieves ({chips}), instructions an operation takes, cuFFT's passes, what a launch costs (eager
-{eager:g} µs, in a graph {graph:g} µs) and the host's time of a call: constants in benchmarks/predict/rates.py
-and ir.py. Bytes count each tensor of an operation once, gathers a sector of 32 bytes an element; conditions
+device achieves ({chips}), the instructions that an operation takes, cuFFT's
+passes, what a launch costs beyond its work ({eager:g} µs, in a graph {graph:g} µs) and the host's time of a
+call: constants in benchmarks/predict/rates.py and ir.py. Bytes count each tensor of an operation once, gathers a sector of 32 bytes an element; conditions
 on data are taken to hold. An operation takes the longest of its bytes, its scattered sectors and its
 arithmetic. Floors are counted in benchmarks/gpu/floors.py, at an H100's rates. *CROSSED*: an operand lies in
 another order than the result. *Measured*: {where}.
@@ -33,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> str:
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        raise MissingData("kernels for Triton's interpreter cannot be compiled: unset TRITON_INTERPRET")
     from benchmarks.predict import page, rates, scenes
     from torchprim.evaluation.provenance import versions_line
 

@@ -29,7 +29,7 @@ COST = {
     "dot": 0,
 }  # fmt: skip
 _LATENCY = {"reduce": 60, "barrier": 40, "scan": 60, "gather": 40, "dot": 60}  # clocks that a program waits
-_MOST_TRIPS = 1 << 14
+_MOST_TRIPS = 4096
 SECTOR = 32  # bytes of memory that an element of a gather takes
 
 
@@ -66,30 +66,28 @@ class _Op(NamedTuple):
     regions: list[list[_Op]]
 
 
-def _parse(lines: Iterator[str]) -> list[_Op]:
-    """Parse operations up to the end of a region; the line that ends it is left in `_parse.end`."""
+def _parse(lines: Iterator[str]) -> tuple[list[_Op], str]:
+    """Parse operations up to the end of a region; return them and the line that ends it."""
     ops: list[_Op] = []
-    for line in lines:
-        line = line.strip()
+    for line in map(str.strip, lines):
         if line.startswith("}"):
-            _parse.end = line
-            return ops
+            return ops, line
+        if line.startswith("^bb"):
+            ops.append(_Op("block", re.findall(r"(%[\w\-.$]+):", line), line, []))
+            continue
         match = re.match(r'(?:(%[\w\-.$:]+) = )?"?([\w]+\.[\w.]+)"?', line)
         if not match:
-            if line.startswith("^bb"):
-                ops.append(_Op("block", re.findall(r"(%[\w\-.$]+):", line), line, []))
             continue
-        result, name = match.groups()
         regions: list[list[_Op]] = []
-        if line.endswith("{"):
-            regions.append(_parse(lines))
-            while _parse.end.endswith("{"):
-                regions.append(_parse(lines))
-            line += " " + _parse.end
-        base, _, count = (result or "").partition(":")
+        text = line
+        while line.endswith("{"):
+            region, line = _parse(lines)
+            regions.append(region)
+            text += " " + line
+        base, _, count = (match[1] or "").partition(":")
         names = [f"{base}#{i}" for i in range(int(count))] if count else [base] if base else []
-        ops.append(_Op(name.rpartition(".")[2], names, line, regions))
-    return ops
+        ops.append(_Op(match[2].rpartition(".")[2], names, text, regions))
+    return ops, ""
 
 
 def _elements(text: str) -> int:
@@ -175,7 +173,7 @@ class _Counter:
             for (name, _), value in zip(pairs, current, strict=True):
                 self.values[name] = value
             condition, *current = self.block(op.regions[0], times)
-            if condition.number is False or not condition.data and condition.number is None:
+            if condition.number is False:
                 break
             for name, value in zip(op.regions[1][0].results, current, strict=True):
                 self.values[name] = value
@@ -199,7 +197,9 @@ class _Counter:
                     counts[pointer.argument][0] += times * elements
                     counts[pointer.argument][1] += times * elements * pointer.data
         elif op.name == "dot":
-            m, k, n = (int(x) for x in re.search(r"tensor<(\d+)x(\d+)x\w+> \* tensor<\d+x(\d+)x", op.text).groups())
+            m, k, n = (
+                int(x) for x in re.search(r"tensor<(\d+)x(\d+)x\w+> \* tensor<\d+x(\d+)x", op.text).groups()
+            )
             self.flops += times * 2 * m * n * k
         each = max(elements / 32, self.warps) if elements > 1 else self.warps
         cost = COST.get(op.name, 1)
@@ -278,6 +278,6 @@ def count(ttir: str, arguments: list[Any], grid: tuple[int, int, int], warps: in
     for index, (name, value) in enumerate(zip(names, arguments, strict=True)):
         number = value if isinstance(value, int) else 0 if hasattr(value, "shape") else None
         counter.values[name] = _Value(number, index if hasattr(value, "shape") else None)
-    counter.block(_parse(iter(lines[start + 1 :])), 1.0)
+    counter.block(_parse(iter(lines[start + 1 :]))[0], 1.0)
     results = dict(counter.loaded), dict(counter.stored)
     return Counted(*results, counter.instructions, counter.flops, counter.waits)

@@ -19,7 +19,7 @@ class Row(NamedTuple):
     Args:
         stage: that it belongs to.
         name: of the operation, with the size of its result.
-        kind: `aten`, `fft`, `triton`, or `copy` for one that changes nothing.
+        kind: `aten`, `fft`, `lstm`, `triton`, or `copy` for one that changes nothing.
         launches: of kernels.
         read: bytes.
         written: bytes.

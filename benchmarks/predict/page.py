@@ -103,7 +103,9 @@ def _summary(ledger: Ledger, audio: float) -> str:
     kinds = _groups(ledger.rows, lambda row: row.kind)
     parts = ", ".join(f"{_KINDS[kind]} {_ms(sums.seconds['H100'])}" for kind, sums in kinds)
     return (
-        "With gaps between launches, " + ". ".join(lines) + f". The host needs {_ms(ledger.host, 1)} ms, eager. "
+        "With gaps between launches, "
+        + ". ".join(lines)
+        + f". The host needs {_ms(ledger.host, 1)} ms, eager. "
         f"Tensors that live at a time: {ledger.peak / 2**30:.2f} GiB. H100, ms: {parts}."
     )
 

@@ -19,7 +19,9 @@ _GATES = 4
 def counted_lstm(ledger: Ledger) -> Iterator[None]:
     """Book calls of `torch.lstm`, forward and backward, instead of tracing what a CPU would do."""
 
-    def book(x: Tensor, weights: Sequence[Tensor], layer: int, hidden: int, directions: int, back: bool) -> None:
+    def book(
+        x: Tensor, weights: Sequence[Tensor], layer: int, hidden: int, directions: int, back: bool
+    ) -> None:
         steps, items = x.shape[1], x.shape[0]
         inputs = x.shape[2] if layer == 0 else directions * hidden
         rows = directions * _GATES * hidden
@@ -31,7 +33,9 @@ def counted_lstm(ledger: Ledger) -> Iterator[None]:
         word = "backward" if back else "forward"
         name = f"LSTM {word} inputs {inputs} -> {rows}"
         seconds = times * 2 * items * steps * inputs * rows / rate
-        ledger.add(name, "lstm", times * (read + gates), times * gates / 2, launches=times, arithmetic=seconds)
+        ledger.add(
+            name, "lstm", times * (read + gates), times * gates / 2, launches=times, arithmetic=seconds
+        )
         each = max(rates.RECURRENT_STEP, 2 * items * hidden * rows / rate)
         moved = gates + size * items * steps * directions * hidden
         ledger.add(
