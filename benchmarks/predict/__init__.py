@@ -17,10 +17,10 @@ _HEAD = """# Predicted on an H100 and an H200
 Nothing here was measured but the last column, which `benchmarks gpu` fills. Guessed are the rates that a
 device achieves ({chips}), the instructions that an operation takes, cuFFT's
 passes, what a launch costs beyond its work ({eager:g} µs, in a graph {graph:g} µs) and the host's time of a
-call: constants in benchmarks/predict/rates.py and ir.py. Bytes count each tensor of an operation once, gathers a sector of 32 bytes an element; conditions
-on data are taken to hold. An operation takes the longest of its bytes, its scattered sectors and its
-arithmetic. Floors are counted in benchmarks/gpu/floors.py, at an H100's rates. *CROSSED*: an operand lies in
-another order than the result. *Measured*: {where}.
+call: constants in benchmarks/predict/rates.py and ir.py. Bytes count each tensor of an operation once, and a
+gather a sector of 32 bytes an element; conditions on data are taken to hold. An operation takes the longest
+of its bytes, its scattered sectors and its arithmetic. Floors are counted in benchmarks/gpu/floors.py, at an
+H100's rates. *CROSSED*: an operand lies in another order than the result. *Measured*: {where}.
 
 {versions}."""
 

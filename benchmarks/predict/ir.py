@@ -10,24 +10,28 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from benchmarks.predict.ttir import Op, elements_in, parse
+
 _DIVISIONS = ("divsi", "remsi", "divui", "remui")
+_FREE = (
+    "splat", "broadcast", "expand_dims", "reshape", "make_range", "bitcast", "constant", "split", "join",
+    "trans", "unsplat", "cat", "get_program_id", "get_num_programs", "extsi", "extui", "trunci", "truncf",
+    "extf", "dot",
+)  # fmt: skip
+_SPECIAL = ("sqrt", "rsqrt", "exp", "exp2", "log", "log2", "sin", "cos", "erf")
 # Warp instructions an operation takes for 32 elements, where it is not one. Guessed from SASS.
 COST = {
-    **dict.fromkeys(
-        "splat broadcast expand_dims reshape make_range bitcast constant split join trans unsplat cat".split(), 0
-    ),
-    **dict.fromkeys("get_program_id get_num_programs extsi extui trunci truncf extf index_cast".split(), 0),
+    **dict.fromkeys(_FREE, 0),
     **dict.fromkeys(_DIVISIONS, 16),
-    **dict.fromkeys("sqrt rsqrt exp exp2 log log2 sin cos erf".split(), 4),
-    **dict.fromkeys("precise_divf precise_sqrt".split(), 9),
+    **dict.fromkeys(_SPECIAL, 4),
+    **dict.fromkeys(("precise_divf", "precise_sqrt"), 9),
     "divf": 6,
-    **dict.fromkeys("load store".split(), 0.5),  # four numbers in one
-    **dict.fromkeys("reduce scan gather".split(), 2),
-    "dot": 0,
-}  # fmt: skip
+    **dict.fromkeys(("load", "store"), 0.5),  # four numbers in one
+    **dict.fromkeys(("reduce", "scan", "gather"), 2),
+}
 _LATENCY = {"reduce": 60, "barrier": 40, "scan": 60, "gather": 40, "dot": 60}  # clocks that a program waits
 _MOST_TRIPS = 4096
 SECTOR = 32  # bytes of memory that an element of a gather takes
@@ -52,48 +56,11 @@ class Counted(NamedTuple):
 
 
 class _Value(NamedTuple):
-    """What is known of a value: a number, the argument that it points into, whether it depends on data."""
+    """What is known of a value: its number, the argument that it points into, whether it is a gather's."""
 
     number: float | bool | None = None  # of a pointer: the elements that it is past its argument
     argument: int | None = None
-    data: bool = False
-
-
-class _Op(NamedTuple):
-    name: str
-    results: list[str]
-    text: str
-    regions: list[list[_Op]]
-
-
-def _parse(lines: Iterator[str]) -> tuple[list[_Op], str]:
-    """Parse operations up to the end of a region; return them and the line that ends it."""
-    ops: list[_Op] = []
-    for line in map(str.strip, lines):
-        if line.startswith("}"):
-            return ops, line
-        if line.startswith("^bb"):
-            ops.append(_Op("block", re.findall(r"(%[\w\-.$]+):", line), line, []))
-            continue
-        match = re.match(r'(?:(%[\w\-.$:]+) = )?"?([\w]+\.[\w.]+)"?', line)
-        if not match:
-            continue
-        regions: list[list[_Op]] = []
-        text = line
-        while line.endswith("{"):
-            region, line = _parse(lines)
-            regions.append(region)
-            text += " " + line
-        base, _, count = (match[1] or "").partition(":")
-        names = [f"{base}#{i}" for i in range(int(count))] if count else [base] if base else []
-        ops.append(_Op(match[2].rpartition(".")[2], names, text, regions))
-    return ops, ""
-
-
-def _elements(text: str) -> int:
-    """Return the number of elements of the largest tensor type in a line; 1 for scalars."""
-    shapes = re.findall(r"tensor<((?:\d+x)+)", text)
-    return max((math.prod(map(int, shape.split("x")[:-1])) for shape in shapes), default=1)
+    data: bool = False  # whether its elements depend on loaded ones
 
 
 _ARITHMETIC: dict[str, Callable] = {
@@ -119,6 +86,8 @@ _COMPARISONS: dict[str, Callable] = {
 
 
 class _Counter:
+    """Walk through the operations of a kernel, with what is known of each value."""
+
     def __init__(self, arguments: list[Any], grid: tuple[int, int, int], warps: int) -> None:
         self.arguments, self.grid, self.warps = arguments, grid, warps
         self.values: dict[str, _Value] = {}
@@ -134,7 +103,7 @@ class _Counter:
         text = text.partition(" = ")[2] if re.match(r"%[\w\-.$:]+ = ", text) else text
         return [self.value(name) for name in re.findall(r"%[\w\-.$]+(?:#\d+)?", text)]
 
-    def block(self, ops: list[_Op], times: float) -> list[_Value]:
+    def block(self, ops: list[Op], times: float) -> list[_Value]:
         """Count the operations of a block; return what it yields."""
         yielded: list[_Value] = []
         for op in ops:
@@ -150,7 +119,7 @@ class _Counter:
                 self.operation(op, times)
         return yielded
 
-    def loop(self, op: _Op, times: float) -> None:
+    def loop(self, op: Op, times: float) -> None:
         head = re.search(r"(%[\w\-.$]+) = (%\S+) to (%\S+) step (%\S+)", op.text)
         low, high, step = (self.value(name).number for name in head.groups()[1:])
         known = None not in (low, high, step) and step
@@ -165,7 +134,7 @@ class _Counter:
         for name, start, end in zip(op.results, starts, yielded, strict=False):
             self.values[name] = _Value(None, start.argument, start.data or end.data)
 
-    def repeat(self, op: _Op, times: float) -> None:
+    def repeat(self, op: Op, times: float) -> None:
         """Count a `while`, as long as what is known of its condition holds."""
         pairs = re.findall(r"(%[\w\-.$]+) = (%[\w\-.$#]+)", op.text.partition(") :")[0].partition("while")[2])
         current = [self.value(start) for _, start in pairs]
@@ -181,15 +150,15 @@ class _Counter:
         for name, value in zip(op.results, current, strict=True):
             self.values[name] = value._replace(number=None)
 
-    def branch(self, op: _Op, times: float) -> None:
+    def branch(self, op: Op, times: float) -> None:
         condition = self.operands(op.text)[0].number
         chosen = op.regions if condition is None else op.regions[:1] if condition else op.regions[1:]
         for region in chosen:
             for name, value in zip(op.results, self.block(region, times), strict=False):
                 self.values[name] = value if condition is not None else value._replace(number=None)
 
-    def operation(self, op: _Op, times: float) -> None:
-        operands, elements = self.operands(op.text), _elements(op.text)
+    def operation(self, op: Op, times: float) -> None:
+        operands, elements = self.operands(op.text), elements_in(op.text)
         if op.name in ("load", "store", "atomic_rmw"):
             pointer = operands[0]
             for counts in ([self.loaded] if op.name != "store" else []) + [self.stored] * (op.name != "load"):
@@ -212,11 +181,11 @@ class _Counter:
             for name in op.results[1:]:
                 self.values[name] = self.values[op.results[0]]
 
-    def result(self, op: _Op, operands: list[_Value], elements: int) -> _Value:
+    def result(self, op: Op, operands: list[_Value], elements: int) -> _Value:
         argument = next((x.argument for x in operands if x.argument is not None), None)
         data = any(x.data for x in operands)
         if op.name in ("load", "atomic_rmw"):
-            return _Value(self.known(operands[0]) if elements == 1 else None, data=True)
+            return _Value(self.known(operands[0]) if elements == 1 else None, data=elements > 1)
         scalar = elements == 1 or op.name == "constant"
         return _Value(self.number(op, [x.number for x in operands]) if scalar else None, argument, data)
 
@@ -227,7 +196,7 @@ class _Counter:
             return None
         return table.flatten()[int(pointer.number)].item()
 
-    def number(self, op: _Op, numbers: list) -> float | bool | None:
+    def number(self, op: Op, numbers: list) -> float | bool | None:
         """Compute a scalar as far as it is known; False and unknown is False."""
         if op.name == "constant":
             text = re.search(r"constant (?:dense<)?([^\s>]+)", op.text)[1]
@@ -278,6 +247,6 @@ def count(ttir: str, arguments: list[Any], grid: tuple[int, int, int], warps: in
     for index, (name, value) in enumerate(zip(names, arguments, strict=True)):
         number = value if isinstance(value, int) else 0 if hasattr(value, "shape") else None
         counter.values[name] = _Value(number, index if hasattr(value, "shape") else None)
-    counter.block(_parse(iter(lines[start + 1 :]))[0], 1.0)
+    counter.block(parse(iter(lines[start + 1 :]))[0], 1.0)
     results = dict(counter.loaded), dict(counter.stored)
     return Counted(*results, counter.instructions, counter.flops, counter.waits)

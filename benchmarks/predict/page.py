@@ -96,10 +96,11 @@ def whole_seconds(ledger: Ledger, chip: str, gap: float) -> float:
 
 def _summary(ledger: Ledger, audio: float) -> str:
     lines = []
-    for label, gap in (("eager", rates.EAGER), ("as a CUDA graph", rates.GRAPH)):
+    for label, gap in (("eager", rates.EAGER), ("As a CUDA graph", rates.GRAPH)):
         times = {chip: whole_seconds(ledger, chip, gap) for chip in rates.CHIPS}
         real = {chip: f", {audio / t:,.0f} times real time" if audio else "" for chip, t in times.items()}
-        lines.append(f"{label}: " + "; ".join(f"{chip} {_ms(t)} ms{real[chip]}" for chip, t in times.items()))
+        parts = "; ".join(f"{chip} {_ms(t)} ms{real[chip]}" for chip, t in times.items())
+        lines.append(f"{label}: {parts}")
     kinds = _groups(ledger.rows, lambda row: row.kind)
     parts = ", ".join(f"{_KINDS[kind]} {_ms(sums.seconds['H100'])}" for kind, sums in kinds)
     return (
@@ -160,12 +161,11 @@ def training_section(
         {chip: (more.seconds[chip] - once.seconds[chip]) / period for chip in rates.CHIPS},
     )
     rows.append([f"**its refreshes**, one in {period} steps, a step", *_cells(share), "-"])
-    slowest = [*batch.rows]
-    merged = Ledger()
-    merged.rows = step.rows + [row._replace(stage="remix stream") for row in slowest]
+    both = Ledger()
+    both.rows = step.rows + [row._replace(stage="remix stream") for row in batch.rows]
     return (
         f"## Training step, network `{network}`, {sequences} x {frames} frames, bf16\n\n"
         + table(["part", "launches", "GB", "H100, ms", "H200, ms", "measured"], rows)
         + f"\n\nThe step. {_summary(step, 0.0)}\n\nA batch of the stream. {_summary(batch, 0.0)} "
-        f"A refresh takes {_ms(refreshed.host - batch.host, 1)} ms of the host.\n\n{_operations(merged, top)}"
+        f"A refresh takes {_ms(refreshed.host - batch.host, 1)} ms of the host.\n\n{_operations(both, top)}"
     )

@@ -1,4 +1,4 @@
-"""LSTM layers as cuDNN computes them: one product for all inputs, then a step a frame, both directions at once."""
+"""LSTM layers as cuDNN computes them: one product for all inputs, then a step a frame, in both directions."""
 
 from __future__ import annotations
 

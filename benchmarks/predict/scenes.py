@@ -29,8 +29,9 @@ from torchprim.training.clipping import AutoClip
 from torchprim.training.recipes import find_recipe
 
 # (owner, name) of a function -> stage that its work belongs to, or a function of its first argument
+Stages = dict[tuple[Any, str], str | Callable[[Any], str]]
 _PRIMITIVES = {"HPSS": "HPSS mask", "FT2D": "2DFT pair"}
-SEPARATION: dict[tuple[Any, str], str | Callable[[Any], str]] = {
+SEPARATION: Stages = {
     (Mixture, "spectrum"): "STFT and magnitude",
     (Mixture, "magnitude"): "STFT and magnitude",
     (cues.PrimitiveCue, "forward"): lambda cue: _PRIMITIVES.get(type(cue.primitive).__name__, "other"),
@@ -44,21 +45,21 @@ SEPARATION: dict[tuple[Any, str], str | Callable[[Any], str]] = {
     (primitive, "confidence_measure"): "confidence",
     (base, "istft"): "iSTFT and stems",
 }
-STEP: dict[tuple[Any, str], str | Callable[[Any], str]] = {
+STEP: Stages = {
     (trainer, "run_network"): "network",
     (trainer, "training_loss"): "loss",
     (torch.Tensor, "backward"): "backward",
     (AutoClip, "__call__"): "clipping",
     (torch.optim.Adam, "step"): "Adam",
 }
-STREAM: dict[tuple[Any, str], str | Callable[[Any], str]] = {
+STREAM: Stages = {
     (base.Separator, "forward"): "teacher",
     (RemixStore, "at"): "store",
 }
 
 
 @contextmanager
-def _staged(ledger: Ledger, functions: dict[tuple[Any, str], str | Callable[[Any], str]]) -> Iterator[None]:
+def _staged(ledger: Ledger, functions: Stages) -> Iterator[None]:
     """Book the work of functions under their stages."""
 
     def within(function: Callable, stage: str | Callable[[Any], str]) -> Callable:
@@ -93,7 +94,7 @@ def separation(preset: str, batch: int, seconds: float) -> Ledger:
 
 
 def training_step(network: str, sequences: int, frames: int) -> Ledger:
-    """Trace a step of deep clustering on one batch, with gradients; the second step, as the first allocates."""
+    """Trace a step of deep clustering, with gradients: the second, as the first allocates."""
     recipe = find_recipe(network, {"batch_size": sequences, "frames": frames, "precision": "bf16"})
     with traced("cpu"):
         model = tp.build_network(network).train()

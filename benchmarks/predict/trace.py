@@ -23,12 +23,13 @@ from benchmarks.predict.launches import Launch, recorded, to_ttir
 from benchmarks.predict.ledger import Ledger
 from benchmarks.predict.recurrent import counted_lstm
 
-_NO_WORK = frozenset(
-    "view _unsafe_view transpose t permute expand unsqueeze squeeze slice select split split_with_sizes unbind "
-    "alias detach view_as_real view_as_complex as_strided _reshape_alias unfold lift_fresh lift_fresh_copy "
-    "diagonal narrow real imag empty empty_strided empty_like new_empty new_empty_strided _conj resolve_conj "
-    "transpose_ squeeze_ unsqueeze_ t_ as_strided_ _local_scalar_dense".split()
-)
+_NO_WORK = (
+    "view", "_unsafe_view", "transpose", "t", "permute", "expand", "unsqueeze", "squeeze", "slice", "select",
+    "split", "split_with_sizes", "unbind", "alias", "detach", "view_as_real", "view_as_complex", "as_strided",
+    "_reshape_alias", "unfold", "lift_fresh", "lift_fresh_copy", "diagonal", "narrow", "real", "imag",
+    "empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided", "_conj", "resolve_conj",
+    "transpose_", "squeeze_", "unsqueeze_", "t_", "as_strided_", "_local_scalar_dense",
+)  # fmt: skip
 _COPIES = ("clone", "copy_", "constant_pad_nd", "_to_copy")
 _PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks predict`: bytes counted by hand, for operations of PyTorch and operators of the project."""
+"""`python -m benchmarks predict`: bytes counted by hand, of operations of PyTorch and of the project."""
 
 import json
 import os
@@ -121,7 +121,7 @@ LOOPS = """module {
     %i = tt.make_range {end = 64 : i32, start = 0 : i32} : tensor<64xi32>
     %z = arith.constant dense<0.0> : tensor<64xf32>
     %p = tt.get_program_id x : i32
-    %sum:2 = scf.for %k = %c0 to %n step %c64 iter_args(%a = %z, %q = %x) -> (tensor<64xf32>, !tt.ptr<f32>)  : i32 {
+    %sum:2 = scf.for %k = %c0 to %n step %c64 iter_args(%a = %z, %q = %x) -> (tensor<64xf32>, i32) : i32 {
       %s = tt.splat %q : !tt.ptr<f32> -> tensor<64x!tt.ptr<f32>>
       %t = tt.addptr %s, %i : tensor<64x!tt.ptr<f32>>, tensor<64xi32>
       %v = tt.load %t : tensor<64x!tt.ptr<f32>>
