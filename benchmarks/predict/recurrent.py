@@ -22,26 +22,25 @@ def counted_lstm(ledger: Ledger) -> Iterator[None]:
     def book(
         x: Tensor, weights: Sequence[Tensor], layer: int, hidden: int, directions: int, back: bool
     ) -> None:
-        steps, items = x.shape[1], x.shape[0]
+        items, steps = x.shape[:2]
         inputs = x.shape[2] if layer == 0 else directions * hidden
         rows = directions * _GATES * hidden
         rate = rates.BFLOAT16 if x.dtype == torch.bfloat16 else rates.FLOAT32
-        size = x.element_size()
-        read = size * (items * steps * inputs + inputs * rows)
-        gates = size * items * steps * rows
-        times = 2 if back else 1  # gradients of the inputs and of the weights
+        frame = x.element_size() * items * steps  # bytes of a number of every frame
+        given = frame * inputs + x.element_size() * inputs * rows  # inputs and weights
+        gates, states = frame * rows, 2 * frame * directions * hidden
+        products = 2 if back else 1  # gradients of inputs and of weights
         word = "backward" if back else "forward"
+        read, written = (2 * gates + given, given) if back else (given, gates)
+        seconds = products * 2 * items * steps * inputs * rows / rate
         name = f"LSTM {word} inputs {inputs} -> {rows}"
-        seconds = times * 2 * items * steps * inputs * rows / rate
-        ledger.add(
-            name, "lstm", times * (read + gates), times * gates / 2, launches=times, arithmetic=seconds
-        )
+        ledger.add(name, "lstm", read, written, launches=products, arithmetic=seconds)
+        # The product with the weights of the state: within the steps, its weights' gradient after them.
         each = max(rates.RECURRENT_STEP, 2 * items * hidden * rows / rate)
-        moved = gates + size * items * steps * directions * hidden
-        ledger.add(
-            f"LSTM {word}, {steps} steps of {items} x {hidden} (serial)", "lstm", moved, moved / 2,
-            arithmetic=steps * each + (seconds * hidden / inputs if back else 0.0),
-        )  # fmt: skip
+        after = 2 * items * steps * hidden * rows / rate if back else 0.0
+        read, written = (gates + states, gates) if back else (gates, states)
+        name = f"LSTM {word}, {steps} steps of {items} x {hidden} (serial)"
+        ledger.add(name, "lstm", read, written, arithmetic=steps * each + after)
 
     class Lstm(torch.autograd.Function):
         @staticmethod
