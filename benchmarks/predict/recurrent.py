@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
@@ -19,9 +19,7 @@ _GATES = 4
 def counted_lstm(ledger: Ledger) -> Iterator[None]:
     """Book calls of `torch.lstm`, forward and backward, instead of tracing what a CPU would do."""
 
-    def book(
-        x: Tensor, weights: Sequence[Tensor], layer: int, hidden: int, directions: int, back: bool
-    ) -> None:
+    def book(x: Tensor, layer: int, hidden: int, directions: int, back: bool) -> None:
         items, steps = x.shape[:2]
         inputs = x.shape[2] if layer == 0 else directions * hidden
         rows = directions * _GATES * hidden
@@ -48,7 +46,7 @@ def counted_lstm(ledger: Ledger) -> Iterator[None]:
             ctx.save_for_backward(x, *weights)
             ctx.sizes = hidden, layers, directions
             for layer in range(layers):
-                book(x, weights, layer, hidden, directions, False)
+                book(x, layer, hidden, directions, False)
             return x.new_empty(*x.shape[:2], directions * hidden)
 
         @staticmethod
@@ -56,7 +54,7 @@ def counted_lstm(ledger: Ledger) -> Iterator[None]:
             x, *weights = ctx.saved_tensors
             hidden, layers, directions = ctx.sizes
             for layer in reversed(range(layers)):
-                book(x, weights, layer, hidden, directions, True)
+                book(x, layer, hidden, directions, True)
             return torch.empty_like(x), None, None, None, *(torch.empty_like(w) for w in weights)
 
     def lstm(x, state, weights, biases, layers, dropout, training, bidirectional, batch_first):
