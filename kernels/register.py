@@ -13,6 +13,9 @@ from torch.library import CustomOpDef
 
 from torchprim.kernels.dispatch import takes_kernel
 
+# Name of an operator -> its kernel or reference, for tools that trace what it does inside.
+IMPLEMENTATIONS: dict[str, Callable] = {}
+
 
 def register_operator(
     name: str, reference: Callable, *, kernel: str, fake: Callable, fits: Callable | None = None
@@ -61,6 +64,7 @@ def register_operator(
     schema = torch.library.infer_schema(reference, mutates_args=())
     operator = torch.library.custom_op(f"torchprim::{name}", dispatch, mutates_args=(), schema=schema)
     operator.register_fake(_by_name(fake, names))
+    IMPLEMENTATIONS[name] = dispatch
     return functools.update_wrapper(operator, reference)
 
 
