@@ -106,7 +106,7 @@ def timings(settings: Settings, sections: tuple[str, ...], quick: bool = False) 
         add("time_step", module=_TRAINING, mode="kernels")
         add("time_stream", module=_TRAINING)
     if "times" in sections:
-        for preset in settings.presets:
+        for preset in settings.presets[: 1 if quick else None]:
             add("time_pipeline", "references", preset=preset, **size, mode="references")
         for stage in STAGES:
             if stage.operators:

@@ -32,7 +32,7 @@ STAGES = {
     "melody: salience": "salience, whole",
     "melody: Viterbi": "Viterbi",
     "melody: voicing": "voicing",
-    "assignment and vocals' spectrum": "soft assignment and the vocals' spectrum",
+    "assignment": "soft assignment",
     "confidence": "loudest 1 %, posterior, silhouette of 1000",
     "iSTFT and stems": "iSTFT and both stems",
 }

@@ -37,13 +37,14 @@ SEPARATION: Stages = {
     (cues.PrimitiveCue, "forward"): lambda cue: _PRIMITIVES.get(type(cue.primitive).__name__, "other"),
     (cues.LongHPSSCue, "full_band"): "long-window HPSS",
     (cues.LongHPSSCue, "forward"): "long-window HPSS",
+    (cues.MelodyCue, "prepare"): "melody: rest",
     (cues.MelodyCue, "forward"): "melody: rest",
     (tracking, "log_salience"): "melody: salience",
     (tracking, "viterbi"): "melody: Viterbi",
     (tracking, "voicing_score"): "melody: voicing",
-    (primitive, "assign_and_apply"): "assignment and vocals' spectrum",
+    (primitive, "assign"): "assignment",
     (primitive, "confidence_measure"): "confidence",
-    (base, "istft"): "iSTFT and stems",
+    (base, "masked_istft"): "iSTFT and stems",
 }
 STEP: Stages = {
     (trainer, "run_network"): "network",

@@ -175,7 +175,7 @@ def test_rounding_that_a_gradient_amplifies_is_no_failure(monkeypatch):
 
 def test_comparisons_that_differ_from_run_to_run_fail(monkeypatch):
     stage = wrong_stage(0, 0)
-    noisy = replace(stage, call=lambda s, x: x.square() * (1 + 1e-6 * torch.rand(())))
+    noisy = replace(stage, call=lambda s, x: x.square() * (1 + 1e-5 * torch.rand(())))
     monkeypatch.setattr(parity, "find_stage", lambda name: noisy)
     record = parity.compare(rehearsal(Settings()), "wrong", "best", 1, 0.25)
     assert record["failure"] == "two runs differ"

