@@ -37,7 +37,6 @@ SEPARATION: Stages = {
     (cues.PrimitiveCue, "forward"): lambda cue: _PRIMITIVES.get(type(cue.primitive).__name__, "other"),
     (cues.LongHPSSCue, "full_band"): "long-window HPSS",
     (cues.LongHPSSCue, "forward"): "long-window HPSS",
-    (cues.MelodyCue, "prepare"): "melody: rest",
     (cues.MelodyCue, "forward"): "melody: rest",
     (tracking, "log_salience"): "melody: salience",
     (tracking, "viterbi"): "melody: Viterbi",

@@ -29,9 +29,9 @@ def _gradients(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
     """Transform the gradient forward: the transpose, where bins but the first and last count twice."""
     mask, spectrum, length, residual = load(ctx)
     weight = torch.full(mask.shape[-2:-1], 2, dtype=mask.dtype, device=mask.device)
-    weight[0] = 1
+    weight[0].fill_(1)  # an assignment would copy the number to the device, and wait for it
     if length % 2 == 0:
-        weight[-1] = 1
+        weight[-1].fill_(1)
     to_masked = as_pairs((weight * torch.fft.rfft(gradient)).mT)
     to_mask = to_spectrum = None
     if ctx.needs_input_grad[0]:
