@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MAX_STATES = 4095  # that the kernels are compiled for
+MAX_STATES = 2047  # that the kernels are compiled for
 
 
 def check_lattice(emission: Tensor, band: int) -> None:

@@ -7,10 +7,10 @@ the scores for all frames at once.
 
 Floor of the whole operator: emissions read once, written and read once in rows, scores written over them
 and read once, 16-bit pointers written and read: 24 bytes a pitch and frame, 0.45 GB or 0.10 ms for
-16 x 454 x 2584. The serial part takes longer. The cost of a step is linear in its
-distance, so that a frame costs a warp some 130 instructions in a band of 16, not two for each of 33 x 4
-candidates: 230 clocks of issue, or 280 with the exchange between the threads and its barrier: 0.15 µs at
-1.85 GHz, 0.4 ms for 2584 frames, by the stall counts of the compiled code.
+16 x 454 x 2584. The serial part takes longer. The cost of a step is linear in its distance, so that a frame
+costs a warp some 130 instructions in a band of 16, not two for each of 33 x 4 candidates. By the stall counts
+of the compiled code that is 0.15 µs, 0.4 ms for 2584 frames; an H200 took 1.0 ms (1.1 before), as if each
+exchange through the ring waited for the second-level cache.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ ROWS_WARPS = 4
 # Frames computed in one pass of the loop, an even number; a wide band, whose groups are a loop, takes fewer.
 AHEAD, AHEAD_WIDE = 6, 2
 # A thread holds a group of four neighbouring states, loaded as 16 bytes. Groups T -> warps:
-WARPS = {32: 1, 64: 2, 128: 4, 256: 8, 512: 16, 1024: 16}
-# Up to here the band is unrolled and its costs stay in registers; a wider one is a loop, and so is any
-# band of a thousand groups, of which a thread has two.
-UNROLLED, UNROLLED_GROUPS = 32, 512
+WARPS = {32: 1, 64: 2, 128: 4, 256: 8, 512: 16}
+# Up to here the band is unrolled and its costs stay in registers; a wider one is a loop.
+UNROLLED = 32
 
 
 @triton.jit
@@ -224,16 +223,15 @@ def _scores(
                         rest_ahead += (tl.load(rest_ptr + first + later),)
 
 
-def ahead(groups: int, unrolled: int) -> int:
+def ahead(unrolled: int) -> int:
     """Return how many frames a pass of the loop computes, by the unrolled band or -1."""
-    return AHEAD_WIDE if unrolled < 0 or groups > UNROLLED_GROUPS else AHEAD
+    return AHEAD_WIDE if unrolled < 0 else AHEAD
 
 
 def shape(states: int, band: int) -> tuple[int, int, int]:
     """Return the groups of four states in a row, those of padding between rows, the unrolled band or -1."""
     groups = max(32, triton.next_power_of_2(triton.cdiv(states, 4)))
-    unrolled = band < 4 or (band <= UNROLLED and groups <= UNROLLED_GROUPS)
-    return groups, triton.cdiv(band, 4), band if unrolled else -1
+    return groups, triton.cdiv(band, 4), band if band <= UNROLLED else -1
 
 
 class Scores(NamedTuple):
@@ -264,7 +262,7 @@ def scores(
     _rows[grid](emission.contiguous(), rows, cost, *sizes, **ROWS, num_warps=ROWS_WARPS)
     if frames > 1:
         sizes = (frames, side, band, slope, jump, switch)
-        _scores[(items,)](rows, rest, ring, *sizes, **constants, AHEAD=ahead(T, unrolled))
+        _scores[(items,)](rows, rest, ring, *sizes, **constants, AHEAD=ahead(unrolled))
     return Scores(rows, rest, cost, side, constants)
 
 
@@ -275,8 +273,7 @@ def scan_constants() -> Iterator[tuple[dict, int, bool]]:
     unvoiced state a kernel takes more registers, and the same of all else.
     """
     for groups, warps in WARPS.items():
-        bands = ((16, False), (16, True), (UNROLLED, True)) if groups <= UNROLLED_GROUPS else ()
-        for band, rest in (*bands, (-1, True)):
+        for band, rest in ((16, False), (16, True), (UNROLLED, True), (-1, True)):
             yield {"T": groups, "BAND": band, "REST": rest}, warps, (groups, band, rest) == (128, 16, False)
     yield {"T": 128, "BAND": 8, "REST": False}, WARPS[128], False  # `crepe`
 
@@ -293,7 +290,7 @@ def configurations() -> Iterator[Configuration]:
         yield Configuration.of(
             _scores,
             types,
-            constants | {"AHEAD": ahead(constants["T"], constants["BAND"])},
+            constants | {"AHEAD": ahead(constants["BAND"])},
             warps,
             common=common,
         )

@@ -9,10 +9,8 @@ from torchprim.networks.recurrent import DropoutLstm
 
 
 @pytest.mark.parametrize("dim", [-1, -2])
-def test_padded_with_zeros(monkeypatch, dim):
+def test_padded_with_zeros(dim):
     x = torch.rand(3, 5)
-    assert padding.padded(x, dim) is x
-    monkeypatch.setattr(padding, "MULTIPLE", 8)
     wide = padding.padded(x, dim)
     assert wide.shape == ((3, 8) if dim == -1 else (8, 5))
     assert torch.equal(wide[:3, :5], x) and wide.count_nonzero() == x.count_nonzero()
@@ -30,8 +28,8 @@ def test_on_a_gpu_results_are_those_of_odd_sizes(monkeypatch):
         gradients = torch.autograd.grad(y.square().sum(), [*head.parameters(), *layers.parameters()])
         return y, *gradients
 
-    expected = run()
-    monkeypatch.setattr(padding, "MULTIPLE", 8)
-    for got, wanted in zip(run(), expected, strict=True):
+    padded = run()
+    monkeypatch.setattr(padding, "MULTIPLE", 1)
+    for got, wanted in zip(padded, run(), strict=True):
         assert got.shape == wanted.shape
         torch.testing.assert_close(got, wanted, atol=2e-3, rtol=2e-3)

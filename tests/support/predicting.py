@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.predict.trace import traced
 from torchprim.kernels.clustering.loudest import values_at
-from torchprim.kernels.clustering.soft_assignment import assign_and_apply
+from torchprim.kernels.clustering.soft_assignment import assign
 from torchprim.kernels.hpss.hpss_mask import hpss_mask
 from torchprim.kernels.salience.row_median import row_median
 
@@ -32,11 +32,9 @@ CASES = {
     "hpss_mask, bins innermost": (lambda: [plane(turned=True)], lambda x: hpss_mask(x, 17, 17)),
     "row_median": (lambda: [plane()], row_median),
     "values_at": (lambda: [index(), plane(), plane()], lambda i, *masks: values_at(masks, i)),
-    "assign_and_apply": (
-        lambda: [plane(dtype=torch.complex64), plane(), plane()],
-        lambda s, *masks: assign_and_apply(
-            masks, torch.ones(2, device="cuda"), torch.tensor(2.0, device="cuda"), s
-        ),
+    "assign": (
+        lambda: [plane(), plane(), plane()],
+        lambda x, *masks: assign(masks, torch.ones(2, device="cuda"), torch.tensor(2.0, device="cuda"), x),
     ),
 }
 

@@ -18,7 +18,7 @@ def padded(x: Tensor, dim: int = -1) -> Tensor:
         >>> import torch
         >>> from torchprim.networks import padding
         >>> padding.padded(torch.ones(3, 5)).shape
-        torch.Size([3, 5])
+        torch.Size([3, 8])
     """
     extra = -x.shape[dim] % MULTIPLE
     return pad(x, [0, 0] * (-dim - 1) + [0, extra]) if extra else x
