@@ -26,7 +26,7 @@ from torchprim.bootstrap.segments import Segment
 from torchprim.evaluation.markdown import table
 from torchprim.evaluation.provenance import processor_line, versions_line
 
-# Settings beside the defaults. A change of speed is left out: its resampling makes its filter at each call.
+# Settings beside the defaults. A change of speed is left out: its filters are made on first use of each.
 ROWS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "half of the pairs coherent": {"coherent": 0.5},
