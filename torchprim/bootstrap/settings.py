@@ -29,7 +29,7 @@ class RemixSettings:
         coherent: probability of a coherent pair: both estimates of the same excerpt.
         eq: standard deviation in dB of the random equaliser of each source.
         speed: maximum relative change of speed (pitch and tempo together) of each source, such as 0.06.
-            On a GPU resampling waits for the device, once a source.
+            The filters of each change are made, and cached, on first use.
         bin_confidence: whether to multiply weights by the teacher's posterior strength of each bin.
         pool: size of a fixed pool of remixes to draw from (the paper: 20,000); None for new remixes at
             every step. With a pool the store holds the estimates of all segments.
