@@ -11,6 +11,7 @@ from torchprim.ensemble.preset_cues import preset_cues
 from torchprim.ensemble.presets import PRESETS, find_preset
 from torchprim.networks.bands import Bands
 from torchprim.networks.config import NetworkConfig
+from torchprim.networks.energy import keep_energy
 from torchprim.networks.features import log_features, root_mean_square
 from torchprim.networks.heads import NetworkOutput, unit_mask
 from torchprim.spectra.mixture import Mixture
@@ -26,8 +27,9 @@ class UNet(nn.Module):
     depend on frequency, which convolutions do not.
 
     With `config.cues` the primitives' masks are further input channels, and the mask is the ensemble's
-    (equation 1 of the paper) with a learnt correction of its logit: training starts from the ensemble. On
-    remixes the primitives make similar errors as on songs, and the sources are known.
+    (equation 1 of the paper) with a learnt correction of its logit that keeps the energy of the vocals, see
+    `keep_energy`: training starts from the ensemble. On remixes the primitives make similar errors as on
+    songs, and the sources are known.
 
     Args:
         config: with `kind="unet"`.
@@ -142,5 +144,7 @@ class UNet(nn.Module):
         if "mask" in self.config.heads:
             mask_logits = self.mask_head(maps, output_size=size).squeeze(1)
             mask_logits = self.bands.expand(mask_logits * self.mask_gain + self.mask_offset, 1)
-            mask = unit_mask(mask_logits if cues is None else self._ensemble_logit(cues) + mask_logits)
+            if cues is not None:
+                mask_logits = keep_energy(self._ensemble_logit(cues), mask_logits.float(), magnitude)
+            mask = unit_mask(mask_logits)
         return NetworkOutput(mask=mask, logits=logits)
