@@ -36,7 +36,8 @@ class Preset:
             of the audio. Float16 halves what a GPU moves from cues to clustering, and passes no gradient on.
 
     Raises:
-        ValueError: for an unknown cue, a negative weight, no weight above 0, beta <= 0, or another dtype.
+        ValueError: for an unknown cue, a negative weight, no weight above 0, beta <= 0, or a
+            `mask_dtype` that is neither.
 
     Example:
         >>> import torchprim as tp
