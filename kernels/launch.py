@@ -33,10 +33,12 @@ class Configuration(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return kernel, constants and pointer types, for a table."""
+        """Return kernel, constants, pointer types and that of a result in half precision, for a table."""
         constants = " ".join(f"{k}={v}" for k, v in self.constants.items())
         tuples = (t if isinstance(t, tuple) else (t,) for t in self.signature.values())
         pointers = " ".join(sorted({t for types in tuples for t in types if t.startswith("*")}))
+        out = self.signature.get("out_ptr")
+        pointers += f" to {out}" if out in ("*fp16", "*bf16") else ""
         return f"{self.kernel.__name__} {constants} {pointers}"
 
     @classmethod

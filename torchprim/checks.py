@@ -39,9 +39,12 @@ def _readable(value: Tensor) -> bool:
     return value.device.type == "cpu" and not torch.compiler.is_compiling() and value.numel() > 0
 
 
-def magnitude(value: Tensor, name: str = "magnitude") -> Tensor:
-    """Check for a magnitude spectrogram `(..., F, N)`: real, finite, not negative."""
-    value = real(value, name, 2, "(..., F, N)")
+def magnitude(value: Tensor, name: str = "magnitude", keep_half: bool = False) -> Tensor:
+    """Check for a magnitude spectrogram `(..., F, N)`: real, finite, not negative.
+
+    Half precision is returned as float32, or with `keep_half` as it is.
+    """
+    value = (floating if keep_half else real)(value, name, 2, "(..., F, N)")
     if _readable(value):
         low, high = (x.item() for x in torch.aminmax(value.detach()))
         if not (math.isfinite(low) and math.isfinite(high)):

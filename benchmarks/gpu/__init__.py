@@ -93,6 +93,7 @@ def timings(settings: Settings, sections: tuple[str, ...], quick: bool = False) 
     if "times" in sections:
         for preset in settings.presets:
             add("time_pipeline", "whole", preset=preset, **size)
+        add("time_pipeline", "float16", preset=first, **size, mode="float16")
     if "growth" in sections:
         for preset in settings.presets:
             for batch in settings.batches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -275,15 +276,16 @@ class Page:
 
     def _real_time(self) -> str:
         lines = []
-        for preset in self.settings.presets:
-            for r in self.select("time_pipeline", preset=preset, role="whole"):
+        for preset, role in itertools.product(self.settings.presets, ("whole", "float16")):
+            title = f"preset `{preset}`" + (", masks in float16" if role == "float16" else "")
+            floor = self.floors.get(preset, {}).get("whole") if role == "whole" else None
+            for r in self.select("time_pipeline", preset=preset, role=role):
                 if "eager" not in r:
                     continue
                 best = _best(r)
-                floor = self.floors.get(preset, {}).get("whole")
                 ratio = "" if floor is None else f", {best / floor:.1f} times the floor of {_ms(floor)} ms"
                 lines.append(
-                    f"- preset `{preset}`: **{r['batch'] * r['seconds'] / best:,.0f} times real time** "
+                    f"- {title}: **{r['batch'] * r['seconds'] / best:,.0f} times real time** "
                     f"({r['batch']} x {r['seconds']:g} s in {_ms(best)} ms{ratio})"
                 )
         return "## Times real time, whole pipeline\n\n" + "\n".join(lines) if lines else ""

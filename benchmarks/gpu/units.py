@@ -111,16 +111,18 @@ def time_pipeline(
         batch: mixtures.
         seconds: length of each.
         cues: of the ensemble; all by default.
-        mode: `kernels`, `references`, or `gradients`: forward and backward, from the stems to the audio.
+        mode: `kernels`; `float16`, the same with the cues' masks in float16; `references`; or `gradients`:
+            forward and backward, from the stems to the audio.
     """
     ensemble = find_preset(preset)
     weights = {name: ensemble.weights[name] for name in cues or ensemble.weights}
-    ensemble = dataclasses.replace(ensemble, weights=weights)
+    mask_dtype = torch.float16 if mode == "float16" else None
+    ensemble = dataclasses.replace(ensemble, weights=weights, mask_dtype=mask_dtype)
     separator = tp.PrimitiveSeparator(ensemble).to(settings.device)
     rate = round(separator.geometry.sample_rate)
     audio = synthetic_batch(batch, seconds, rate, device=settings.device)
     generator = torch.Generator(settings.device)
-    clock = _clock(settings, 1.0 if mode == "kernels" else 0.5)
+    clock = _clock(settings, 1.0 if mode in ("kernels", "float16") else 0.5)
 
     def call(x: Tensor) -> tp.Separation:
         return separator(x, rate, generator=generator)

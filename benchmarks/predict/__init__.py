@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> str:
     if os.environ.get("TRITON_INTERPRET") == "1":
         raise MissingData("kernels for Triton's interpreter cannot be compiled: unset TRITON_INTERPRET")
+    import torch
+
     from benchmarks.predict import page, rates, scenes
     from torchprim.evaluation.provenance import versions_line
 
@@ -53,9 +55,9 @@ def run(options: argparse.Namespace) -> str:
     )
     sections = [head]
     for preset in options.preset:
-        ledger = scenes.separation(preset, options.batch, options.seconds)
         size = preset, options.batch, options.seconds
-        sections.append(page.separation_section(*size, ledger, measured, options.top))
+        ledgers = [scenes.separation(*size, dtype) for dtype in (None, torch.float16)]
+        sections.append(page.separation_section(*size, *ledgers, measured, options.top))
     if options.network:
         size = options.network, options.sequences, options.frames
         step = scenes.training_step(*size)

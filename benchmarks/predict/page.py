@@ -111,6 +111,16 @@ def _summary(ledger: Ledger, audio: float) -> str:
     )
 
 
+def _halved(ledger: Ledger, time: float | None) -> str:
+    """Format the sums of a separation that stores its masks in float16."""
+    sums = total(ledger.rows)
+    graph = ", ".join(f"{chip} {_ms(whole_seconds(ledger, chip, rates.GRAPH))} ms" for chip in rates.CHIPS)
+    return (
+        f"With the cues' masks in float16, `mask_dtype`: {sums.bytes / 1e9:.2f} GB, "
+        f"{ledger.peak / 2**30:.2f} GiB at a time, as a CUDA graph {graph}, measured {_ms(time)} ms."
+    )
+
+
 def _operations(ledger: Ledger, top: int) -> str:
     groups = _groups(ledger.rows, lambda row: (row.stage, row.name))
     rows = [[*name, str(sums.calls), *_cells(sums, 3)] for name, sums in groups[:top]]
@@ -118,9 +128,9 @@ def _operations(ledger: Ledger, top: int) -> str:
 
 
 def separation_section(
-    preset: str, batch: int, seconds: float, ledger: Ledger, measured: Measured, top: int
+    preset: str, batch: int, seconds: float, ledger: Ledger, half: Ledger, measured: Measured, top: int
 ) -> str:
-    """Format a separation: stages, sums, the slowest operations."""
+    """Format a separation: stages, sums, what masks in float16 (`half`) change, the slowest operations."""
     scene = Scene(preset, batch, seconds, "cpu")  # for its sizes: nothing is computed
     rows = []
     for name, sums in _groups(ledger.rows, lambda row: row.stage):
@@ -133,7 +143,9 @@ def separation_section(
     head = ["stage", "launches", "GB", "H100, ms", "H200, ms", "floor, H100", "measured"]
     return (
         f"## Preset `{preset}`, {batch} x {seconds:g} s\n\n{table(head, rows)}\n\n"
-        f"{_summary(ledger, batch * seconds)}\n\n{_operations(ledger, top)}"
+        f"{_summary(ledger, batch * seconds)}\n\n"
+        f"{_halved(half, measured.seconds('time_pipeline', role='float16', preset=preset))}\n\n"
+        f"{_operations(ledger, top)}"
     )
 
 

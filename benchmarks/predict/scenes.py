@@ -76,9 +76,9 @@ def _staged(ledger: Ledger, functions: Stages) -> Iterator[None]:
         yield
 
 
-def separation(preset: str, batch: int, seconds: float) -> Ledger:
+def separation(preset: str, batch: int, seconds: float, mask_dtype: torch.dtype | None = None) -> Ledger:
     """Trace a separation; the constant tables are cached."""
-    separator = tp.PrimitiveSeparator(preset)
+    separator = tp.PrimitiveSeparator(preset, mask_dtype=mask_dtype)
     rate = round(separator.geometry.sample_rate)
 
     def separate(samples: int) -> None:

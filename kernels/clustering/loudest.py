@@ -15,16 +15,22 @@ def reference(magnitude: Tensor, count: int) -> Tensor:
     return magnitude.flatten(-2).topk(count, dim=-1).indices
 
 
+def value_dtype(masks: Sequence[Tensor]) -> torch.dtype:
+    """Return the dtype of the values of masks: half precision is for their storage."""
+    return torch.promote_types(masks[0].dtype, torch.float32)
+
+
 def reference_values(masks: Sequence[Tensor], index: Tensor) -> Tensor:
     """Gather each mask at the bins of `index` `(..., P)`: `(..., P, D)`, in memory `(D, ..., P)`."""
-    return torch.stack([mask.flatten(-2).gather(-1, index) for mask in masks]).movedim(0, -1)
+    values = torch.stack([mask.flatten(-2).gather(-1, index) for mask in masks])
+    return values.to(value_dtype(masks)).movedim(0, -1)
 
 
 def reference_gradients(gradient: Tensor, masks: Sequence[Tensor], index: Tensor) -> list[Tensor]:
     """Scatter the gradients of a mask's values to their bins, 0 elsewhere, for each mask."""
     results = [mask.new_zeros(mask.shape) for mask in masks]
     for result, values in zip(results, gradient.unbind(-1), strict=True):
-        result.flatten(-2).scatter_(-1, index, values)
+        result.flatten(-2).scatter_(-1, index, values.to(result.dtype))
     return results
 
 
@@ -38,7 +44,9 @@ _values_at = register_operator(
     "values_at",
     reference_values,
     kernel="loudest_triton.values",
-    fake=lambda masks, index: masks[0].new_empty((len(masks), *index.shape)).movedim(0, -1),
+    fake=lambda masks, index: (
+        masks[0].new_empty((len(masks), *index.shape), dtype=value_dtype(masks)).movedim(0, -1)
+    ),
 )
 _values_at_backward = register_operator(
     "values_at_backward",
@@ -83,7 +91,8 @@ def values_at(masks: Sequence[Tensor], index: Tensor) -> Tensor:
         index: `(..., P)`, int64, flat indices of bins, without repetition in an item.
 
     Returns:
-        `(..., P, D)`, D contiguous tensors `(..., P)` in memory. Gradients flow to the masks.
+        `(..., P, D)`, float32 or float64, D contiguous tensors `(..., P)` in memory. Gradients flow to the
+        masks.
 
     Example:
         >>> import torch

@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from torchprim.kernels.clustering.loudest import value_dtype
 from torchprim.kernels.launch import Configuration
 
 EACH = 8  # bins of a chunk: a sector of memory
@@ -120,7 +121,7 @@ def _launch(masks: Sequence[Tensor], index: Tensor) -> tuple[tuple[int, int], di
 
 def values(masks: Sequence[Tensor], index: Tensor) -> Tensor:
     """Compute `loudest.reference_values` by kernels."""
-    out = masks[0].new_empty((len(masks), *index.shape))
+    out = masks[0].new_empty((len(masks), *index.shape), dtype=value_dtype(masks))
     if out.numel():
         grid, sizes = _launch(masks, index)
         masks = tuple(mask.contiguous() for mask in masks)
@@ -150,3 +151,5 @@ def configurations() -> Iterator[Configuration]:
         types |= {"masks": ("*fp32",) * count}
         for kernel in (_values, _scatter):
             yield Configuration.of(kernel, types, {"D": count, **VALUES}, WARPS, common=count == 5)
+        half = types | {"masks": ("*fp16",) * count}
+        yield Configuration.of(_values, half, {"D": count, **VALUES}, WARPS, common=False)

@@ -25,6 +25,7 @@ def distances(masks: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, Tensor]
 
 def reference(masks: Sequence[Tensor], weights: Tensor, beta: Tensor, magnitude: Tensor | None) -> Tensor:
     """Compute equation 1 as it is written, then the zeros."""
+    masks = [mask.to(weights.dtype) for mask in masks]
     to_zero, to_one = distances(masks, weights)
     mask = torch.sigmoid(beta * (to_zero - to_one))
     return (mask if magnitude is None else torch.where(magnitude != 0, mask, 0)).contiguous()
@@ -39,6 +40,7 @@ def reference_gradients(
     of_masks: bool,
 ) -> list[Tensor]:
     """Compute gradients of weights and beta; then, where asked for, of each mask."""
+    dtypes, masks = [mask.dtype for mask in masks], [mask.to(weights.dtype) for mask in masks]
     to_zero, to_one = distances(masks, weights)
     difference = to_zero - to_one
     mask = torch.sigmoid(beta * difference)
@@ -52,8 +54,8 @@ def reference_gradients(
     ]
     d_masks = []
     if of_masks:
-        pairs = zip(weights, masks, strict=True)
-        d_masks = [(slope * w * (x * by_zero + (1 - x) * by_one)).contiguous() for w, x in pairs]
+        d_masks = [slope * w * (x * by_zero + (1 - x) * by_one) for w, x in zip(weights, masks, strict=True)]
+        d_masks = [d.to(dtype).contiguous() for d, dtype in zip(d_masks, dtypes, strict=True)]
     return [torch.stack(d_weights), (slope * difference).sum(), *d_masks]
 
 
@@ -66,7 +68,7 @@ _assign = register_operator(
     "soft_assignment",
     reference,
     kernel="soft_assignment_triton.forward",
-    fake=lambda masks: masks[0].new_empty(masks[0].shape),
+    fake=lambda masks, weights: weights.new_empty(masks[0].shape),
 )
 _backward = register_operator(
     "soft_assignment_backward",
@@ -87,7 +89,7 @@ _assign.register_autograd(_gradients, setup_context=lambda ctx, inputs, output: 
 
 
 def _number(beta: float | Tensor, like: Tensor) -> Tensor:
-    """Return the hardness as a tensor of one number, on the device and in the dtype of the masks."""
+    """Return the hardness as a tensor of one number, on the device and in the dtype of `like`."""
     if not isinstance(beta, Tensor):
         return torch.full((), beta, dtype=like.dtype, device=like.device)
     if beta.numel() != 1:
@@ -104,8 +106,9 @@ def assign(
     that makes a small positive number: with its magnitude the mask is 0 there.
 
     Args:
-        masks: D tensors `(..., F, N)` of one shape and dtype; on a GPU contiguous ones are not copied.
-        weights: `(D,)`, of the masks' dtype.
+        masks: D tensors `(..., F, N)` of one shape, each loaded in its dtype; on a GPU contiguous ones are
+            not copied.
+        weights: `(D,)`, in the dtype of the arithmetic and the result.
         beta: hardness of the decision; a tensor of one number receives a gradient.
         magnitude: of the mixture, `(..., F, N)`; it receives no gradient.
 
@@ -128,4 +131,4 @@ def assign(
     if magnitude is not None and magnitude.shape != masks[0].shape:
         shape = tuple(masks[0].shape)
         raise ValueError(f"magnitude must have shape {shape}, got {tuple(magnitude.shape)}")
-    return _assign(list(masks), weights, _number(beta, masks[0]), magnitude)
+    return _assign(list(masks), weights, _number(beta, weights), magnitude)

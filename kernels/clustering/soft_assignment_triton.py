@@ -91,7 +91,7 @@ def _backward(
 def forward(masks: Sequence[Tensor], weights: Tensor, beta: Tensor, magnitude: Tensor | None) -> Tensor:
     """Compute `soft_assignment.reference` by kernels."""
     masks = tuple(mask.contiguous() for mask in masks)
-    out = torch.empty_like(masks[0])
+    out = torch.empty_like(masks[0], dtype=weights.dtype)
     gate = out if magnitude is None else magnitude.contiguous()
     if count := out.numel():
         _forward[(triton.cdiv(count, BLOCK),)](
@@ -127,13 +127,13 @@ def backward(
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all launches, for 4 masks (preset `paper`), 5 (`best`), 8, and 20 of an embedding."""
+    """List all launches, for 4 masks (preset `paper`), 5 (`best`), 8, 20 of an embedding; in float16, too."""
     names = ("weights_ptr", "beta_ptr", "magnitude_ptr", "out_ptr", "gradient_ptr", "partials_ptr")
     types = {"count": "i32", **dict.fromkeys(names, "*fp32")}
-    for depth in (4, 5, 8, 20):
-        types |= dict.fromkeys(("masks", "of_masks"), ("*fp32",) * depth)
+    for depth, dtype in ((4, "*fp32"), (5, "*fp32"), (8, "*fp32"), (20, "*fp32"), (4, "*fp16"), (5, "*fp16")):
+        types |= dict.fromkeys(("masks", "of_masks"), (dtype,) * depth)
         for gated in (False, True) if depth < 20 else (False,):
-            common = depth == 5 and gated  # it holds all of the others
+            common = (depth, dtype, gated) == (5, "*fp32", True)  # it holds all of the others
             constants = {"D": depth, "GATED": gated, "BLOCK": BLOCK}
             yield Configuration.of(_forward, types, constants, FORWARD_WARPS, common=common)
             constants["OF_MASKS"] = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchprim.kernels.mask_dtype import mask_dtype
 from torchprim.kernels.register import register_gradient, register_operator
 
 
@@ -31,7 +32,7 @@ def _share(part: Tensor, magnitude: Tensor) -> Tensor:
 
 
 def reference(
-    magnitude: Tensor, background: Tensor, highest: Tensor, norm: float, gain: Tensor
+    magnitude: Tensor, background: Tensor, highest: Tensor, norm: float, gain: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute both masks as their equations are written, and the largest share of either cue."""
     b, _ = _background(background, highest, norm, magnitude.shape[-2])
@@ -41,7 +42,8 @@ def reference(
     over = torch.where(largest > 0, largest, 1).reciprocal()[..., None, None]
     gain = gain[:, None]
     repetition.mul_(-over[..., 0, :, :]).add_(1).mul_(gain).masked_fill_(magnitude <= 0, 0)
-    return repetition, micro.mul_(over[..., 1, :, :]).mul_(gain), largest
+    micro.mul_(over[..., 1, :, :]).mul_(gain)
+    return repetition.to(dtype), micro.to(dtype), largest
 
 
 def reference_gradients(
@@ -80,9 +82,9 @@ def reference_gradients(
     return d_a, of_rows(d_b * factor, background.shape[-2]), torch.where(highest > 0, d_highest, 0)
 
 
-def _empty_masks(magnitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    shape = magnitude.shape
-    return magnitude.new_empty(shape), magnitude.new_empty(shape), magnitude.new_empty(*shape[:-2], 2)
+def _empty_masks(magnitude: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    masks = [magnitude.new_empty(magnitude.shape, dtype=dtype) for _ in range(2)]
+    return *masks, magnitude.new_empty(*magnitude.shape[:-2], 2)
 
 
 def _empty_gradients(magnitude: Tensor, background: Tensor, highest: Tensor) -> tuple[Tensor, ...]:
@@ -102,7 +104,12 @@ register_gradient(
 
 
 def ft2d_masks(
-    magnitude: Tensor, background: Tensor, highest: Tensor, norm: float, gain: Tensor
+    magnitude: Tensor,
+    background: Tensor,
+    highest: Tensor,
+    norm: float,
+    gain: Tensor,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute the vocals masks of repetition and micro-modulation, high-passed.
 
@@ -117,13 +124,14 @@ def ft2d_masks(
         highest: `(...)`, divisor of the background, if above 0.
         norm: factor of the background.
         gain: `(F,)`, of the masks.
+        dtype: in which masks are stored, float16 or float32; that of the arithmetic by default.
 
     Returns:
-        Two masks like `magnitude`. Gradients flow to all four tensors. The index of the largest share is
-        fixed, and a largest share that is clamped to 1 is a constant.
+        Two masks `(..., F, N)`. Gradients flow to all four tensors. The index of the largest share is fixed,
+        and a largest share that is clamped to 1 is a constant.
 
     Raises:
-        ValueError: for shapes that do not fit.
+        ValueError: for shapes that do not fit, or float16 where a gradient is needed.
 
     Example:
         >>> import torch
@@ -142,9 +150,10 @@ def ft2d_masks(
         raise ValueError(f"highest must have shape {tuple(magnitude.shape[:-2])}, got {tuple(highest.shape)}")
     if gain.shape != magnitude.shape[-2:-1]:
         raise ValueError(f"gain must have shape {tuple(magnitude.shape[-2:-1])}, got {tuple(gain.shape)}")
+    dtype = mask_dtype(dtype, magnitude.dtype, magnitude, background, highest, gain)
     # The gain of a learnt cut-off is one multiplication more; that of a fixed one costs nothing.
-    learnt = gain.requires_grad
+    learnt = gain.requires_grad and torch.is_grad_enabled()
     fixed = torch.ones_like(gain) if learnt else gain
     tensors = (x.contiguous() for x in (magnitude, background, highest))
-    repetition, micro, _ = _masks(*tensors, norm, fixed.contiguous())
+    repetition, micro, _ = _masks(*tensors, norm, fixed.contiguous(), dtype)
     return (repetition * gain[:, None], micro * gain[:, None]) if learnt else (repetition, micro)

@@ -190,12 +190,12 @@ def _gradients(
 
 
 def forward(
-    magnitude: Tensor, background: Tensor, highest: Tensor, norm: float, gain: Tensor
+    magnitude: Tensor, background: Tensor, highest: Tensor, norm: float, gain: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute `ft2d_masks.reference` by kernels."""
     magnitude, background, highest = (x.contiguous() for x in (magnitude, background, highest))
     bins, frames = magnitude.shape[-2:]
-    repetition, micro = torch.empty_like(magnitude), torch.empty_like(magnitude)
+    repetition, micro = (torch.empty_like(magnitude, dtype=dtype) for _ in range(2))
     bits = torch.zeros(*highest.shape, 2, dtype=torch.int32, device=magnitude.device)
     largest = bits.view(torch.float32)
     if magnitude.numel():
@@ -245,3 +245,5 @@ def configurations() -> Iterator[Configuration]:
     yield Configuration.of(_search, types | {"largest_ptr": "*i32"}, SEARCH, WARPS)
     for kernel in (_masks, _shift, _gradients):
         yield Configuration.of(kernel, types, MASKS, WARPS)
+    types |= dict.fromkeys(("repetition_ptr", "micro_ptr"), "*fp16")
+    yield Configuration.of(_masks, types, MASKS, WARPS, common=False)

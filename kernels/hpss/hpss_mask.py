@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim.kernels.hpss import sliding_median
+from torchprim.kernels.mask_dtype import mask_dtype
 from torchprim.kernels.register import register_gradient, register_operator
 
 
@@ -27,13 +28,15 @@ def _medians(magnitude: Tensor, over_frames: int, over_bins: int) -> tuple[Tenso
     )
 
 
-def reference(magnitude: Tensor, power: Tensor, gain: Tensor, over_frames: int, over_bins: int) -> Tensor:
+def reference(
+    magnitude: Tensor, power: Tensor, gain: Tensor, over_frames: int, over_bins: int, dtype: torch.dtype
+) -> Tensor:
     """Compute the mask as its equation is written."""
     magnitude = magnitude.to(gain.dtype)
     # A plain number lets torch square where p = 2; on a GPU it would be a synchronisation.
     exponent = power.item() if power.device.type == "cpu" else power
     mask = power_ratio(*_medians(magnitude, over_frames, over_bins), exponent)
-    return torch.where(magnitude > 0, mask * gain[:, None], 0).contiguous()
+    return torch.where(magnitude > 0, mask * gain[:, None], 0).to(dtype).contiguous()
 
 
 def _slopes(
@@ -100,7 +103,7 @@ _mask = register_operator(
     "hpss_mask",
     reference,
     kernel="hpss_mask_triton.forward",
-    fake=lambda magnitude, gain: gain.new_empty(magnitude.shape),
+    fake=lambda magnitude, dtype: magnitude.new_empty(magnitude.shape, dtype=dtype),
     fits=_kernel_fits,
 )
 _mask_backward = register_operator(
@@ -119,6 +122,7 @@ def hpss_mask(
     over_bins: int,
     power: float | Tensor = 2.0,
     gain: Tensor | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Compute g(f) · H^p / (H^p + P^p), 0 where A = 0, with the running medians H over frames, P over bins.
 
@@ -131,14 +135,16 @@ def hpss_mask(
         over_bins: samples of the median P, 1 to 1023.
         power: exponent p, positive; a tensor of one number receives a gradient, and is not checked.
         gain: g `(F,)`, of each bin, such as a high-pass; 1 by default.
+        dtype: in which the mask is stored, float16 or float32; that of the arithmetic by default.
 
     Returns:
-        `(..., F, N)`, float32, or float64 for a magnitude of float64. Gradients flow to the magnitude (each
-        median's to the selected sample, of equal ones to that of the lowest index), the power and the gain.
+        `(..., F, N)`, by default float32, or float64 for a magnitude of float64. Gradients flow to the
+        magnitude (each median's to the selected sample, of equal ones to that of the lowest index), the power
+        and the gain.
 
     Raises:
         ValueError: for a magnitude that is not real or is empty, a window out of range, a power that is not
-            positive, or a gain of another shape.
+            positive, a gain of another shape, or float16 where a gradient is needed.
 
     Example:
         >>> import torch
@@ -156,15 +162,16 @@ def hpss_mask(
     sliding_median.check_window(over_bins, "over_bins")
     if not isinstance(power, Tensor) and not 0 < power < math.inf:
         raise ValueError(f"power must be positive, got {power!r}")
-    dtype = torch.float64 if magnitude.dtype == torch.float64 else torch.float32
+    own = torch.float64 if magnitude.dtype == torch.float64 else torch.float32
     bins = magnitude.shape[-2]
     if gain is None:
-        gain = torch.ones(bins, dtype=dtype, device=magnitude.device)
+        gain = torch.ones(bins, dtype=own, device=magnitude.device)
     elif gain.shape != (bins,):
         raise ValueError(f"gain must have shape ({bins},), got {tuple(gain.shape)}")
-    gain = gain.to(dtype)
+    gain = gain.to(own)
     if not isinstance(power, Tensor):
-        power = torch.full((), power, dtype=dtype, device=magnitude.device)
+        power = torch.full((), power, dtype=own, device=magnitude.device)
     elif power.numel() != 1:
         raise ValueError(f"power must be one number, got shape {tuple(power.shape)}")
-    return _mask(magnitude, power.reshape(()).to(gain), gain, over_frames, over_bins)
+    dtype = mask_dtype(dtype, own, magnitude, power, gain)
+    return _mask(magnitude, power.reshape(()).to(gain), gain, over_frames, over_bins, dtype)

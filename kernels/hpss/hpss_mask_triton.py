@@ -102,10 +102,12 @@ def _slopes(
     tl.store(d_gain_ptr + row, tl.sum(d_gain, 0))
 
 
-def forward(magnitude: Tensor, power: Tensor, gain: Tensor, over_frames: int, over_bins: int) -> Tensor:
+def forward(
+    magnitude: Tensor, power: Tensor, gain: Tensor, over_frames: int, over_bins: int, dtype: torch.dtype
+) -> Tensor:
     """Compute `hpss_mask.reference` by kernels."""
     bins, frames = magnitude.shape[-2:]
-    out = torch.empty(magnitude.shape, dtype=torch.float32, device=magnitude.device)
+    out = torch.empty(magnitude.shape, dtype=dtype, device=magnitude.device)
     if out.numel():
         c = medians.columns(frames)
         grid = (triton.cdiv(frames, c), triton.cdiv(bins, ROWS), out.numel() // (bins * frames))
@@ -158,6 +160,9 @@ def configurations() -> Iterator[Configuration]:
             constants |= {"TILE_N": tile(over_frames), "TILE_F": tile(over_bins), "R": ROWS, "C": c}
             common = (over_frames, over_bins, dtype, c) == (31, 31, "*fp32", COLUMNS["wide"])
             yield Configuration(_forward, tensors | sizes, constants, c // 32, common=common)
+            if dtype == "*fp32":  # a mask in half precision
+                tensors |= {"out_ptr": "*fp16"}
+                yield Configuration(_forward, tensors | sizes, constants, c // 32, common=False)
     names = [name for name in _slopes.arg_names if name.endswith("_ptr")]
     for dtype in ("*fp32", "*fp16", "*bf16"):
         read = dict.fromkeys(("x_ptr", "harmonic_ptr", "percussive_ptr"), dtype)

@@ -70,6 +70,11 @@ def _strengths(
     return strength, place.clamp(0, places - 1).long(), shift
 
 
+def _fourth_root(weight: Tensor | None, like: Tensor) -> Tensor | None:
+    """Return the fourth root of a weight, clamped, in the dtype of `like`."""
+    return None if weight is None else weight.to(like.dtype).clamp(min=LEAST_WEIGHT).sqrt().sqrt()
+
+
 def peak_axis(spectrum: Tensor, weight: Tensor | None, ratio: float, places: int) -> Tensor:
     """Scatter peaks within 40 dB of their frame's highest to an axis of 10 cents a place, `(..., places, N)`.
 
@@ -101,7 +106,7 @@ def reference(
 ) -> tuple[Tensor, Tensor]:
     """Compute the axis of peaks and the level."""
     heard = magnitude * bin_factors(gain, scale)
-    root = None if weight is None else weight.clamp(min=LEAST_WEIGHT).sqrt().sqrt()
+    root = _fourth_root(weight, magnitude)
     weight = None if root is None else root[..., :peak_bins, :]
     return peak_axis(heard[..., :peak_bins, :], weight, ratio, places), comb_level(heard, root)
 
@@ -124,7 +129,7 @@ def reference_gradients(
     """
     factors = bin_factors(gain, scale)
     heard = magnitude * factors
-    root = None if weight is None else weight.clamp(min=LEAST_WEIGHT).sqrt().sqrt()
+    root = _fourth_root(weight, magnitude)
     low = heard[..., :peak_bins, :]
     strength, place, s = _strengths(
         low, None if root is None else root[..., :peak_bins, :], ratio, d_axis.shape[-2]
@@ -144,6 +149,7 @@ def reference_gradients(
         return d_magnitude, d_heard.new_empty(0), d_scale
     d_root = d_level * (sqrt - math.sqrt(OFFSET))
     d_root[..., 1:peak_bins, :] += slope[..., : peak_bins - 1, :] / root[..., 1:peak_bins, :]
+    weight = weight.to(root.dtype)
     d_weight = torch.where(weight >= LEAST_WEIGHT, 0.25 * d_root * root / weight, 0.0)
     return d_magnitude, d_weight, d_scale
 

@@ -221,4 +221,8 @@ def configurations() -> Iterator[Configuration]:
     types = {name: "*fp32" if name.endswith("_ptr") else "i32" for name in names} | {"ratio": "fp32"}
     for weighted in (True, False):
         for kernel, blocks in ((_levels, LEVELS), (_axis, AXIS)):
-            yield Configuration.of(kernel, types, {"WEIGHTED": weighted} | blocks, WARPS, common=weighted)
+            constants = {"WEIGHTED": weighted} | blocks
+            yield Configuration.of(kernel, types, constants, WARPS, common=weighted)
+            if weighted:
+                half = types | {"weight_ptr": "*fp16"}
+                yield Configuration.of(kernel, half, constants, WARPS, common=False)

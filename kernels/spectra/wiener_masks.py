@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from torchprim.kernels.hpss.hpss_mask import power_ratio
+from torchprim.kernels.mask_dtype import mask_dtype
 from torchprim.kernels.register import load, register_operator, save
 from torchprim.kernels.spectra.magnitude import as_complex, as_pairs
 
@@ -21,17 +22,17 @@ def _aligned(gains: Tensor, dimensions: int) -> Tensor:
     return gains.reshape(len(gains), *[1] * (dimensions - 2), -1, 1)
 
 
-def reference(part: Tensor, mixture: Tensor, gains: Tensor) -> Tensor:
+def reference(part: Tensor, mixture: Tensor, gains: Tensor, dtype: torch.dtype) -> Tensor:
     """Compute the masks as their equation is written."""
     ratio = _ratio(as_complex(part), as_complex(mixture))
-    return (ratio * _aligned(gains, ratio.dim())).contiguous()
+    return (ratio * _aligned(gains, ratio.dim())).to(dtype).contiguous()
 
 
 _masks = register_operator(
     "wiener_masks",
     reference,
     kernel="wiener_masks_triton.forward",
-    fake=lambda part, gains: part.new_empty(len(gains), *part.shape[:-1]),
+    fake=lambda part, gains, dtype: part.new_empty((len(gains), *part.shape[:-1]), dtype=dtype),
 )
 
 
@@ -40,7 +41,7 @@ def _gradients(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
     to E 2 g ((1 - mask) E + mask R) / (s L²), to X -2 g mask R / (s L²).
     """
-    part, mixture, gains = load(ctx)
+    part, mixture, gains, _ = load(ctx)
     part, mixture = as_complex(part), as_complex(mixture)
     to_part = to_mixture = to_gains = None
     ratio = _ratio(part, mixture)
@@ -59,25 +60,27 @@ def _gradients(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         slope = torch.where(heard, 2 * gradient, 0) / (squares * larger)
         to_mixture = as_pairs(-slope * ratio * rest)
         to_part = as_pairs(slope * (1 - ratio) * part) - to_mixture
-    return to_part, to_mixture, to_gains
+    return to_part, to_mixture, to_gains, None
 
 
 _masks.register_autograd(_gradients, setup_context=lambda ctx, inputs, output: save(ctx, inputs))
 
 
-def wiener_masks(part: Tensor, mixture: Tensor, gains: Tensor) -> Tensor:
+def wiener_masks(part: Tensor, mixture: Tensor, gains: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Compute g(f) · |E|² / (|E|² + |X - E|²), 0 where X is 0, for one or more gains g.
 
     Args:
         part: E `(..., F, N)`, complex, in any order in memory.
         mixture: X, of the shape of E.
         gains: `(K, F)`, of each bin, such as a high-pass.
+        dtype: in which masks are stored, float16 or float32; that of the arithmetic by default.
 
     Returns:
         `(K, ..., F, N)`, real and contiguous. Gradients flow to all three, 0 where X is 0.
 
     Raises:
-        ValueError: for spectra that are not complex or differ in shape, or gains of another shape.
+        ValueError: for spectra that are not complex or differ in shape, gains of another
+            shape, or float16 where a gradient is needed.
 
     Example:
         >>> import torch
@@ -92,4 +95,5 @@ def wiener_masks(part: Tensor, mixture: Tensor, gains: Tensor) -> Tensor:
         raise ValueError(f"part and mixture must be complex tensors (..., F, N) of one shape, got {shapes}")
     if gains.dim() != 2 or gains.shape[1] != part.shape[-2]:
         raise ValueError(f"gains must have shape (K, {part.shape[-2]}), got {tuple(gains.shape)}")
-    return _masks(as_pairs(part), as_pairs(mixture), gains)
+    dtype = mask_dtype(dtype, part.real.dtype, part, mixture, gains)
+    return _masks(as_pairs(part), as_pairs(mixture), gains, dtype)

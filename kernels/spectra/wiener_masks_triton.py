@@ -42,9 +42,9 @@ def _forward(
         tl.store(start + (f * frames + n), mask * gain, mask=inside)
 
 
-def forward(part: Tensor, mixture: Tensor, gains: Tensor) -> Tensor:
+def forward(part: Tensor, mixture: Tensor, gains: Tensor, dtype: torch.dtype) -> Tensor:
     """Compute `wiener_masks.reference` by kernels."""
-    out = torch.empty(len(gains), *part.shape[:-1], dtype=part.dtype, device=part.device)
+    out = torch.empty(len(gains), *part.shape[:-1], dtype=dtype, device=part.device)
     if out.numel():
         (part, part_steps), (mixture, mixture_steps) = words(part), words(mixture)
         tensors, constants = (part, mixture, gains.contiguous(), out), {"K": len(gains), **TILE}
@@ -56,9 +56,10 @@ def forward(part: Tensor, mixture: Tensor, gains: Tensor) -> Tensor:
 def configurations() -> Iterator[Configuration]:
     """List the launches: bins innermost, as a transform writes, and frames; one mask and two."""
     types = dict.fromkeys(_forward.arg_names, "i32") | dict.fromkeys(("part_ptr", "mixture_ptr"), "*i64")
-    types |= dict.fromkeys(("gains_ptr", "out_ptr"), "*fp32")
+    types |= {"gains_ptr": "*fp32"}
     for axis in ("bin", "frame"):
         for count in (1, 2):
             constants = {f"part_{axis}": 1, f"mixture_{axis}": 1, "K": count, **TILE}
-            common = axis == "bin" and count == 2
-            yield Configuration.of(_forward, types, constants, WARPS, common=common)
+            for out in ("*fp32", "*fp16"):
+                common = (axis, count, out) == ("bin", 2, "*fp32")
+                yield Configuration.of(_forward, types | {"out_ptr": out}, constants, WARPS, common=common)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchprim.kernels.mask_dtype import mask_dtype
 from torchprim.kernels.register import register_gradient, register_operator
 from torchprim.kernels.voicing.columns import add_columns, gather_columns
 
 
-def reference(magnitude: Tensor, combs: Tensor, path: Tensor, height: Tensor) -> Tensor:
+def reference(magnitude: Tensor, combs: Tensor, path: Tensor, height: Tensor, dtype: torch.dtype) -> Tensor:
     """Gather and scale the combs."""
     mask = gather_columns(combs, path) * height[..., None, :]
-    return torch.where(magnitude > 0, mask, 0).contiguous()
+    return torch.where(magnitude > 0, mask, 0).to(dtype).contiguous()
 
 
 def reference_gradients(
@@ -33,7 +34,7 @@ _mask = register_operator(
     "comb_mask",
     reference,
     kernel="comb_mask_triton.forward",
-    fake=lambda magnitude: magnitude.new_empty(magnitude.shape),
+    fake=lambda magnitude, dtype: magnitude.new_empty(magnitude.shape, dtype=dtype),
 )
 _mask_backward = register_operator(
     "comb_mask_backward",
@@ -47,7 +48,9 @@ _mask_backward = register_operator(
 register_gradient(_mask, _mask_backward, to=("combs", "height"))
 
 
-def comb_mask(magnitude: Tensor, combs: Tensor, path: Tensor, height: Tensor) -> Tensor:
+def comb_mask(
+    magnitude: Tensor, combs: Tensor, path: Tensor, height: Tensor, dtype: torch.dtype | None = None
+) -> Tensor:
     """Compute a mask from the comb of each frame's pitch: height · comb, 0 where the magnitude is 0.
 
     Args:
@@ -55,12 +58,13 @@ def comb_mask(magnitude: Tensor, combs: Tensor, path: Tensor, height: Tensor) ->
         combs: `(F, P)`, a comb a column.
         path: `(..., N)`, integers below P: the column of each frame.
         height: `(..., N)`, factor of each frame.
+        dtype: in which the mask is stored, float16 or float32; that of the arithmetic by default.
 
     Returns:
         `(..., F, N)`. Gradients flow to combs and height.
 
     Raises:
-        ValueError: for shapes that do not fit.
+        ValueError: for shapes that do not fit, or float16 where a gradient is needed.
 
     Example:
         >>> import torch
@@ -76,4 +80,4 @@ def comb_mask(magnitude: Tensor, combs: Tensor, path: Tensor, height: Tensor) ->
     if combs.shape[:1] != (bins,) or combs.dim() != 2 or path.shape != shape or height.shape != shape:
         sizes = [tuple(x.shape) for x in (combs, path, height)]
         raise ValueError(f"combs, path, height do not fit {tuple(magnitude.shape)}, got {sizes}")
-    return _mask(magnitude, combs, path, height)
+    return _mask(magnitude, combs, path, height, mask_dtype(dtype, combs.dtype, combs, height))

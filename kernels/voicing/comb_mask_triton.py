@@ -64,10 +64,10 @@ def _backward(
     tl.store(d_height_ptr + item * frames + n, tl.sum(total, 0), mask=n < frames)
 
 
-def forward(magnitude: Tensor, combs: Tensor, path: Tensor, height: Tensor) -> Tensor:
+def forward(magnitude: Tensor, combs: Tensor, path: Tensor, height: Tensor, dtype: torch.dtype) -> Tensor:
     """Compute `comb_mask.reference` by kernels."""
     bins, frames = magnitude.shape[-2:]
-    out = torch.empty(magnitude.shape, dtype=torch.float32, device=magnitude.device)
+    out = torch.empty(magnitude.shape, dtype=dtype, device=magnitude.device)
     if out.numel():
         magnitude, *strides = planes(magnitude)
         read = (magnitude, combs.contiguous(), path.contiguous(), height.contiguous())
@@ -99,4 +99,5 @@ def configurations() -> Iterator[Configuration]:
     names = [name for kernel in (_forward, _backward) for name in kernel.arg_names if name.islower()]
     types = {name: "*fp32" if name.endswith("_ptr") else "i32" for name in names} | {"path_ptr": "*i64"}
     yield Configuration.of(_forward, types, FORWARD, WARPS)
+    yield Configuration.of(_forward, types | {"out_ptr": "*fp16"}, FORWARD, WARPS, common=False)
     yield Configuration.of(_backward, types, BACKWARD, WARPS)

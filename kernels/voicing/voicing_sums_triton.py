@@ -187,6 +187,9 @@ def configurations() -> Iterator[Configuration]:
         types |= {"path_ptr": "*i64" if named else "*fp32"}
         constants = {"WEIGHTED": weighted, "NAMED": named}
         yield Configuration.of(_forward, types, constants | FORWARD, WARPS, common=weighted)
+        if weighted:
+            half = types | {"weight_ptr": "*fp16"}
+            yield Configuration.of(_forward, half, constants | FORWARD, WARPS, common=False)
         for to_comb in (True, False):
             more = constants | {"TO_COMB": to_comb} | BACKWARD
             yield Configuration.of(_backward, types, more, WARPS, common=weighted and to_comb != named)

@@ -38,7 +38,8 @@ def test_rehearsal(tmp_path, capfd):
     for stage in STAGES:
         assert said.count(f"\n| {stage.name} |") == bool(stage.operators) + 1 + stage.in_pipeline
     assert "`paper`, 2 x 0.25 s: vocals 0.0e+00" in said and "The longest kernels" in said
-    assert said.count("times real time** (2 x 0.25 s") == 2
+    assert said.count("times real time** (2 x 0.25 s") == 3
+    assert "\n- preset `best`, masks in float16: **" in said
     last = said[said.rindex("\n## ") :]
     assert last.startswith("\n## Times real time, whole pipeline") and "preset `paper`" in last
     assert "sequences/s" in said and "What failed" not in said

@@ -191,6 +191,14 @@ def test_operators_are_run_by_their_host_code(operators):
     assert (read, written) == (3 * PLANE + small, PLANE)
 
 
+def test_masks_in_float16_move_half_the_bytes(operators):
+    """Written so by one kernel, read so by another, and no copy between."""
+    ((*_, written),) = operators["hpss_mask, float16"]
+    assert written == PLANE // 2
+    ((_, _, _, read, written),) = operators["assign, float16"]
+    assert (read, written) == (2 * PLANE + 2 * 4 + 4, PLANE)
+
+
 def test_gathers_take_sectors(operators):
     """512 values of each of 4 items, from two masks: an index of 8 bytes, and a sector a value."""
     ((_, _, _, read, written),) = operators["values_at"]
@@ -208,6 +216,7 @@ def test_page_of_a_small_separation(tmp_path):
     for stage in page.STAGES:
         assert f"\n| {stage} | " in text
     assert "\n| **all** | " in text and "H200, ms" in text
+    assert "\n\nWith the cues' masks in float16, `mask_dtype`: 0." in text
 
 
 def test_measured_times(tmp_path):

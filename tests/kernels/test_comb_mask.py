@@ -58,7 +58,7 @@ def test_gradients_in_double_precision_and_registration():
     leaves = [x.double().requires_grad_() for x in (combs, height)]
     plain = magnitude.double()
     torch.autograd.gradcheck(lambda combs, height: op.comb_mask(plain, combs, path, height), leaves)
-    torch.library.opcheck(op._mask, (plain, leaves[0], path, leaves[1]))
+    torch.library.opcheck(op._mask, (plain, leaves[0], path, leaves[1], torch.float32))
     gradient = awkward(2, 5, 3, device="cpu")
     for to_combs in (True, False):
         torch.library.opcheck(op._mask_backward, (gradient, magnitude, combs, path, height, to_combs))

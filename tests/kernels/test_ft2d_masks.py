@@ -57,7 +57,7 @@ def test_reference_equals_the_definition(items, bins, rows, frames, loud):
 def test_kernel_equals_reference(items, bins, rows, frames, loud, monkeypatch, poisoned):
     magnitude, background, highest, gain = inputs(items, bins, rows, frames, loud)
     weights = [awkward(items, bins, frames, seed=s, low=-1.0) for s in (5, 6)]
-    *wanted, largest = op.reference(magnitude, background, highest, 1.3, gain)
+    *wanted, largest = op.reference(magnitude, background, highest, 1.3, gain, torch.float32)
     assert loud or items * bins * frames == 1 or (largest < 1).all()
     tensors = (magnitude, background, highest)
     wanted += op.reference_gradients(*weights, *tensors, largest, 1.3, gain)
@@ -94,7 +94,7 @@ def test_search_reads_on_until_both_cues_have_their_largest(monkeypatch):
 
     monkeypatch.setattr(ft2d_masks_triton, "SEARCHERS", 2)
     with forced_kernels():
-        _, _, largest = op._masks(magnitude, background, highest, 1.0, gain)
+        _, _, largest = op._masks(magnitude, background, highest, 1.0, gain, torch.float32)
     torch.testing.assert_close(largest, torch.tensor([[0.4, 1.0]], device=DEVICE))
 
 
@@ -102,8 +102,8 @@ def test_search_reads_on_until_both_cues_have_their_largest(monkeypatch):
 def test_registration_and_compile(rows):
     *tensors, gain = inputs(2, 3, rows, 5, False, "cpu")
     leaves = [x.contiguous().clone().requires_grad_() for x in tensors]
-    torch.library.opcheck(op._masks, (*leaves, 1.3, gain.contiguous()))
-    *masks, largest = op._masks(*(x.detach() for x in leaves), 1.3, gain)
+    torch.library.opcheck(op._masks, (*leaves, 1.3, gain.contiguous(), torch.float32))
+    *masks, largest = op._masks(*(x.detach() for x in leaves), 1.3, gain, torch.float32)
     arguments = (*masks, *(x.detach() for x in leaves), largest, 1.3, gain.contiguous())
     torch.library.opcheck(op._masks_backward, arguments)
     compiled = torch.compile(ft2d_masks, fullgraph=True, backend="aot_eager")

@@ -49,7 +49,7 @@ def test_kernel_equals_reference(shape, over_frames, over_bins, power, ties, mon
     leaves = leaves_for(shape, power, ties)
     gradient = awkward(*shape, seed=8, low=-1.0)
     values = [x.detach() for x in leaves]
-    expected = op.reference(*values, over_frames, over_bins)
+    expected = op.reference(*values, over_frames, over_bins, torch.float32)
     expected_gradients = op.reference_gradients(gradient, *values, over_frames, over_bins, True)
     forbid(monkeypatch, op, "reference", "reference_gradients")
     forbid(monkeypatch, sliding_median, "reference", "reference_gradient")
@@ -69,7 +69,7 @@ def test_kernel_reads_half_precision(dtype, monkeypatch, poisoned):
     leaves[0] = leaves[0].detach().to(dtype).requires_grad_()
     values = [x.detach() for x in leaves]
     gradient = awkward(17, 20, seed=9)
-    expected = op.reference(values[0].float(), *values[1:], 5, 3)
+    expected = op.reference(values[0].float(), *values[1:], 5, 3, torch.float32)
     expected_gradients = op.reference_gradients(gradient, values[0].float(), *values[1:], 5, 3, True)
     forbid(monkeypatch, op, "reference", "reference_gradients")
     with forced_kernels():
@@ -130,7 +130,8 @@ def test_gradients_in_double_precision():
 
 def test_registration():
     tensors = [x.cpu().detach() for x in leaves_for((2, 5, 6), 2.0)]
-    torch.library.opcheck(op._mask, (*(x.clone().requires_grad_() for x in tensors), 5, 3))
+    leaves = [x.clone().requires_grad_() for x in tensors]
+    torch.library.opcheck(op._mask, (*leaves, 5, 3, torch.float32))
     for to_magnitude in (True, False):
         arguments = (awkward(2, 5, 6, device="cpu"), *tensors, 5, 3, to_magnitude)
         torch.library.opcheck(op._mask_backward, arguments)

@@ -60,7 +60,7 @@ def test_gradients_in_double_precision():
 
 def test_registration():
     part, mixture = (torch.view_as_real(x.cpu()).requires_grad_() for x in spectra(2, 5, 6))
-    torch.library.opcheck(op._masks, (part, mixture, torch.rand(2, 5, requires_grad=True)))
+    torch.library.opcheck(op._masks, (part, mixture, torch.rand(2, 5, requires_grad=True), torch.float32))
 
 
 @pytest.mark.parametrize(

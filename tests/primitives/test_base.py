@@ -48,7 +48,7 @@ def test_a_setting_is_replaced_by_one_of_another_type():
 def test_repr_shows_the_settings():
     learnt = tp.HPSS(17, nn.Parameter(number(1.25)), cutoff=200)
     assert repr(learnt) == (
-        "HPSS(kernel_size=17, power=Parameter(1.25), cutoff=200, smooth=True, sample_rate=44100)"
+        "HPSS(kernel_size=17, power=Parameter(1.25), cutoff=200, smooth=True, sample_rate=44100, dtype=None)"
     )
     assert "(hpss): PrimitiveCue(" in repr(tp.PrimitiveSeparator("paper"))
 

@@ -26,16 +26,19 @@ def index():
     return torch.empty(ITEMS, PEAKS, dtype=torch.int64, device="cuda")
 
 
+def combined(x, *masks):
+    return assign(masks, torch.ones(2, device="cuda"), torch.tensor(2.0, device="cuda"), x)
+
+
 # name -> function that makes its tensors, and function of them
 CASES = {
     "hpss_mask": (lambda: [plane()], lambda x: hpss_mask(x, 17, 17)),
     "hpss_mask, bins innermost": (lambda: [plane(turned=True)], lambda x: hpss_mask(x, 17, 17)),
+    "hpss_mask, float16": (lambda: [plane()], lambda x: hpss_mask(x, 17, 17, dtype=torch.float16)),
     "row_median": (lambda: [plane()], row_median),
     "values_at": (lambda: [index(), plane(), plane()], lambda i, *masks: values_at(masks, i)),
-    "assign": (
-        lambda: [plane(), plane(), plane()],
-        lambda x, *masks: assign(masks, torch.ones(2, device="cuda"), torch.tensor(2.0, device="cuda"), x),
-    ),
+    "assign": (lambda: [plane(), plane(), plane()], combined),
+    "assign, float16": (lambda: [plane(), *(plane(dtype=torch.float16) for _ in range(2))], combined),
 }
 
 

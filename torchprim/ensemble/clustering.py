@@ -20,7 +20,7 @@ def embed(masks: Sequence[Tensor]) -> Tensor:
         masks: D masks `(..., F, N)`; dtypes are promoted to one.
 
     Returns:
-        `(..., F, N, D)`.
+        `(..., F, N, D)`, float32 or float64.
 
     Raises:
         ValueError: for no masks, or masks of different shapes.
@@ -30,11 +30,13 @@ def embed(masks: Sequence[Tensor]) -> Tensor:
         >>> tp.embed([torch.rand(2, 65, 40), torch.rand(2, 65, 40)]).shape
         torch.Size([2, 65, 40, 2])
     """
-    return torch.stack(checked_masks(masks), dim=-1)
+    return checks.real(torch.stack(checked_masks(masks), dim=-1), "masks", 3, "(..., F, N, D)")
 
 
 def checked_masks(masks: Sequence[Tensor] | Tensor) -> list[Tensor]:
     """Check D masks, a sequence or an embedding `(..., F, N, D)`; return a list of one shape and dtype.
+
+    A sequence may be in half precision, which operators load as it is.
 
     Raises:
         ValueError: for no masks, masks of different shapes, or masks that are not real.
@@ -43,7 +45,7 @@ def checked_masks(masks: Sequence[Tensor] | Tensor) -> list[Tensor]:
         masks = checks.real(masks, "masks", 3, "(..., F, N, D)").unbind(-1)
     if len(masks) == 0:
         raise ValueError("masks must hold at least one mask, got none")
-    masks = [checks.real(mask, f"masks[{i}]", 2, "(..., F, N)") for i, mask in enumerate(masks)]
+    masks = [checks.floating(mask, f"masks[{i}]", 2, "(..., F, N)") for i, mask in enumerate(masks)]
     for i, mask in enumerate(masks):
         if mask.shape != masks[0].shape:
             raise ValueError(f"masks[{i}] has shape {tuple(mask.shape)}, masks[0] {tuple(masks[0].shape)}")
@@ -52,23 +54,24 @@ def checked_masks(masks: Sequence[Tensor] | Tensor) -> list[Tensor]:
 
 
 def checked_weights(weights: Sequence[float] | Tensor | None, dimensions: int, like: Tensor) -> Tensor:
-    """Check weights; return them as a tensor `(D,)` in the dtype and on the device of `like`.
+    """Check weights; return them as a tensor `(D,)` on the device of `like`.
 
     Args:
         weights: D numbers, not negative and not all 0; None for 1 each.
         dimensions: D.
-        like: gives dtype and device.
+        like: gives device and dtype; float32 for half precision.
 
     Raises:
         ValueError: for a wrong number of weights, or weights that are negative, not finite, or all 0.
     """
+    dtype = torch.promote_types(like.dtype, torch.float32)
     if weights is None:
-        return torch.ones(dimensions, dtype=like.dtype, device=like.device)
+        return torch.ones(dimensions, dtype=dtype, device=like.device)
     if isinstance(weights, Tensor):
-        weights = weights.to(like.device, like.dtype, non_blocking=True)
+        weights = weights.to(like.device, dtype, non_blocking=True)
     else:
         # Cached on the device: a CUDA graph cannot capture a copy from pageable host memory.
-        weights = _weights_table(tuple(map(float, weights)), like.dtype, like.device)[0]
+        weights = _weights_table(tuple(map(float, weights)), dtype, like.device)[0]
     if weights.shape != (dimensions,):
         raise ValueError(f"weights must hold {dimensions} numbers, one a mask, got {weights.tolist()}")
     if weights.device.type == "cpu" and not torch.compiler.is_compiling():

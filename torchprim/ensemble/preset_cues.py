@@ -45,11 +45,15 @@ def preset_cues(preset: Preset, names: Iterable[str]) -> Cues:
     """
     geometry = preset.geometry
 
-    def high_pass(name: str) -> dict[str, Any]:
-        return {"cutoff": preset.cutoff if name in preset.cut else 0.0, "smooth": preset.smooth}
+    def output(name: str) -> dict[str, Any]:
+        return {
+            "cutoff": preset.cutoff if name in preset.cut else 0.0,
+            "smooth": preset.smooth,
+            "dtype": preset.mask_dtype,
+        }
 
     def common(name: str) -> dict[str, Any]:
-        return {**high_pass(name), "sample_rate": geometry.sample_rate}
+        return {**output(name), "sample_rate": geometry.sample_rate}
 
     @cache  # built when the first cue asks for it, and shared with the second
     def ft2d() -> FT2D:
@@ -62,7 +66,7 @@ def preset_cues(preset: Preset, names: Iterable[str]) -> Cues:
             window_length=window_length,
             hop_length=window_length // 4,
             geometry=geometry,
-            **high_pass("long-hpss"),
+            **output("long-hpss"),
         )
         return LongHPSSCue(primitive)
 

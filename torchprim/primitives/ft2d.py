@@ -29,6 +29,7 @@ def ft2d(
     cutoff: float | Tensor = 0.0,
     smooth: bool = True,
     sample_rate: float = 44100,
+    dtype: torch.dtype | None = None,
 ) -> FT2DMasks:
     """Compute the vocals masks of repetition (2DFT-R) and micro-modulation (2DFT-M).
 
@@ -55,6 +56,7 @@ def ft2d(
         cutoff: high-pass in Hz, see `high_pass`; 0 for none.
         smooth: whether the high-pass is smooth.
         sample_rate: in Hz; used by the high-pass alone.
+        dtype: in which the masks are stored, float16 or float32; that of the magnitude by default.
 
     Returns:
         `repetition` and `micro_modulation`, each `(..., F, N)` in [0, 1].
@@ -85,7 +87,7 @@ def ft2d(
     # Unnormalised: `ft2d_masks` divides by max P and by the size of the transform as it reads.
     background = torch.fft.irfft2(peaks, s=(scales, frames), norm="forward")
     gain = high_pass(bins, sample_rate, cutoff, smooth, like=magnitude)[:, 0]
-    return FT2DMasks(*ft2d_masks(magnitude, background, peak_max, 1 / (scales * frames), gain))
+    return FT2DMasks(*ft2d_masks(magnitude, background, peak_max, 1 / (scales * frames), gain, dtype))
 
 
 class FT2D(Primitive, function=ft2d):
@@ -105,6 +107,7 @@ class FT2D(Primitive, function=ft2d):
         cutoff: float | Tensor = 0.0,
         smooth: bool = True,
         sample_rate: float = 44100,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(locals())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from torchprim import checks
@@ -29,6 +30,7 @@ def hpss(
     cutoff: float | Tensor = 0.0,
     smooth: bool = True,
     sample_rate: float = 44100,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Compute the vocals mask of harmonic-percussive separation: the harmonic part counts as vocals.
 
@@ -43,6 +45,7 @@ def hpss(
         cutoff: high-pass in Hz, see `high_pass`; 0 for none.
         smooth: whether the high-pass is smooth.
         sample_rate: in Hz; used by the high-pass alone.
+        dtype: in which the mask is stored, float16 or float32; that of the magnitude by default.
 
     Returns:
         `(..., F, N)` in [0, 1].
@@ -63,7 +66,7 @@ def hpss(
     magnitude = checks.magnitude(magnitude)
     checks.positive(power, "power")
     gain = high_pass(magnitude.shape[-2], sample_rate, cutoff, smooth, like=magnitude)
-    return hpss_mask(magnitude, *filter_lengths(kernel_size), power, gain[:, 0])
+    return hpss_mask(magnitude, *filter_lengths(kernel_size), power, gain[:, 0], dtype)
 
 
 class HPSS(Primitive, function=hpss):
@@ -83,6 +86,7 @@ class HPSS(Primitive, function=hpss):
         cutoff: float | Tensor = 0.0,
         smooth: bool = True,
         sample_rate: float = 44100,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(locals())
 

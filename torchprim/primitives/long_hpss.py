@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from torchprim import checks
@@ -27,6 +28,7 @@ def long_hpss(
     smooth: bool = True,
     geometry: Geometry | None = None,
     spectrum: Tensor | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Compute the vocals mask of HPSS with a long window: the percussive part counts as vocals.
 
@@ -46,6 +48,7 @@ def long_hpss(
         smooth: whether the high-pass is smooth.
         geometry: grid of the mask; the paper's by default.
         spectrum: the mixture's STFT on that grid, `(..., F, N)`; computed by default.
+        dtype: in which the mask is stored, float16 or float32; that of the audio by default.
 
     Returns:
         `(..., F, N)` in [0, 1].
@@ -61,7 +64,7 @@ def long_hpss(
     geometry = geometry or Geometry()
     gain = high_pass(geometry.bins, geometry.sample_rate, cutoff, smooth, like=checks.audio(audio))
     settings = {"window_length": window_length, "hop_length": hop_length, "geometry": geometry}
-    return long_hpss_masks(audio, gain.mT, kernel_size, power, **settings, spectrum=spectrum)[0]
+    return long_hpss_masks(audio, gain.mT, kernel_size, power, **settings, spectrum=spectrum, dtype=dtype)[0]
 
 
 def long_hpss_masks(
@@ -74,6 +77,7 @@ def long_hpss_masks(
     hop_length: int,
     geometry: Geometry,
     spectrum: Tensor | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Compute the mask of `long_hpss` for several gains `(K, F)` of the bins at once: `(K, ..., F, N)`."""
     audio = checks.audio(audio)
@@ -83,7 +87,7 @@ def long_hpss_masks(
     long_spectrum = stft(audio.reshape(-1, audio.shape[-1]), long_geometry)  # (B, F, N)
     harmonic_mask = hpss_mask(magnitude(long_spectrum), *filter_lengths(kernel_size), power)
     percussive = masked_istft(harmonic_mask, long_spectrum, long_geometry, audio.shape[-1], residual=True)
-    return wiener_masks(stft(percussive.reshape(audio.shape), geometry), spectrum, gains.to(audio))
+    return wiener_masks(stft(percussive.reshape(audio.shape), geometry), spectrum, gains.to(audio), dtype)
 
 
 class LongHPSS(Primitive, function=long_hpss):
@@ -105,6 +109,7 @@ class LongHPSS(Primitive, function=long_hpss):
         cutoff: float | Tensor = 0.0,
         smooth: bool = True,
         geometry: Geometry | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(locals())
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.kernels.mask_dtype import mask_dtype
 from torchprim.kernels.voicing.comb_mask import comb_mask
 from torchprim.primitives.base import Primitive
 from torchprim.primitives.pitch.grid import PitchGrid, check_range
@@ -31,6 +32,7 @@ def melody(
     cutoff: float | Tensor = 0.0,
     smooth: bool = True,
     sample_rate: float = 44100,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Compute the vocals mask of the predominant melody: a soft comb at the harmonics of its pitch.
 
@@ -55,6 +57,7 @@ def melody(
         cutoff: high-pass of the mask in Hz, see `high_pass`; 0 for none.
         smooth: whether the high-pass is smooth.
         sample_rate: of the audio, in Hz.
+        dtype: in which the mask is stored, float16 or float32; that of the magnitude by default.
 
     Returns:
         `(..., F, N)`, in [0, 1].
@@ -78,7 +81,8 @@ def melody(
         if isinstance(cost, Tensor) and not soft:
             raise ValueError(f"{name} must be a number, unless soft=True: the best path has no gradient")
     if weight is not None:
-        weight = checks.magnitude(weight, "weight").to(magnitude.dtype)
+        weight = checks.magnitude(weight, "weight", keep_half=True)
+        weight = weight if weight.element_size() == 2 else weight.to(magnitude.dtype)
         if weight.shape[-2:] != magnitude.shape[-2:]:
             raise ValueError(f"weight must have shape {tuple(magnitude.shape)}, got {tuple(weight.shape)}")
     bins = magnitude.shape[-2]
@@ -88,8 +92,9 @@ def melody(
     voiced = torch.sigmoid(2 * (result.score + bias))
     gain = high_pass(bins, sample_rate, cutoff, smooth, like=magnitude)
     if result.comb is None:
-        return comb_mask(magnitude, gain * result.combs, result.path, voiced)
-    return torch.where(magnitude > 0, gain * result.comb * voiced[..., None, :], 0)
+        return comb_mask(magnitude, gain * result.combs, result.path, voiced, dtype)
+    mask = torch.where(magnitude > 0, gain * result.comb * voiced[..., None, :], 0)
+    return mask.to(mask_dtype(dtype, mask.dtype, mask))
 
 
 class Melody(Primitive, function=melody):
@@ -114,6 +119,7 @@ class Melody(Primitive, function=melody):
         cutoff: float | Tensor = 0.0,
         smooth: bool = True,
         sample_rate: float = 44100,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(locals())
 

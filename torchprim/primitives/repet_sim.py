@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.kernels.mask_dtype import mask_dtype
 from torchprim.primitives.base import Primitive
 from torchprim.spectra.high_pass import high_pass
 
@@ -67,6 +68,7 @@ def repet_sim(
     cutoff: float | Tensor = 0.0,
     smooth: bool = True,
     sample_rate: float = 44100,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Compute the vocals mask of REPET-SIM (Rafii and Pardo 2012).
 
@@ -82,6 +84,7 @@ def repet_sim(
         cutoff: high-pass in Hz, see `high_pass`; 0 for none.
         smooth: whether the high-pass is smooth.
         sample_rate: in Hz.
+        dtype: in which the mask is stored, float16 or float32; that of the magnitude by default.
 
     Returns:
         `(..., F, N)` in [0, 1]. The choice of similar frames is constant for the gradient.
@@ -105,7 +108,8 @@ def repet_sim(
     nonzero = magnitude > 0
     ratio = (background / torch.where(nonzero, magnitude, 1)).clamp(max=1)
     gain = high_pass(magnitude.shape[-2], sample_rate, cutoff, smooth, like=magnitude)
-    return torch.where(nonzero, (1 - ratio) * gain, 0)
+    mask = torch.where(nonzero, (1 - ratio) * gain, 0)
+    return mask.to(mask_dtype(dtype, mask.dtype, mask))
 
 
 class RepetSim(Primitive, function=repet_sim):
@@ -126,6 +130,7 @@ class RepetSim(Primitive, function=repet_sim):
         cutoff: float | Tensor = 0.0,
         smooth: bool = True,
         sample_rate: float = 44100,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(locals())
 

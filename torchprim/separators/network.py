@@ -12,6 +12,7 @@ from torchprim import checks
 from torchprim.ensemble.confidence import Confidence, confidence_measure, loudest
 from torchprim.ensemble.kmeans import assign_to_centres, refine_centres
 from torchprim.ensemble.presets import Preset
+from torchprim.kernels.mask_dtype import mask_dtype
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.run import run_network
 from torchprim.separators.base import Estimate, Separator
@@ -205,4 +206,6 @@ class EnsembleSeparator(PrimitiveSeparator):
 
     def cue_masks(self, mixture: Mixture) -> dict[str, Tensor]:
         """Compute the masks of the primitives and of the network, `(..., F, N)`, by name."""
-        return {**super().cue_masks(mixture), "network": self.network.mask_on_grid_of(mixture)}
+        mask = self.network.mask_on_grid_of(mixture)
+        dtype = mask_dtype(self.preset.mask_dtype, mask.dtype, mask)
+        return {**super().cue_masks(mixture), "network": mask.to(dtype)}
