@@ -13,12 +13,18 @@ import torch
 from torch import Tensor
 
 Number = TypeVar("Number", bound=float | Tensor)
+# Beyond it powers and sums of powers leave the range of float32. A flipped bit in a float file comes there.
+LARGEST_SAMPLE = 1e30
+LOWEST_RATE, HIGHEST_RATE = 1e3, 1e6  # of audio files, in Hz; what lies outside is no music
 
 
 def floating(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
     """Check for a real floating-point tensor of at least `rank` dimensions; return it in its dtype."""
     if not isinstance(value, Tensor):
-        raise ValueError(f"{name} must be a tensor, got {type(value).__name__}: {value!r}")
+        raise ValueError(f"{name} must be a tensor, got {described(value)}")
+    if value.is_meta or value.layout != torch.strided:
+        kind = "on the meta device" if value.is_meta else f"of layout {value.layout}"
+        raise ValueError(f"{name} must be a dense tensor with values, got one {kind}")
     if value.is_complex() or not value.is_floating_point():
         raise ValueError(f"{name} must be real and floating point, got dtype {value.dtype}")
     if value.dim() < rank:
