@@ -16,7 +16,7 @@ from torch import Tensor
 
 Number = TypeVar("Number", bound=float | Tensor)
 # Beyond it powers and sums of powers leave the range of float32. A flipped bit in a float file comes there.
-LARGEST_SAMPLE = 1e30
+LARGEST_SAMPLE = torch.tensor(1e30).item()  # float32 rounds it up
 LOWEST_RATE, HIGHEST_RATE = 1e3, 1e6  # of audio files, in Hz; what lies outside is no music
 
 

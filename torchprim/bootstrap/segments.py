@@ -22,7 +22,8 @@ class Segment(NamedTuple):
 def describe_quiet(song: CachedSong, quietest: float) -> str:
     """Describe why a song gave no segment: its loudness beside the quietest that is used, in LUFS."""
     loudness = gated_loudness(song.powers)
-    how = "is silent" if loudness == -math.inf else f"has {loudness:.1f} LUFS"
+    # The absolute gate of BS.1770: what is softer counts as silence.
+    how = "is silent, below -70 LUFS" if loudness == -math.inf else f"has {loudness:.1f} LUFS"
     return f"it {how}, and no segment reaches {quietest:g} LUFS"
 
 
