@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import reprlib
 from typing import TypeVar
 
 import torch
@@ -16,14 +17,14 @@ from torch import Tensor
 
 Number = TypeVar("Number", bound=float | Tensor)
 # Beyond it powers and sums of powers leave the range of float32. A flipped bit in a float file comes there.
-LARGEST_SAMPLE = torch.tensor(1e30).item()  # float32 rounds it up
+LARGEST_SAMPLE = torch.tensor(1e30, dtype=torch.float32).item()  # float32 rounds it up
 LOWEST_RATE, HIGHEST_RATE = 1e3, 1e6  # of audio files, in Hz; what lies outside is no music
 
 
 def described(value: object) -> str:
-    """Return an argument's value for a message: of an array its type and shape, not its content."""
+    """Return an argument's value for a message, short: of an array its type and shape."""
     shape = getattr(value, "shape", None)
-    return repr(value) if shape in (None, ()) else f"{type(value).__name__} of shape {tuple(shape)}"
+    return reprlib.repr(value) if shape in (None, ()) else f"{type(value).__name__} of shape {tuple(shape)}"
 
 
 def floating(value: Tensor, name: str, rank: int, layout: str) -> Tensor:

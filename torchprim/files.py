@@ -50,9 +50,7 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
     """
     targets = [Path(path) for path in paths]
     token = secrets.token_hex(4)  # threads, and processes of one number, never share a temporary file
-    temporaries = [
-        path.with_name(f".{shortened(path.name)}.{os.getpid()}.{token}.part") for path in targets
-    ]
+    temporaries = [path.with_name(f".{shortened(path.name)}.{os.getpid()}.{token}.part") for path in targets]
     files: list[BinaryIO] = []
     try:
         _LIVE.add(token)

@@ -44,7 +44,8 @@ def test_constants_beside_which_the_sound_is_rounding_decide_nothing(left):
     for audio in (torch.stack([left, left]) + 1e4, independent(2) + 1e4, torch.full((2, 9), 0.1)):
         assert torch.equal(downmix(audio), audio.mean(-2))
     for length in (1, 2):
-        assert torch.equal(downmix(left[: 2 * length].reshape(2, length)), left[: 2 * length].reshape(2, -1).mean(0))
+        few = left[: 2 * length].reshape(2, length).abs()
+        assert torch.equal(downmix(few), few.mean(0))
 
 
 def test_a_batch_is_decided_item_by_item_and_stems_by_their_mixture(left):

@@ -25,7 +25,12 @@ def test_a_view_is_resampled_as_its_copy():
         (torch.zeros(9) + 0j, 8000, 44100, "audio must be real"),
         (torch.full((9,), math.nan), 8000, 44100, "audio must be finite"),
         (torch.full((9,), 1e31), 8000, 44100, r"audio must lie within ±1e\+30"),
-        (torch.zeros(9), 1e-9, 44100, "new_rate must be within a factor of 1000 of old_rate, 1e-09 Hz, got 44100"),
+        (
+            torch.zeros(9),
+            1e-9,
+            44100,
+            "within a factor of 1000 of old_rate, 1e-09 Hz, got 44100",
+        ),
         (torch.zeros(9), 44100, 44, "new_rate must be within a factor of 1000 of old_rate"),
         (torch.zeros(9), True, 2, "old_rate must be a number in Hz, got True"),
         (torch.zeros(9), 8000, math.inf, "new_rate must be positive, got inf"),

@@ -91,8 +91,17 @@ def test_compare_names_what_it_leaves_out_and_resumes(root, tmp_path, monkeypatc
     assert run(*words, "--methods", "mixture,null,irm,hpss", "--against", "irm") == 0
     page, whole = (tmp_path / "compare.md").read_text(), json.loads((tmp_path / "compare.json").read_text())
     left_out = whole["data"]["left out"]
-    assert {name: left_out[name] for name in LEFT_OUT} == LEFT_OUT and set(left_out) == {*LEFT_OUT, "torn", "spike"}
-    assert "vocals.wav: a sample is " in left_out["spike"] and "Left out, 6:" in page and "BSSEval v4 by torchprim" in page and "nan" not in page
+    assert {name: left_out[name] for name in LEFT_OUT} == LEFT_OUT and set(left_out) == {
+        *LEFT_OUT,
+        "torn",
+        "spike",
+    }
+    assert (
+        "vocals.wav: a sample is " in left_out["spike"]
+        and "Left out, 6:" in page
+        and "BSSEval v4 by torchprim" in page
+        and "nan" not in page
+    )
     assert whole["data"]["songs"] == 3 and whole["seed"] == 0 and whole["preset"] == "best"
     assert whole["versions"]["torch"] == torch.__version__ and "CPU" in whole["device"]
     for name in ("figure4.png", "figure4-vocals.png", "figure4-accompaniment.png"):

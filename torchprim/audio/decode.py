@@ -146,7 +146,9 @@ def _soundfile(part: Part, stream: int) -> tuple[Samples, str]:
                     samples.add(block.T)
             except soundfile.SoundFileError as error:
                 raise DecoderError(str(getattr(error, "error_string", error)), samples) from None
-            expected = sound.frames if sound.frames < 1 << 62 else 0  # libsndfile's mark for an unknown length
+            expected = (
+                sound.frames if sound.frames < 1 << 62 else 0
+            )  # libsndfile's mark for an unknown length
             return samples, _truncation_note(samples, expected, exact=not sound.subtype.startswith("MPEG"))
 
 

@@ -57,7 +57,7 @@ def downmix(audio: Tensor, like: Tensor | None = None) -> Tensor:
 
     Args:
         audio: `(..., C, T)`.
-        like: `(..., C, T)`, decides in place of the audio: the mixture, so that all its stems are mixed alike.
+        like: `(..., C, T)`, decides in place of the audio: the mixture, so that stems are mixed alike.
 
     Returns:
         `(..., T)`.

@@ -61,8 +61,7 @@ class Bank:
 
     Example:
         >>> import tempfile, torchprim as tp
-        >>> from torchprim.audio.downmix import downmix
-from torchprim.audio.find import demo_song
+        >>> from torchprim.audio.find import demo_song
         >>> with tempfile.TemporaryDirectory() as cache:
         ...     bank = tp.Bank([demo_song()], cache=cache, progress=False)
         >>> [(s.song, s.start, s.length) for s in bank.segments], bank.audio([0]).shape
