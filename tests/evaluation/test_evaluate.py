@@ -73,7 +73,7 @@ def lines(path):
 def test_layouts(root):
     found = find_songs([root])
     assert set(found.problems) == {"no bass", "no vocals"}
-    assert set(found.songs) == {"a", "b", "c", "silent", "misfit", "torn"}
+    assert set(found.songs) == {"a", "b", "c", "silent", "misfit", "torn", "spike"}
     a, b, c = (read_song(name, found.songs[name], stereo=True) for name in "abc")
     torch.testing.assert_close(a.sources[1], noise(2, 1))
     torch.testing.assert_close(b.sources[1], noise(2, 11) + noise(2, 12) + noise(2, 13))
