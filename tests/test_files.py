@@ -29,6 +29,16 @@ def test_an_error_leaves_the_old_file(tmp_path):
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["x.txt"]
 
 
+def test_a_name_of_255_bytes_can_be_written(tmp_path):
+    path = tmp_path / (83 * "歌" + "x.jsonl"[-6:])
+    assert len(os.fsencode(path.name)) == 255
+    left = tmp_path / f".{66 * '歌'}.4194399.12345678.part"  # of a process that is gone
+    left.touch()
+    with replaced(path) as file:
+        file.write(b"whole")
+    assert os.listdir(tmp_path) == [path.name]
+
+
 def test_threads_that_write_one_file_do_not_share_a_temporary_file(tmp_path, monkeypatch):
     path, opened = tmp_path / "x.txt", threading.Event()
 

@@ -7,18 +7,30 @@ checked in a compiled graph, which would break there.
 from __future__ import annotations
 
 import math
+import numbers
+import os
+import reprlib
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 Number = TypeVar("Number", bound=float | Tensor)
+# Beyond it powers and sums of powers leave the range of float32. A flipped bit in a float file comes there.
+LARGEST_SAMPLE = torch.tensor(1e30, dtype=torch.float32).item()  # float32 rounds it up
+LOWEST_RATE, HIGHEST_RATE = 1e3, 1e6  # of audio files, in Hz; what lies outside is no music
+
+
+def described(value: object) -> str:
+    """Return an argument's value for a message, short: of an array its type and shape."""
+    shape = getattr(value, "shape", None)
+    return reprlib.repr(value) if shape in (None, ()) else f"{type(value).__name__} of shape {tuple(shape)}"
 
 
 def floating(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
     """Check for a real floating-point tensor of at least `rank` dimensions; return it in its dtype."""
     if not isinstance(value, Tensor):
-        raise ValueError(f"{name} must be a tensor, got {type(value).__name__}: {value!r}")
+        raise ValueError(f"{name} must be a tensor, got {described(value)}")
     if value.is_complex() or not value.is_floating_point():
         raise ValueError(f"{name} must be real and floating point, got dtype {value.dtype}")
     if value.dim() < rank:
@@ -55,13 +67,41 @@ def magnitude(value: Tensor, name: str = "magnitude", keep_half: bool = False) -
 
 
 def audio(value: Tensor, name: str = "audio", rank: int = 1) -> Tensor:
-    """Check for audio `(..., T)` (rank 2: `(..., C, T)`): real and finite."""
+    """Check for audio `(..., T)` (rank 2: `(..., C, T)`): real, finite, within ±1e30."""
     value = real(value, name, rank, "(..., T)" if rank == 1 else "(..., C, T)")
     if _readable(value):
         low, high = (x.item() for x in torch.aminmax(value.detach()))
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"{name} must be finite, its extremes are {low} and {high}")
+        if max(-low, high) > LARGEST_SAMPLE:
+            raise ValueError(f"{name} must lie within ±{LARGEST_SAMPLE:g}, its extremes are {low} and {high}")
     return value
+
+
+def rate(value: float, name: str) -> float:
+    """Check for a rate in Hz: a positive number, and no tensor."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise ValueError(f"{name} must be a number in Hz, got {described(value)}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be positive, got {value!r}")
+    return value
+
+
+def file_rate(value: float, name: str) -> float:
+    """Check for the rate of an audio file in Hz, from 1 kHz to 1 MHz."""
+    if not LOWEST_RATE <= rate(value, name) <= HIGHEST_RATE:
+        raise ValueError(f"{name} must lie in [{LOWEST_RATE:g}, {HIGHEST_RATE:g}] Hz, got {value!r}")
+    return value
+
+
+def file_path(value: str | os.PathLike[str], name: str = "path") -> None:
+    """Check for a path, a `str` or `os.PathLike[str]`: an integer would be taken for an open file.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+        raise TypeError(f"{name} must be a str or an os.PathLike[str], got {described(value)}")
 
 
 def positive(value: Number, name: str) -> Number:

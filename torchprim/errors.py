@@ -46,7 +46,7 @@ class AudioError(FileError):
 
 
 class AudioWarning(UserWarning):
-    """Warning about an audio file that was decoded in part."""
+    """Warning about an audio file that was decoded in part, or whose channels cancel."""
 
 
 class CheckpointError(FileError):

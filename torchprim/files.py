@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+_LONGEST_NAME = 200  # bytes; file systems allow 255, and a temporary file's name has a suffix of up to 30
 _LIVE: set[str] = set()  # tokens of the temporary files that this process is writing
 
 
@@ -49,7 +50,7 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
     """
     targets = [Path(path) for path in paths]
     token = secrets.token_hex(4)  # threads, and processes of one number, never share a temporary file
-    temporaries = [path.with_name(f".{path.name}.{os.getpid()}.{token}.part") for path in targets]
+    temporaries = [path.with_name(f".{shortened(path.name)}.{os.getpid()}.{token}.part") for path in targets]
     files: list[BinaryIO] = []
     try:
         _LIVE.add(token)
@@ -74,6 +75,18 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
         _LIVE.discard(token)
+
+
+def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
+    """Return a file's name cut to `longest` bytes, between characters.
+
+    Example:
+        >>> from torchprim.files import shortened
+        >>> shortened("song"), len(shortened(100 * "歌"))
+        ('song', 66)
+    """
+    content = os.fsencode(name)
+    return name if len(content) <= longest else content[:longest].decode("utf-8", "ignore")
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -108,8 +121,9 @@ def _check_regular(path: Path) -> None:
 
 def _remove_stale(path: Path) -> None:
     """Remove the temporary files of `path` whose process is gone."""
-    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        found = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)(?:\.([0-9a-f]{{8}}))?\.part", temporary.name)
+    name = shortened(path.name)
+    for temporary in path.parent.glob(f".{glob.escape(name)}.*.part"):
+        found = re.fullmatch(rf"\.{re.escape(name)}\.(\d+)(?:\.([0-9a-f]{{8}}))?\.part", temporary.name)
         if found and found[2] not in _LIVE and not _is_running(int(found[1])):
             temporary.unlink(missing_ok=True)
 

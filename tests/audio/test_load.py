@@ -14,6 +14,7 @@ from tests.support.sound_files import bad_files, cut, encode, noise, write
 from torchprim.audio.decode import _av, _soundfile
 from torchprim.audio.find import demo_song
 from torchprim.audio.load import load_audio, load_stems, read
+from torchprim.audio.parts import find_parts
 from torchprim.audio.write import save
 from torchprim.errors import AudioError, AudioWarning
 
@@ -50,8 +51,9 @@ def test_plain_formats_are_read_to_the_sample_by_both_decoders(
     assert notes == ()
     assert got.shape == (channels, frames)
     assert np.abs(got.numpy() - audio).max() <= step
+    (part,) = find_parts(path)
     for decoder in (_soundfile, _av):
-        samples, note = decoder(path, 0)
+        samples, note = decoder(part, 0)
         assert not note and samples.sample_rate == rate
         assert np.array_equal(samples.join(), got.numpy())
 
@@ -87,7 +89,8 @@ def test_vorbis_is_read_alike_by_both_decoders(tmp_path):
     got, rate, notes = read(path)
     assert (rate, notes, got.shape) == (44100, (), audio.shape)
     assert snr(audio, got.numpy()) > 12
-    assert np.abs(_av(path, 0)[0].join() - got.numpy()).max() < 1e-5
+    (part,) = find_parts(path)
+    assert np.abs(_av(part, 0)[0].join() - got.numpy()).max() < 1e-5
 
 
 @pytest.mark.parametrize(("name", "codec"), [("x.m4a", "aac"), ("x.mp4", "aac"), ("x.aac", "aac")])
@@ -113,8 +116,14 @@ def test_load_resamples_on_request(tmp_path):
     audio, rate = load_audio(path, 16000)
     assert rate == 16000 and audio.shape == (2, 16000)
     assert torch.equal(audio, tp.resample(load_audio(path)[0], 48000, 16000))
-    with pytest.raises(ValueError, match=r"sample_rate must be positive, got -1"):
-        load_audio(path, -1)
+    for function in (load_audio, load_stems):
+        with pytest.raises(ValueError, match=r"sample_rate must be positive, got -1"):
+            function(path, -1)
+        with pytest.raises(ValueError, match=r"sample_rate must lie in \[1000, 1e\+06\] Hz, got 1e-09"):
+            function(path, 1e-9)
+        for wrong in (None, b"x.wav", 3, [path]):
+            with pytest.raises(TypeError, match=r"path must be a str or an os.PathLike\[str\], got "):
+                function(wrong)
 
 
 # Stems

@@ -2,9 +2,11 @@
 
 import errno
 import io
+import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,6 +64,50 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(AudioError, match=r"x\.wav: cannot be written: "):
         save(tmp_path / "file" / "x.wav", audio, 8000)
     assert sorted(os.listdir(tmp_path)) == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"audio": torch.zeros(0, 10)}, "audio must have 1 to 1024 channels, got 0"),
+        ({"audio": torch.zeros(2000, 10)}, "audio must have 1 to 1024 channels, got 2000"),
+        ({"audio": torch.zeros(2, 10, device="meta")}, "audio must be a dense tensor .* on the meta device"),
+        (
+            {"audio": torch.zeros(2, 10).to_sparse()},
+            "audio must be a dense .* of layout torch.sparse_coo",
+        ),
+        (
+            {"audio": torch.full((2, 10), 1e300, dtype=torch.float64)},
+            r"must lie within ±1e\+30.* 1e\+300",
+        ),
+        ({"audio": np.zeros((2, 10))}, r"audio must be a tensor, got ndarray of shape \(2, 10\)$"),
+        ({"audio": [0.0, 1.0]}, r"audio must be a tensor, got \[0.0, 1.0\]"),
+        ({"sample_rate": 2**31}, "sample_rate must lie in .* Hz, got 2147483648"),
+        ({"sample_rate": 0.4}, "sample_rate must lie in .* Hz, got 0.4"),
+        ({"sample_rate": 44100.5}, "sample_rate must be a whole number of Hz, got 44100.5"),
+        ({"sample_rate": math.nan}, "sample_rate must be positive, got nan"),
+        ({"sample_rate": torch.tensor(8000)}, r"sample_rate must be a number in Hz, got tensor\(8000\)"),
+        ({"sample_rate": True}, "sample_rate must be a number in Hz, got True"),
+        ({"path": "x.mp3"}, "path must end in .wav or .flac, got 'x.mp3'"),
+    ],
+)
+def test_each_argument_is_named_with_its_value(tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        save(**{"path": "x.wav", "audio": torch.zeros(2, 10), "sample_rate": 8000} | change)
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize("path", [None, b"x.wav", 3])
+def test_a_path_is_a_text_or_pathlike(path):
+    with pytest.raises(TypeError, match=r"path must be a str or an os.PathLike\[str\], got "):
+        save(path, torch.zeros(2, 10), 8000)
+
+
+def test_a_rate_may_be_a_whole_number_of_any_type(tmp_path):
+    for rate in (44100.0, np.int64(44100), np.float32(44100)):
+        save(tmp_path / "x.wav", torch.zeros(2, 10), rate)
+        assert load_audio(tmp_path / "x.wav")[1] == 44100
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])

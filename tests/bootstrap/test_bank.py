@@ -38,8 +38,9 @@ def test_segments(bank, music):
     assert [os.path.basename(name) for name in bank.names] == ["a.wav", "b.wav", "c.wav", "quiet.wav"]
     starts = [(s.song, s.start / RATE, s.length / RATE) for s in bank.segments]
     assert starts == [(0, 0, 4), (0, 2, 4), (0, 4, 4), (0, 6, 4), (1, 0, 4), (1, 2, 4), (2, 0, 2)]
-    assert len(bank.skipped) == 1
-    assert "broken.wav" in bank.skipped[0]
+    broken, quiet = bank.skipped
+    assert broken.startswith(f"{music / 'broken.wav'}: cannot be decoded as sound")
+    assert quiet == f"{music / 'quiet.wav'}: it is silent, below -70 LUFS, and no segment reaches -40 LUFS"
     audio = bank.audio([1, 5])
     torch.testing.assert_close(audio[0], tone(10, 300)[2 * RATE : 6 * RATE], atol=1e-4, rtol=0)
     torch.testing.assert_close(audio[1], tone(7, 500, 0.4)[2 * RATE : 6 * RATE], atol=1e-4, rtol=0)
@@ -51,6 +52,39 @@ def test_samples_above_1_are_not_clipped(tmp_path):
     soundfile.write(tmp_path / "loud.wav", loud.numpy(), RATE, subtype="FLOAT")
     bank = tp.Bank([tmp_path / "loud.wav"], RATE, cache=tmp_path / "cache", progress=False)
     torch.testing.assert_close(bank.audio([0])[0], loud, atol=1e-4, rtol=0)
+
+
+def test_songs_that_give_no_segment_or_not_all_are_named(tmp_path, capsys):
+    left = tone(5, 300)
+    tracks = {"inverted": [left, -left], "soft": [0.01 * left], "whole": [left]}
+    paths = [tmp_path / f"{name}.wav" for name in (*tracks, "cut", "spike")]
+    for path, channels in zip(paths, tracks.values(), strict=False):
+        soundfile.write(path, torch.stack(channels).T.numpy(), RATE, subtype="FLOAT")
+    content = bytearray(paths[2].read_bytes())
+    paths[3].write_bytes(content[:100_000])
+    content[-1] = 0x7E  # the exponent of the last sample
+    paths[4].write_bytes(content)
+    bank = tp.Bank(paths, RATE, cache=tmp_path / "cache", progress=False)
+    torch.testing.assert_close(bank.audio([0])[0], left, atol=1e-4, rtol=0)
+    assert [segment.song for segment in bank.segments] == [0, 2, 3]
+    spike, soft = bank.skipped
+    assert spike.startswith(f"{paths[4]}: a sample is ") and "at 5.000 s" in spike
+    assert soft == f"{paths[1]}: it has -57.8 LUFS, and no segment reaches -40 LUFS"
+    assert [note.split(",")[0].split(": ")[:2] for note in bank.notes] == [
+        [str(paths[0]), "its channels cancel"],
+        [str(paths[3]), "truncated"],
+    ]
+    said = capsys.readouterr().err
+    assert all(line in said for line in (*bank.skipped, *bank.notes))
+
+
+def test_stems_with_an_inverted_channel_are_mixed_alike(tmp_path):
+    vocals, rest = tone(2, 300), tone(2, 700, 0.3)
+    for name, audio in {"vocals": [vocals, -vocals], "accompaniment": [0.9 * rest, -rest]}.items():
+        soundfile.write(tmp_path / f"{name}.wav", torch.stack(audio).T.numpy(), RATE, subtype="FLOAT")
+    with pytest.warns(tp.audio.AudioWarning, match="its channels cancel"):
+        bank = StemBank([tmp_path], RATE, cache=tmp_path / "cache", progress=False)
+    torch.testing.assert_close(torch.cat(bank.stems([0])), torch.stack([-vocals, -rest]), atol=1e-4, rtol=0)
 
 
 def test_batches_have_one_length(bank):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.support.sound_files import noise, write
 from tests.support.training_runs import start, write_music
 from torchprim.cli.main import main
 
@@ -12,6 +13,7 @@ from torchprim.cli.main import main
 def music(tmp_path_factory):
     folder = write_music(tmp_path_factory.mktemp("label") / "music", 3)
     (folder / "broken.wav").write_text("no sound")
+    write(folder / "silent.wav", 0 * noise(44100))
     return folder
 
 
@@ -36,7 +38,8 @@ def test_labels_and_goes_on(music, cache, tmp_path, capsys):
     said = capsys.readouterr()
     assert "error: nowhere: no such file or folder" in said.err
     assert "broken.wav" in said.err
-    assert said.out.startswith("3 segments labelled, 0 before, of 3 songs -> ")
+    assert f"skipped {music / 'silent.wav'}: it is silent, below -70 LUFS" in said.err
+    assert said.out.startswith("3 segments labelled, 0 before, of 4 songs -> ")
     records = lines(out)
     fields = {"song", "start", "seconds", "loudness", "teacher", "confidence", "silhouette", "posterior"}
     assert all(set(record) == fields for record in records)

@@ -43,12 +43,24 @@ def test_command_errors_are_one_line(song_file, tmp_path, capsys):
     empty.touch()
     text = tmp_path / "text.wav"
     text.write_text("no sound")
-    for path in (tmp_path / "missing.wav", empty, text, tmp_path):
+    low = tmp_path / "low.wav"
+    soundfile.write(low, torch.zeros(99).numpy(), 1)
+    for path in (tmp_path / "missing.wav", empty, text, tmp_path, low):
         status, lines = failure([path, "--out", tmp_path / "out"], capsys)
         assert status == 1 and len(lines) == 1 and str(path) in lines[0]
     assert not (tmp_path / "out").exists()
     status, lines = failure([song_file, "--out", empty / "x"], capsys)
     assert status == 1 and len(lines) == 1 and str(empty) in lines[0]
+
+
+def test_long_names_are_cut(tmp_path):
+    """80 characters of 3 bytes: with its suffix the file's name is as long as a file system allows."""
+    song = tmp_path / f"{80 * '歌'}{11 * 'x'}.wav"
+    soundfile.write(song, 0.1 * torch.randn(9000).numpy(), RATE)
+    for command, suffixes in {"report": [".html"], "pitch": [".pitch.csv", ".pitch.png"]}.items():
+        out = tmp_path / command
+        assert main([command, str(song), "--out", str(out), "--device", "cpu"]) == 0
+        assert sorted(path.name for path in out.iterdir()) == [80 * "歌" + suffix for suffix in suffixes]
 
 
 def test_command_survives_what_nobody_expected(song_file, tmp_path, capsys, monkeypatch):

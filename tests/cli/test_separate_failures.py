@@ -151,14 +151,25 @@ def test_a_failing_separation_is_named_and_the_rest_done(tmp_path, halves, capfd
     assert tree(tmp_path / "out") == both("b")
 
 
-def test_samples_beyond_the_range_of_floats_are_refused_or_separated(tmp_path, capfd):
-    path = write(tmp_path / "a.wav", noise(5000) * 1e37, 44100, "FLOAT")
-    status = separate(path, "--out", tmp_path / "out")
-    errors = capfd.readouterr().err
-    if status == 0:
-        assert torch.isfinite(load_audio(tmp_path / "out" / "a" / "vocals.wav")[0]).all()
-    else:
-        assert status == 1 and errors.startswith(f"error: {path}: ") and len(errors.splitlines()) == 1
+def test_samples_beyond_the_range_of_floats_are_refused_by_their_value(tmp_path, capfd):
+    loud, usable = noise(5000) * 1e37, noise(5000) * 1e29
+    paths = [write(tmp_path / f"{i}.wav", audio, 44100, "FLOAT") for i, audio in enumerate((loud, usable))]
+    assert separate(*paths, "--out", tmp_path / "out") == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line == f"error: {paths[0]}: a sample is {loud[:, 0][0]:g} at 0.000 s"
+    vocals = load_audio(tmp_path / "out" / "1" / "vocals.wav")[0]
+    assert torch.isfinite(vocals).all() and vocals.any()
+
+
+def test_an_inverted_channel_is_separated_with_a_warning(tmp_path, capsys):
+    left = noise(20000, 1)[0]
+    path = write(tmp_path / "a.wav", [left, -left], 44100, "FLOAT")
+    assert separate(path, "--out", tmp_path / "out") == 0
+    assert capsys.readouterr().err.startswith(f"warning: {path}: its channels cancel, one may be inverted")
+    vocals = load_quietly(tmp_path / "out" / "a" / "vocals.wav")
+    assert vocals.abs().max() > 0.01 and torch.equal(vocals[0], -vocals[1])
+    (record,) = lines(tmp_path / "out")
+    assert record["confidence"] > 0 and len(record["notes"]) == 1
 
 
 def test_an_interrupted_run_ends_with_one_line(tmp_path, halves, capfd, monkeypatch):

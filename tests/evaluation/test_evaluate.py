@@ -36,7 +36,7 @@ def write_song(folder, seed, seconds=2.0, rest=("accompaniment",), **stems):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Three songs that can be used, one in each layout of folders, and five that cannot."""
+    """Three songs that can be used, one in each layout of folders, and six that cannot."""
     root = tmp_path_factory.mktemp("stems")
     write_song(root / "a", 0)
     write_song(root / "b", 10, rest=("drums", "bass", "other"))
@@ -47,6 +47,10 @@ def root(tmp_path_factory):
     write_song(root / "misfit", 60, accompaniment=noise(1.5, 61))
     write_song(root / "torn", 70)
     (root / "torn" / "vocals.wav").write_bytes(b"RIFF nothing")
+    write_song(root / "spike", 80)
+    content = bytearray((root / "spike" / "vocals.wav").read_bytes())
+    content[-1] = 0x7E  # the exponent of the last sample
+    (root / "spike" / "vocals.wav").write_bytes(content)
     return root
 
 
@@ -69,7 +73,7 @@ def lines(path):
 def test_layouts(root):
     found = find_songs([root])
     assert set(found.problems) == {"no bass", "no vocals"}
-    assert set(found.songs) == {"a", "b", "c", "silent", "misfit", "torn"}
+    assert set(found.songs) == {"a", "b", "c", "silent", "misfit", "torn", "spike"}
     a, b, c = (read_song(name, found.songs[name], stereo=True) for name in "abc")
     torch.testing.assert_close(a.sources[1], noise(2, 1))
     torch.testing.assert_close(b.sources[1], noise(2, 11) + noise(2, 12) + noise(2, 13))
@@ -87,8 +91,17 @@ def test_compare_names_what_it_leaves_out_and_resumes(root, tmp_path, monkeypatc
     assert run(*words, "--methods", "mixture,null,irm,hpss", "--against", "irm") == 0
     page, whole = (tmp_path / "compare.md").read_text(), json.loads((tmp_path / "compare.json").read_text())
     left_out = whole["data"]["left out"]
-    assert {name: left_out[name] for name in LEFT_OUT} == LEFT_OUT and set(left_out) == {*LEFT_OUT, "torn"}
-    assert "Left out, 5:" in page and "BSSEval v4 by torchprim" in page and "nan" not in page
+    assert {name: left_out[name] for name in LEFT_OUT} == LEFT_OUT and set(left_out) == {
+        *LEFT_OUT,
+        "torn",
+        "spike",
+    }
+    assert (
+        "vocals.wav: a sample is " in left_out["spike"]
+        and "Left out, 6:" in page
+        and "BSSEval v4 by torchprim" in page
+        and "nan" not in page
+    )
     assert whole["data"]["songs"] == 3 and whole["seed"] == 0 and whole["preset"] == "best"
     assert whole["versions"]["torch"] == torch.__version__ and "CPU" in whole["device"]
     for name in ("figure4.png", "figure4-vocals.png", "figure4-accompaniment.png"):

@@ -107,6 +107,29 @@ def test_channels_share_one_mask(mix):
     torch.testing.assert_close(stems.vocals.mean(0), middle.vocals, atol=1e-4, rtol=0)
 
 
+def test_an_inverted_channel_is_separated_like_any_other(mix):
+    """The mean of left and -left is silence: the mask is that of one of them."""
+    left = mix[:60000]
+    batch = torch.stack([torch.stack([left, -left]), torch.stack([left, left])]).requires_grad_()
+    stems = tp.PrimitiveSeparator()(batch, 44100, channels=True)
+    alone = tp.PrimitiveSeparator()(left, 44100)
+    for item, mask in zip(stems.vocals, stems.mask, strict=True):
+        torch.testing.assert_close(mask, alone.mask, atol=1e-4, rtol=0)
+        torch.testing.assert_close(item[0], alone.vocals, atol=1e-4, rtol=0)
+        torch.testing.assert_close(item[1].abs(), item[0].abs(), atol=1e-5, rtol=0)
+    assert alone.vocals.abs().max() > 0.1
+    (gradient,) = torch.autograd.grad(stems.vocals[:, 0].square().sum(), batch)
+    assert gradient.isfinite().all() and gradient.any()
+
+
+@pytest.mark.parametrize("level", [1e-30, 1e30])
+def test_the_largest_and_smallest_audio_is_separated(mix, level):
+    song = mix[:30000] / mix[:30000].abs().max()
+    stems = tp.PrimitiveSeparator()(level * song, 44100)
+    assert stems.vocals.isfinite().all() and stems.vocals.any()
+    assert stems.confidence.isfinite()
+
+
 def test_long_audio_is_separated_in_pieces(mix, monkeypatch):
     """9 s in pieces of 3 s instead of 30: cross-faded, with masks on the grid of the whole recording."""
     monkeypatch.setattr(base, "PIECE_SECONDS", 3.0)
@@ -222,9 +245,12 @@ def test_bad_settings(arguments, message):
     [
         (torch.zeros(5).long(), 44100, False, "audio must be real and floating point"),
         (torch.tensor([0.0, torch.inf]), 44100, False, "audio must be finite"),
+        (torch.full((9,), 3e32), 44100, False, r"audio must lie within ±1e\+30"),
         (torch.zeros(2, 0), 44100, False, "audio must not be empty"),
         (torch.zeros(5), 44100, True, r"audio must have shape \(\.\.\., C, T\), got \(5,\)"),
         (torch.zeros(5), 0, False, "sample_rate must be positive, got 0"),
+        (torch.zeros(5), True, False, "sample_rate must be a number in Hz, got True"),
+        (torch.zeros(5), 1, False, "new_rate must be within a factor of 1000"),
     ],
 )
 def test_bad_audio(audio, rate, channels, message):

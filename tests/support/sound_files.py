@@ -65,8 +65,8 @@ def bad_files(folder):
     broken[1, 22050] = np.nan
     infinite = noise(44100)
     infinite[0, -1] = -np.inf
-    huge = noise(100).astype(np.float64)
-    huge[0, 50] = 1e300
+    huge = noise(1000).astype(np.float64)
+    huge[0, 500] = 1e300
     (folder / "folder.wav").mkdir()
     (folder / "empty.wav").touch()
     (folder / "text.wav").write_text("these are words\n" * 99)
@@ -77,7 +77,15 @@ def bad_files(folder):
     )
     write(folder / "whole.wav", noise(1000))
     os.mkfifo(folder / "pipe.wav")
+    short = (folder / "whole.wav").read_bytes().replace(b"fmt \x10", b"fmt \x0e")
+    (folder / "short.wav").write_bytes(short[:34] + short[36:])  # without the bits of a sample
+    spike = noise(2000)
+    spike[0, 1000] = 7e37  # the highest bit of an exponent flipped
     return {
+        "short format": (folder / "short.wav", "its fmt chunk has 14 bytes, at least 16 are needed"),
+        "low rate": (write(folder / "low.wav", noise(50), 1), "its sample rate is 1 Hz, outside 1 kHz"),
+        "high rate": (write(folder / "high.wav", noise(50), 1_000_001), "its sample rate is 1000001 Hz"),
+        "loud": (write(folder / "loud.wav", spike, 1000, "FLOAT"), "a sample is 7e+37 at 1.000 s"),
         "missing": (folder / "missing.wav", "No such file"),
         "folder": (folder / "folder.wav", "is a folder"),
         "empty": (folder / "empty.wav", "the file is empty"),
@@ -89,7 +97,7 @@ def bad_files(folder):
         "0 samples": (write(folder / "nothing.wav", noise(0)), "holds 0 samples"),
         "NaN": (write(folder / "nan.wav", broken, 44100, "FLOAT"), "a sample is NaN at 0.500 s"),
         "infinite": (write(folder / "inf.wav", infinite, 44100, "FLOAT"), "a sample is infinite at 1.000 s"),
-        "too large": (write(folder / "huge.wav", huge, 100, "DOUBLE"), "a sample is infinite at 0.500 s"),
+        "too large": (write(folder / "huge.wav", huge, 1000, "DOUBLE"), "a sample is infinite at 0.500 s"),
         "header": (cut(folder / "whole.wav", folder / "header.wav", 0.01), "cannot be decoded as sound"),
         "pipe": (folder / "pipe.wav", "is not a regular file"),
         "zero byte": (Path("a\0b.wav"), "null byte"),

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from torchprim import checks
+from torchprim.audio.parts import Part, find_parts
 from torchprim.audio.samples import Samples
-from torchprim.audio.truncation import missing_end
 from torchprim.errors import AudioError
 
-# Magic bytes of formats that libsndfile reads well: WAV (RIFF, RIFX, RF64, W64), AIFF, AU, CAF, FLAC, OGG.
-_SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS")
 # Formats whose header states the length. For others FFmpeg estimates it from the bit rate.
 _EXACT_LENGTH = ("wav", "w64", "flac", "mov", "matroska", "asf", "aiff", "caf", "ape", "wv", "tta")
+_READ = 1 << 17  # samples of all channels that libsndfile decodes at a time
 # Seconds by which the decoded length may fall short of the header's: encoders round to whole packets.
 _LENGTH_TOLERANCE = 0.1
 
@@ -39,36 +39,64 @@ class DecoderError(Exception):
 def decode(path: str | os.PathLike[str], stream: int = 0) -> Decoded:
     """Decode one audio stream of a file, at its own rate and with its own channels.
 
+    Files that were joined (a chain of Ogg links) are decoded one after the other, while rate and channels
+    stay the same. No exception of a decoder leaves this function.
+
     Args:
         path: an existing file.
         stream: index of the audio stream.
 
     Raises:
-        AudioError: where no decoder can read it, it has no such stream or no samples, or a sample is NaN
-            or infinite.
+        AudioError: where no decoder can read it, it has no such stream or no samples, its rate is below
+            1 kHz or above 1 MHz, a sample is NaN, infinite or beyond 1e30, or memory does not suffice.
     """
-    with open(path, "rb") as file:
-        plain = file.read(4) in _SNDFILE_MAGIC
+    pieces: list[np.ndarray] = []
+    notes: list[str] = []
+    layout = (0, 0)
+    try:
+        for part in find_parts(path):
+            try:
+                samples, note = _decode_part(part, stream)
+            except AudioError as error:
+                if not pieces:
+                    raise
+                samples, note = None, error.reason
+            if samples is None or (pieces and layout != (samples.sample_rate, samples.channels)):
+                seconds = sum(piece.shape[1] for piece in pieces) / layout[0]
+                reason = note if samples is None else "rate or channels change"
+                notes.append(f"only the first {seconds:.2f} s could be decoded: there {reason}")
+                break
+            layout = samples.sample_rate, samples.channels
+            pieces.append(samples.join())
+            notes += [note] if note else []
+        audio = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
+    except MemoryError:
+        raise AudioError(path, "not enough memory to decode it") from None
+    if audio.shape[1] == 0:
+        raise AudioError(path, "holds 0 samples that can be decoded")
+    return Decoded(audio, layout[0], tuple(dict.fromkeys(notes)))
+
+
+def _decode_part(part: Part, stream: int) -> tuple[Samples, str]:
+    """Decode one part with the first decoder that can; a note says what is missing."""
     # libsndfile as a last resort: with MP3 it writes to stderr by itself.
-    decoders = [_soundfile, _av] if plain else [_av] if _have_av() else [_av, _soundfile]
+    decoders = [_soundfile, _av] if part.plain else [_av] if _have_av() else [_av, _soundfile]
     partial, reason, missing = None, "", []
     for decoder in decoders:
         try:
-            samples, note = decoder(path, stream)
-            break
+            samples, note = decoder(part, stream)
+            return samples, note or part.note
         except ImportError:
             missing.append("PyAV (pip install av)" if decoder is _av else "soundfile (pip install soundfile)")
-        except DecoderError as error:
-            partial, reason = partial or error.partial, reason or str(error)
-    else:
-        if partial is None:
-            hint = f"; it may need {' or '.join(missing)}" if missing else ""
-            raise AudioError(path, f"cannot be decoded as sound ({reason or 'no decoder there'}){hint}")
-        samples, note = partial, f"damaged: only the first {_seconds(partial)} could be decoded"
-    if samples.length == 0:
-        raise AudioError(path, "holds 0 samples that can be decoded")
-    note = note or missing_end(path)
-    return Decoded(samples.join(), samples.sample_rate, (note,) if note else ())
+        except (AudioError, MemoryError):
+            raise
+        except Exception as error:  # whatever a library raises on a damaged file
+            partial = partial or getattr(error, "partial", None)
+            reason = reason or str(error) or type(error).__name__
+    if partial is None:
+        hint = f"; it may need {' or '.join(missing)}" if missing else ""
+        raise AudioError(part.path, f"cannot be decoded as sound ({reason or 'no decoder there'}){hint}")
+    return partial, f"damaged: only the first {_seconds(partial)} could be decoded"
 
 
 def count_streams(path: str | os.PathLike[str]) -> int:
@@ -81,7 +109,9 @@ def count_streams(path: str | os.PathLike[str]) -> int:
     try:
         with open(path, "rb") as file, _open_av(file) as container:
             return len(container.streams.audio)
-    except DecoderError as error:
+    except ImportError:
+        raise
+    except Exception as error:
         raise AudioError(path, f"cannot be decoded as sound ({error})") from None
 
 
@@ -97,24 +127,29 @@ def _truncation_note(samples: Samples, expected: float, exact: bool) -> str:
     return f"truncated or damaged: {_seconds(samples)} of {whole:.2f} s could be decoded"
 
 
-def _soundfile(path: str | os.PathLike[str], stream: int) -> tuple[Samples, str]:
+def _soundfile(part: Part, stream: int) -> tuple[Samples, str]:
     import soundfile
 
-    try:
-        file = soundfile.SoundFile(os.fsencode(path))
-    except soundfile.SoundFileError as error:
-        raise DecoderError(str(getattr(error, "error_string", error))) from None
-    with file:
-        if stream or (file.subtype in ("OPUS", "MPEG_LAYER_III") and _have_av()):
-            raise DecoderError("FFmpeg reads it better")
-        samples = Samples(path, file.samplerate, file.channels)
+    with part.open() as file:
         try:
-            while len(block := file.read(1 << 16, dtype="float32", always_2d=True)):
-                samples.add(block.T)
+            # By its name where that will do: a file object is read through callbacks.
+            sound = soundfile.SoundFile(os.fsencode(part.path) if part.is_plain_file else file)
         except soundfile.SoundFileError as error:
-            raise DecoderError(str(getattr(error, "error_string", error)), samples) from None
-        expected = file.frames if file.frames < 1 << 62 else 0  # libsndfile's mark for an unknown length
-        return samples, _truncation_note(samples, expected, exact=not file.subtype.startswith("MPEG"))
+            raise DecoderError(str(getattr(error, "error_string", error))) from None
+        with sound:
+            if stream or (sound.subtype in ("OPUS", "MPEG_LAYER_III") and _have_av()):
+                raise DecoderError("FFmpeg reads it better")
+            samples = Samples(part.path, sound.samplerate, sound.channels)
+            count = max(1, _READ // sound.channels)
+            try:
+                while len(block := sound.read(count, dtype="float32", always_2d=True)):
+                    samples.add(block.T)
+            except soundfile.SoundFileError as error:
+                raise DecoderError(str(getattr(error, "error_string", error)), samples) from None
+            expected = (
+                sound.frames if sound.frames < 1 << 62 else 0
+            )  # libsndfile's mark for an unknown length
+            return samples, _truncation_note(samples, expected, exact=not sound.subtype.startswith("MPEG"))
 
 
 def _have_av() -> bool:
@@ -132,12 +167,13 @@ def _open_av(file: Any) -> Any:
         # A file object, not its name: "a:b.mp3" would name a protocol. The white list keeps a playlist with
         # the suffix of audio from fetching anything from a network.
         return av.open(file, metadata_errors="replace", options={"protocol_whitelist": "file"})
-    except (av.error.FFmpegError, ValueError) as error:
+    except (av.error.FFmpegError, OSError, ValueError) as error:
         raise DecoderError(getattr(error, "strerror", None) or str(error)) from None
 
 
-def _av(path: str | os.PathLike[str], stream: int) -> tuple[Samples, str]:
-    with open(path, "rb") as file, _open_av(file) as container:
+def _av(part: Part, stream: int) -> tuple[Samples, str]:
+    path = part.path
+    with part.open() as file, _open_av(file) as container:
         if len(container.streams.audio) <= stream:
             raise AudioError(path, "has no audio stream" if stream == 0 else f"has no audio stream {stream}")
         chosen = container.streams.audio[stream]
@@ -154,17 +190,19 @@ def _av(path: str | os.PathLike[str], stream: int) -> tuple[Samples, str]:
                 break
             samples.add(_to_float(frame))
         if samples is None:
-            samples = Samples(path, chosen.rate or 1, max(1, chosen.channels))
+            samples = Samples(path, chosen.rate or checks.LOWEST_RATE, max(1, chosen.channels))
         if not note and skipped:
-            note = f"truncated or damaged: {len(skipped)} packet(s) skipped, the first at {skipped[0]:.2f} s"
+            note = f"truncated or damaged: {len(skipped)} packet(s) lost, the first at {skipped[0]:.2f} s"
         expected = _expected_length(container, chosen, samples.sample_rate)
         return samples, note or _truncation_note(samples, expected, exact=container.format.name == "flac")
 
 
 def _frames(container: Any, chosen: Any, skipped: list[float]) -> Iterator[Any]:
-    """Yield all frames that can be decoded; append the time (s) of each packet that cannot to `skipped`."""
+    """Yield all frames that can be decoded; append the time (s) of each that cannot, or not whole."""
     import av
 
+    # Python's own errors come from a damaged header that makes FFmpeg seek to nowhere.
+    failures = (av.error.FFmpegError, OSError, ValueError)
     time = 0.0
     packets = container.demux(chosen)
     while True:
@@ -172,22 +210,28 @@ def _frames(container: Any, chosen: Any, skipped: list[float]) -> Iterator[Any]:
             packet = next(packets)
         except StopIteration:
             return
-        except av.error.FFmpegError:  # the container itself breaks off here
+        except failures:  # the container itself breaks off here
             skipped.append(time)
             return
         try:
             frames = packet.decode()
-        except av.error.FFmpegError:
+        except failures:
             skipped.append(time)
             continue
         for frame in frames:
+            if frame.is_corrupt:  # concealed by the decoder, as at the cut end of an AC-3
+                skipped.append(time)
             time += frame.samples / frame.sample_rate
             yield frame
 
 
 def _to_float(frame: Any) -> np.ndarray:
     """Convert the samples of a frame to `(C, n)`, integers scaled to [-1, 1)."""
-    values = frame.to_ndarray()
+    if frame.format.name in ("s64", "s64p"):  # PyAV does not convert these
+        values = np.stack([np.frombuffer(plane, np.int64) for plane in frame.planes])
+        values = values[:, : frame.samples * (1 if frame.format.is_planar else frame.layout.nb_channels)]
+    else:
+        values = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(-1, frame.layout.nb_channels).T
     if values.dtype == np.uint8:
@@ -202,4 +246,8 @@ def _expected_length(container: Any, chosen: Any, rate: int) -> float:
     names = container.format.name.split(",")
     # An MP3 counts its frames in the same header that gives the encoder's delay as the start.
     exact = any(name in _EXACT_LENGTH for name in names) or (names == ["mp3"] and chosen.start_time)
-    return float(chosen.duration * chosen.time_base) * rate if exact and chosen.duration else 0.0
+    if not exact:
+        return 0.0
+    if chosen.duration:
+        return float(chosen.duration * chosen.time_base) * rate
+    return (container.duration or 0) / 1e6 * rate  # in us; Matroska states that of the whole file alone

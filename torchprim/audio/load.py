@@ -17,6 +17,7 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.audio.decode import Decoded, count_streams, decode
+from torchprim.audio.downmix import cancels
 from torchprim.audio.resampling import resample
 from torchprim.errors import AudioError, AudioWarning, shown
 
@@ -28,11 +29,11 @@ class Sound(NamedTuple):
 
     audio: Tensor  # (C, T) float32
     sample_rate: int
-    notes: tuple[str, ...]  # one line for each part that could not be decoded
+    notes: tuple[str, ...]  # one line for each part that could not be decoded, and on channels that cancel
 
 
 def read(path: str | os.PathLike[str]) -> Sound:
-    """Decode a file at its own rate, with notes on the parts that could not be decoded.
+    """Decode a file at its own rate, with notes on what a user should know of it.
 
     A `.stem.mp4` (Native Instruments Stems) gives the sum of its stems, streams 1 to 4: its stream 0 is
     a mixture mastered separately, which need not be that sum.
@@ -41,12 +42,13 @@ def read(path: str | os.PathLike[str]) -> Sound:
         path: a file in any format that FFmpeg or libsndfile knows.
 
     Returns:
-        audio `(C, T)` float32 in [-1, 1], its rate in Hz, and notes: empty, or for a truncated or damaged
-        file one line for each missing part.
+        audio `(C, T)` float32 in [-1, 1], its rate in Hz, and notes: for most files none; one line for each
+        missing part of a truncated or damaged file, and one where the channels cancel, see `downmix`.
 
     Raises:
         AudioError: "PATH: reason" for a file that is missing, empty, not audio, without an audio stream or
-            samples, or with NaN or infinite samples.
+            samples, of a rate outside 1 kHz to 1 MHz, or with samples that are NaN, infinite or beyond 1e30.
+        TypeError: for a path that is neither a `str` nor an `os.PathLike[str]`.
 
     Example:
         >>> from torchprim.audio.find import demo_song
@@ -57,7 +59,7 @@ def read(path: str | os.PathLike[str]) -> Sound:
     """
     _check_file(path)
     if not _holds_stems(path):
-        return _to_sound(decode(path))
+        return _with_note_on_channels(_to_sound(decode(path)))
     stems = _stem_streams(path)
     mixture, rate, notes = _to_sound(decode(path, next(stems)))
     for stream in stems:
@@ -66,7 +68,7 @@ def read(path: str | os.PathLike[str]) -> Sound:
         length = min(mixture.shape[1], stem.shape[1])
         mixture = mixture[:, :length].add_(stem[:, :length])
         notes += more
-    return Sound(mixture.contiguous(), rate, tuple(dict.fromkeys(notes)))
+    return _with_note_on_channels(Sound(mixture.contiguous(), rate, tuple(dict.fromkeys(notes))))
 
 
 def load_audio(path: str | os.PathLike[str], sample_rate: float | None = None) -> tuple[Tensor, float]:
@@ -78,11 +80,12 @@ def load_audio(path: str | os.PathLike[str], sample_rate: float | None = None) -
 
     Returns:
         audio `(C, T)`, float32 in [-1, 1] with the file's channels, and its rate in Hz. A truncated file
-        gives what can be decoded of it, with an `AudioWarning`.
+        gives what can be decoded of it, with an `AudioWarning`; each note of `read` is one.
 
     Raises:
         AudioError: "PATH: reason", as for `read`.
-        ValueError: for a rate that is not positive.
+        TypeError: for a path that is neither a `str` nor an `os.PathLike[str]`.
+        ValueError: for a rate outside 1 kHz to 1 MHz.
 
     Example:
         >>> import torchprim as tp
@@ -92,7 +95,7 @@ def load_audio(path: str | os.PathLike[str], sample_rate: float | None = None) -
         (torch.Size([2, 268288]), 44100)
     """
     if sample_rate is not None:
-        checks.positive(sample_rate, "sample_rate")
+        checks.file_rate(sample_rate, "sample_rate")
     audio, rate, notes = read(path)
     _warn(path, notes)
     if sample_rate is None or sample_rate == rate:
@@ -115,6 +118,7 @@ def load_stems(
 
     Raises:
         AudioError: "PATH: reason", as for `read`, and where there are not five audio streams.
+        TypeError, ValueError: as for `load_audio`.
 
     Example:
         >>> from torchprim.audio.find import demo_song
@@ -124,7 +128,7 @@ def load_stems(
         (['drums', 'bass', 'other', 'vocals'], torch.Size([2, 268288]))
     """
     if sample_rate is not None:
-        checks.positive(sample_rate, "sample_rate")
+        checks.file_rate(sample_rate, "sample_rate")
     _check_file(path)
     sounds = [_to_sound(decode(path, stream)) for stream in _stem_streams(path)]
     for sound in sounds[1:]:
@@ -142,6 +146,7 @@ def load_stems(
 
 
 def _check_file(path: str | os.PathLike[str]) -> None:
+    checks.file_path(path)
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -176,6 +181,13 @@ def _check_alike(path: str | os.PathLike[str], first: tuple[int, int], other: tu
 
 def _to_sound(decoded: Decoded) -> Sound:
     return Sound(torch.from_numpy(decoded.audio), decoded.sample_rate, decoded.notes)
+
+
+def _with_note_on_channels(sound: Sound) -> Sound:
+    if not cancels(sound.audio):
+        return sound
+    note = "its channels cancel, one may be inverted: the loudest is taken where they are mixed to one"
+    return sound._replace(notes=(*sound.notes, note))
 
 
 def _warn(path: str | os.PathLike[str], notes: tuple[str, ...]) -> None:

@@ -18,7 +18,10 @@ _LARGEST_TERM = 1000
 
 def _ratio(old: float, new: float) -> Fraction:
     """Return new / old with terms of at most `_LARGEST_TERM`."""
-    exact = Fraction(new).limit_denominator(10**6) / Fraction(old).limit_denominator(10**6)
+    if not 1 / _LARGEST_TERM <= new / old <= _LARGEST_TERM:
+        raise ValueError(f"new_rate must be within a factor of 1000 of old_rate, {old!r} Hz, got {new!r}")
+    old_terms, new_terms = (Fraction(rate).limit_denominator(10**6) or Fraction(rate) for rate in (old, new))
+    exact = new_terms / old_terms
     largest = max(exact.numerator, exact.denominator)
     if largest <= _LARGEST_TERM:
         return exact
@@ -32,13 +35,15 @@ def resample(audio: Tensor, old_rate: float, new_rate: float) -> Tensor:
     Args:
         audio: `(..., T)`.
         old_rate: its rate in Hz.
-        new_rate: target rate in Hz. Ratios with terms above 1000 are rounded by less than 0.1 %.
+        new_rate: target rate in Hz, within a factor of 1000 of the old one. Ratios with terms above 1000
+            are rounded by less than 0.1 %.
 
     Returns:
         `(..., ceil(T new_rate / old_rate))`; the input itself where the rates are equal.
 
     Raises:
-        ValueError: for a rate that is not positive.
+        ValueError: for rates that are not positive numbers or too far apart, or audio that is complex or
+            empty; where the rates differ, for audio that is not finite.
         ImportError: without torchaudio, where the rates differ.
 
     Example:
@@ -47,11 +52,14 @@ def resample(audio: Tensor, old_rate: float, new_rate: float) -> Tensor:
         >>> resample(torch.randn(2, 48000), 48000, 44100).shape
         torch.Size([2, 44100])
     """
-    ratio = _ratio(checks.positive(old_rate, "old_rate"), checks.positive(new_rate, "new_rate"))
+    checks.floating(audio, "audio", 1, "(..., T)")
+    ratio = _ratio(float(checks.rate(old_rate, "old_rate")), float(checks.rate(new_rate, "new_rate")))
     if ratio == 1:
         return audio
+    checks.audio(audio)
     try:
-        return _resampler(ratio, audio.dtype, audio.device)(audio)
+        # torchaudio takes a view of the audio, which a transposed batch does not allow.
+        return _resampler(ratio, audio.dtype, audio.device)(audio.contiguous())
     except ImportError as error:
         raise ImportError(
             f"resampling from {old_rate} to {new_rate} Hz needs torchaudio: pip install torchaudio"

@@ -6,10 +6,10 @@ import os
 
 import numpy as np
 
+from torchprim import checks
 from torchprim.errors import AudioError
 
-# Frames in one block: 24 s at 44.1 kHz, 8 MB of stereo.
-_BLOCK = 1 << 20
+_BLOCK = 1 << 21  # samples of all channels in one block: 24 s of stereo at 44.1 kHz, 8 MB
 
 
 class Samples:
@@ -22,21 +22,27 @@ class Samples:
         path: the file, for errors.
         sample_rate: in Hz.
         channels: number of channels.
+
+    Raises:
+        AudioError: for a rate below 1 kHz or above 1 MHz: a few samples would be hours of music.
     """
 
     def __init__(self, path: str | os.PathLike[str], sample_rate: int, channels: int) -> None:
+        if not checks.LOWEST_RATE <= sample_rate <= checks.HIGHEST_RATE:
+            raise AudioError(path, f"its sample rate is {sample_rate} Hz, outside 1 kHz to 1 MHz")
         self.path, self.sample_rate, self.channels = path, sample_rate, channels
         self.length = 0
+        self._size = max(1, _BLOCK // channels)  # frames in one block
         self._blocks: list[np.ndarray] = []
 
     def add(self, piece: np.ndarray) -> None:
         """Append `(C, n)` samples of any real dtype in [-1, 1]."""
         done = 0
         while done < piece.shape[1]:
-            offset = self.length % _BLOCK
+            offset = self.length % self._size
             if offset == 0:
-                self._blocks.append(np.empty((self.channels, _BLOCK), np.float32))
-            count = min(_BLOCK - offset, piece.shape[1] - done)
+                self._blocks.append(np.empty((self.channels, self._size), np.float32))
+            count = min(self._size - offset, piece.shape[1] - done)
             with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which `join` reports
                 self._blocks[-1][:, offset : offset + count] = piece[:, done : done + count]
             self.length += count
@@ -46,20 +52,23 @@ class Samples:
         """Return all samples `(C, T)`, float32, contiguous; the buffer is empty afterwards.
 
         Raises:
-            AudioError: for a sample that is NaN or infinite.
+            AudioError: for a sample that is NaN, infinite, or beyond what can be computed with.
         """
         whole = np.empty((self.channels, self.length), np.float32)
         self._blocks.reverse()
         start = 0
         while self._blocks:
             block = self._blocks.pop()[:, : self.length - start]
-            finite = np.isfinite(block)
-            if not finite.all():
-                first = int(np.argmin(finite.all(axis=0)))
-                bad = block[:, first][~finite[:, first]][0]
-                value = "NaN" if np.isnan(bad) else "infinite"
-                second = (start + first) / self.sample_rate
-                raise AudioError(self.path, f"a sample is {value} at {second:.3f} s")
+            # NaN is neither below nor above.
+            if not -checks.LARGEST_SAMPLE <= block.min() <= block.max() <= checks.LARGEST_SAMPLE:
+                self._refuse(block, start)
             whole[:, start : start + block.shape[1]] = block
             start += block.shape[1]
         return whole
+
+    def _refuse(self, block: np.ndarray, start: int) -> None:
+        usable = np.abs(block) <= checks.LARGEST_SAMPLE
+        first = int(np.argmin(usable.all(axis=0)))
+        bad = block[:, first][~usable[:, first]][0]
+        value = "NaN" if np.isnan(bad) else "infinite" if np.isinf(bad) else f"{bad:g}"
+        raise AudioError(self.path, f"a sample is {value} at {(start + first) / self.sample_rate:.3f} s")

@@ -16,6 +16,7 @@ from torchprim.files import all_replaced
 
 _FORMATS = {".wav": ("WAV", "FLOAT"), ".flac": ("FLAC", "PCM_24")}
 _BLOCK = 1 << 18  # frames converted at a time
+_MOST_CHANNELS = 1024  # of libsndfile
 _WAV_LIMIT = (1 << 32) - (1 << 16)  # a WAV counts its bytes in 32 bits; longer ones are written as RF64
 
 
@@ -27,7 +28,7 @@ def save(path: str | os.PathLike[str], audio: Tensor, sample_rate: float) -> flo
     Args:
         path: ends in .wav or .flac; folders on the way are made.
         audio: `(C, T)` or `(T,)`.
-        sample_rate: in Hz, a whole number.
+        sample_rate: in Hz, a whole number from 1 kHz to 1 MHz.
 
     Returns:
         the gain applied: 1, but for FLAC 1 / max |audio| where a sample exceeds 1.
@@ -35,7 +36,9 @@ def save(path: str | os.PathLike[str], audio: Tensor, sample_rate: float) -> flo
     Raises:
         AudioError: "PATH: reason" where it cannot be written (no right, a full disk, a rate or a number of
             channels that the format does not have).
-        ValueError: for another suffix, or audio that is complex, empty or not finite.
+        TypeError: for a path that is neither a `str` nor an `os.PathLike[str]`.
+        ValueError: for another suffix, another rate, or audio that is complex, empty, without values, of more
+            than 1024 channels, not finite or beyond 1e30.
         ImportError: without soundfile.
 
     Example:
@@ -55,13 +58,13 @@ def save_stems(stems: Mapping[str | os.PathLike[str], Tensor], sample_rate: floa
 
     Args:
         stems: audio `(C, T)` or `(T,)` by output path, .wav or .flac.
-        sample_rate: in Hz, a whole number.
+        sample_rate: in Hz, a whole number from 1 kHz to 1 MHz.
 
     Returns:
         the gain applied to all: 1, but 1 / max |audio| over all where one is a FLAC and a sample exceeds 1.
 
     Raises:
-        AudioError, ValueError, ImportError: as for `save`.
+        AudioError, TypeError, ValueError, ImportError: as for `save`.
 
     Example:
         >>> import tempfile, torch
@@ -71,17 +74,16 @@ def save_stems(stems: Mapping[str | os.PathLike[str], Tensor], sample_rate: floa
         0.5
     """
     _soundfile()
-    checks.positive(sample_rate, "sample_rate")
+    rate = checks.file_rate(sample_rate, "sample_rate")
+    if rate != int(rate):
+        raise ValueError(f"sample_rate must be a whole number of Hz, got {sample_rate!r}")
     audios, peak, limited = {}, 0.0, False
     for path, audio in stems.items():
+        checks.file_path(path)
         suffix = Path(path).suffix.lower()
         if suffix not in _FORMATS:
             raise ValueError(f"path must end in .wav or .flac, got {os.fspath(path)!r}")
-        if isinstance(audio, Tensor) and audio.dim() > 2:
-            raise ValueError(f"audio must have shape (C, T) or (T,), got {tuple(audio.shape)}")
-        # On the CPU, where it is also checked for NaN.
-        audio = checks.audio(audio.detach().cpu() if isinstance(audio, Tensor) else audio)
-        audios[Path(path)] = audio[None] if audio.dim() == 1 else audio
+        audios[Path(path)] = audio = _check(audio)
         low, high = (x.item() for x in torch.aminmax(audio))
         peak, limited = max(peak, -low, high), limited or suffix == ".flac"
     gain = 1 / peak if limited and peak > 1 else 1.0
@@ -90,11 +92,25 @@ def save_stems(stems: Mapping[str | os.PathLike[str], Tensor], sample_rate: floa
     try:
         with all_replaced(audios) as files:
             for (current, audio), file in zip(audios.items(), files, strict=True):
-                _encode(current, file, audio, round(sample_rate), gain)
+                _encode(current, file, audio, int(rate), gain)
     except OSError as error:
         path = error.filename or current
         raise AudioError(path, f"cannot be written: {error.strerror or error}") from error
     return gain
+
+
+def _check(audio: Tensor) -> Tensor:
+    """Return audio as `(C, T)` on the CPU, where its values are checked, too."""
+    audio = checks.floating(audio, "audio", 1, "(C, T) or (T,)")
+    if audio.dim() > 2:
+        raise ValueError(f"audio must have shape (C, T) or (T,), got {tuple(audio.shape)}")
+    if audio.is_meta or audio.layout != torch.strided:
+        kind = "on the meta device" if audio.is_meta else f"of layout {audio.layout}"
+        raise ValueError(f"audio must be a dense tensor with values, got one {kind}")
+    audio = audio[None] if audio.dim() == 1 else audio
+    if not 1 <= audio.shape[0] <= _MOST_CHANNELS:
+        raise ValueError(f"audio must have 1 to {_MOST_CHANNELS} channels, got {audio.shape[0]}")
+    return checks.audio(audio.detach().cpu())
 
 
 def _soundfile() -> Any:

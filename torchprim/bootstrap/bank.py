@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.audio.downmix import downmix
 from torchprim.audio.find import find_files
 from torchprim.audio.load import read
 from torchprim.bootstrap import cache as song_cache
 from torchprim.bootstrap.cache import CachedSong
-from torchprim.bootstrap.segments import Segment, cut_segments
+from torchprim.bootstrap.segments import Segment, cut_segments, describe_quiet
 from torchprim.errors import AudioError
 
 RESIDENCES = ("auto", "device", "pinned")
@@ -50,7 +51,9 @@ class Bank:
     Attributes:
         names: path of each song, as given.
         segments: list of `Segment`, song by song.
-        skipped: one line for each file that could not be decoded, with the reason.
+        skipped: one line for each song that gives no segment, with the reason: it could not be decoded, or
+            it is too quiet.
+        notes: one line for each song that was decoded in part, or whose channels cancel, see `downmix`.
 
     Raises:
         AudioError: for a path that does not exist, or if no song can be used.
@@ -91,6 +94,7 @@ class Bank:
         self.sample_rate: int = sample_rate
         self.device: torch.device = torch.device(device)
         self.skipped: list[str] = []
+        self.notes: list[str] = []
         folder = song_cache.default_folder() if cache is None else Path(cache)
         if folders is None:
             songs = song_cache.read_all(folder, self.kind, sample_rate)
@@ -103,6 +107,10 @@ class Bank:
             for index, song in enumerate(songs)
             for segment in cut_segments(index, song, segment_seconds, hop_seconds, quietest)
         ]
+        heard = {segment.song for segment in self.segments}
+        for index, song in enumerate(songs):
+            if index not in heard:
+                self._skip(f"{song.name}: {describe_quiet(song, quietest)}")
         self._scales = [song.scale for song in songs]
         self._offsets = [0]
         for song in songs:
@@ -133,8 +141,9 @@ class Bank:
 
     def _decode(self, path: Path) -> tuple[Tensor, float]:
         """Decode the tracks `(tracks, T)` of a song; return them with their rate in Hz."""
-        audio, rate, _ = read(path)
-        return audio.mean(0, keepdim=True), rate
+        audio, rate, notes = read(path)
+        self.notes += [str(AudioError(path, note)) for note in notes]
+        return downmix(audio)[None], rate
 
     def _decode_all(
         self, folders: Sequence[str | os.PathLike[str]], cache: Path, threads: int, progress: bool
@@ -162,15 +171,20 @@ class Bank:
             bar = tqdm(results, "bank", len(paths), unit="song", disable=not progress, file=sys.stderr)
             for song in bar:
                 if isinstance(song, str):
-                    self.skipped.append(song)
-                    bar.write(f"skipped {song}", file=sys.stderr)
+                    self._skip(song)
                 else:
                     songs.append(song)
+        for note in self.notes:
+            _say(f"warning: {note}")
         if not songs:
             given = ", ".join(str(folder) for folder in folders)
             why = f"; the first problem: {self.skipped[0]}" if self.skipped else ""
             raise AudioError(given, f"no song that can be used{why}")
         return songs
+
+    def _skip(self, line: str) -> None:
+        self.skipped.append(line)
+        _say(f"skipped {line}")
 
     @property
     def seconds(self) -> float:
@@ -207,6 +221,13 @@ class Bank:
         for group in by_length.values():
             for first in range(0, len(group), batch_size):
                 yield group[first : first + batch_size]
+
+
+def _say(line: str) -> None:
+    """Print a line clear of the progress bars."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
 
 
 def _use_pinned(residence: str, device: torch.device, size: int) -> bool:

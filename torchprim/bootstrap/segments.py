@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,6 +17,14 @@ class Segment(NamedTuple):
     start: int
     length: int
     loudness: float
+
+
+def describe_quiet(song: CachedSong, quietest: float) -> str:
+    """Describe why a song gave no segment: its loudness beside the quietest that is used, in LUFS."""
+    loudness = gated_loudness(song.powers)
+    # The absolute gate of BS.1770: what is softer counts as silence.
+    how = "is silent, below -70 LUFS" if loudness == -math.inf else f"has {loudness:.1f} LUFS"
+    return f"it {how}, and no segment reaches {quietest:g} LUFS"
 
 
 def cut_segments(

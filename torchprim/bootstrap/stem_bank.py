@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchprim.audio.downmix import downmix
 from torchprim.audio.stems import find_stem_songs, read_stems
 from torchprim.bootstrap.bank import Bank, Paths
 
@@ -52,7 +53,8 @@ class StemBank(Bank):
 
     def _decode(self, path: Path) -> tuple[Tensor, float]:
         vocals, accompaniment, rate = read_stems(path)
-        return torch.stack([vocals.mean(0), accompaniment.mean(0)]), rate
+        tracks = torch.stack([vocals, accompaniment])
+        return downmix(tracks, like=tracks.sum(0)), rate
 
     def stems(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return the true vocals and accompaniment `(B, T)` of segments of one length."""

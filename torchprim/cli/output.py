@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from torchprim.errors import writing
-from torchprim.files import check_writable, replaced
+from torchprim.files import check_writable, replaced, shortened
+
+_LONGEST_TITLE = 240  # bytes: with `.pitch.csv` less than the 255 that file systems allow
 
 
 def title_of(path: Path) -> str:
-    """Return the name of a file without its extension, `.stem.mp4` being one."""
-    return path.stem.removesuffix(".stem") or path.name
+    """Return the name of a file without its extension, `.stem.mp4` being one, cut to 240 bytes."""
+    return shortened(path.stem.removesuffix(".stem") or path.name, _LONGEST_TITLE)
 
 
 def check_output(path: Path) -> None:

@@ -76,13 +76,14 @@ def run(args: argparse.Namespace) -> int:
     """Track the pitch, and write the table and the picture."""
     import torch
 
+    from torchprim.audio.downmix import downmix
     from torchprim.primitives.pitch.track_pitch import track_song
 
     device = choose_device(args.device)
     sound = read_song(args.file, args.start)
     name = title_of(args.file)
     table, picture = args.out / f"{name}.pitch.csv", args.out / f"{name}.pitch.png"
-    mono = sound.audio.mean(0).to(device)
+    mono = downmix(sound.audio).to(device)
     try:
         with torch.inference_mode():
             track = track_song(mono, sound.sample_rate, args.method, args.f_min, args.f_max)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchprim.audio.downmix import downmix
 from torchprim.audio.stems import find_incomplete_songs, find_stem_songs, read_stems
 from torchprim.errors import AudioError
 
@@ -60,8 +61,8 @@ class Song(NamedTuple):
         return 10 * torch.log10(vocals / accompaniment).item()
 
     def to_mono(self) -> Song:
-        """Return the song with the mean of its channels, C = 1."""
-        return self._replace(sources=self.sources.mean(1, keepdim=True))
+        """Return the song with its channels mixed to one, C = 1, all sources alike: see `downmix`."""
+        return self._replace(sources=downmix(self.sources, like=self.mixture)[:, None])
 
 
 class SongIndex(NamedTuple):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from torchprim.audio.downmix import downmix
 from torchprim.ensemble.clustering import soft_assignment
 from torchprim.ensemble.confidence import confidence_measure, loudest, silhouette
 from torchprim.separators.base import PIECE_SECONDS, Separation
@@ -107,7 +108,7 @@ def measures(
     }
     if not isinstance(separator, PrimitiveSeparator):
         return paper
-    mono = mixture.mean(0)
+    mono = downmix(mixture)
     magnitude = Mixture(mono - mono.mean(), sample_rate, separator.geometry).magnitude()
     masks = list(separation.masks.values())
     frames = min(magnitude.shape[-1], *(mask.shape[-1] for mask in masks))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.audio.downmix import downmix
 from torchprim.ensemble.presets import Preset
 from torchprim.primitives.pitch.track_pitch import track_pitch
 from torchprim.report.page import Meter, Player, Table, render_page
@@ -137,10 +138,11 @@ def make_report(
             begin = round(first * sample_rate)
             excerpt = audio[..., begin : begin + round(EXCERPT * sample_rate)]
             shown = separator(excerpt, sample_rate, channels=True, keep_masks=True)
-        magnitude = Mixture(excerpt.mean(0), sample_rate, preset.geometry).magnitude()
+        mono = downmix(excerpt)
+        magnitude = Mixture(mono, sample_rate, preset.geometry).magnitude()
         highest = min(sample_rate, preset.geometry.sample_rate) / 2
         # No pitch at a rate too low for the range of the voice.
-        pitch = track_pitch(excerpt.mean(0), sample_rate) if sample_rate > _PITCH_RATE else None
+        pitch = track_pitch(mono, sample_rate) if sample_rate > _PITCH_RATE else None
         pictures = draw_pictures(magnitude, shown, preset, cues, start=first, highest=highest, pitch=pitch)
         players = _players(audio, separation, sample_rate)
     note = ""

@@ -8,6 +8,7 @@ import io
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.audio.downmix import downmix
 from torchprim.audio.resampling import resample
 
 BUDGET = 10.5e6  # bytes of all players before base64, which adds a third
@@ -76,7 +77,7 @@ def mp3(audio: Tensor, sample_rate: float, bits_per_second: int = 192_000) -> by
     rate = _mp3_rate(sample_rate)
     audio = audio.detach().float().cpu()
     if audio.shape[0] > 2:
-        audio = audio.mean(0, keepdim=True)
+        audio = downmix(audio)[None]
     audio = resample(audio, sample_rate, rate).clamp(-1, 1)
     # libsndfile spreads LAME's constant rates over [0, 1]: 320 to 32 kbit/s from 32 kHz up, 160 to 8 below.
     highest, lowest = (320_000, 32_000) if rate >= 32000 else (160_000, 8_000)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprim import checks
+from torchprim.audio.downmix import downmix
 from torchprim.audio.resampling import resample
 from torchprim.ensemble.confidence import Confidence
 from torchprim.separators.pieces import Piece, split, to_frames
@@ -85,8 +86,8 @@ class Separator(nn.Module, ABC):
         Args:
             audio: `(..., T)`, or `(..., C, T)` with `channels`; on any device.
             sample_rate: in Hz; audio at another rate than the grid's is resampled, and the vocals back.
-            channels: whether the last but one dimension is channels: one mask, estimated from their mean,
-                is applied to all.
+            channels: whether the last but one dimension is channels: one mask, estimated from their mean
+                (from the loudest where they cancel in it, see `downmix`), is applied to all.
             generator: for the bins sampled by the silhouette; by default one seeded with 0, so that
                 results are reproducible. Under `torch.compile` leave it out: the global one is used.
             keep_masks: whether to return `mask` and `masks`; by default up to 30 s.
@@ -97,10 +98,11 @@ class Separator(nn.Module, ABC):
             A `Separation`; vocals and accompaniment add up to the input.
 
         Raises:
-            ValueError: for audio that is complex, empty or not finite, or a rate that is not positive.
+            ValueError: for audio that is complex, empty, not finite or beyond 1e30, or a rate that is not
+                positive.
         """
         audio = checks.audio(audio, rank=2 if channels else 1)
-        checks.positive(sample_rate, "sample_rate")
+        checks.rate(sample_rate, "sample_rate")
         # A compiled graph supports no generator but the global one.
         if generator is None and not torch.compiler.is_compiling():
             generator = torch.Generator(audio.device).manual_seed(0)
@@ -163,7 +165,7 @@ class Separator(nn.Module, ABC):
     ) -> tuple[Tensor, Estimate]:
         """Compute the vocals of one piece, of the shape of `audio`, and the estimate behind them."""
         geometry = self.geometry
-        mono = audio.mean(-2) if channels else audio
+        mono = downmix(audio) if channels else audio
         mixture = Mixture(_remove_mean(mono), sample_rate, geometry)
         estimate = self.estimate(mixture, generator, **settings)
         spectrum = mixture.spectrum()

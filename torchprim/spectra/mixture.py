@@ -27,7 +27,8 @@ class Mixture:
         geometry: the STFT grid of the masks, the paper's by default; audio at another rate is resampled.
 
     Raises:
-        ValueError: for audio that is complex, empty or not finite, or a rate that is not positive.
+        ValueError: for audio that is complex, empty, not finite or beyond 1e30, or a rate that is not
+            positive.
 
     Example:
         >>> import torch, torchprim as tp
