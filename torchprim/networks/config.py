@@ -34,6 +34,8 @@ class NetworkConfig:
         coarse: bins in a group above them, see `Bands`.
         cues: preset of primitives whose masks are further input channels of the U-Net, which corrects
             the logit of their ensemble's mask; empty for none.
+        context: whether the U-Net sees the mean of each input channel over all frames, and over all bins, as
+            further channels: what a bin has in common with the whole excerpt, and a frame with its spectrum.
         dimensions: D of the embedding.
         dropout: after each LSTM layer, or at the bottleneck of the U-Net; in [0, 1).
         mel: bands of a fixed mel filter bank before the LSTM; 0 for none.
@@ -63,6 +65,7 @@ class NetworkConfig:
     fine: int = 0
     coarse: int = 8
     cues: str = ""
+    context: bool = False
     dimensions: int = 20
     dropout: float = 0.3
     mel: int = 0
@@ -80,6 +83,10 @@ class NetworkConfig:
             checks.integer(getattr(self, name), name, least)
         if self.cues and self.kind != "unet":
             raise ValueError(f"cues are for a unet, got cues={self.cues!r} with kind {self.kind!r}")
+        if not isinstance(self.context, bool) or (self.context and self.kind != "unet"):
+            raise ValueError(
+                f"context is a bool, and for a unet, got {self.context!r} with kind {self.kind!r}"
+            )
         if self.cues and find_preset(self.cues).geometry != self.geometry:
             raise ValueError(f"geometry must be that of the preset {self.cues!r}, got {self.geometry}")
         if not (isinstance(self.dropout, (int, float)) and 0 <= self.dropout < 1):
@@ -100,6 +107,8 @@ class NetworkConfig:
             ValueError: for a field that is unknown or missing, or a value out of range.
         """
         known = {f.name for f in dataclasses.fields(cls)}
+        if isinstance(plain, Mapping):
+            plain = {"context": False, **plain}  # absent from checkpoints of 0.1
         if not isinstance(plain, Mapping) or set(plain) != known:
             keys = set(plain) if isinstance(plain, Mapping) else set()
             raise ValueError(f"a network's settings have other fields: {', '.join(sorted(keys ^ known))}")
@@ -116,7 +125,9 @@ NETWORKS: Mapping[str, NetworkConfig] = MappingProxyType(
         # The paper gives no hidden size; its authors' configurations use 300 and 600.
         "paper": NetworkConfig("paper", hidden=600),
         # Corrects the ensemble's mask: better than the ensemble after minutes of training on a CPU.
-        "small": NetworkConfig("small", "unet", ("mask",), layers=5, fine=256, cues="best", dropout=0.1),
+        "small": NetworkConfig(
+            "small", "unet", ("mask",), layers=5, fine=256, cues="best", context=True, dropout=0.1
+        ),
         "chimera": NetworkConfig("chimera", heads=("embedding", "mask"), hidden=300, mel=300),
         "unet": NetworkConfig("unet", "unet", ("mask",), layers=5, dropout=0.1),
     }

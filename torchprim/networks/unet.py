@@ -57,7 +57,7 @@ class UNet(nn.Module):
         self.down, self.down_norm = nn.ModuleList(), nn.ModuleList()
         self.up, self.up_norm = nn.ModuleList(), nn.ModuleList()
         for i, (width, size) in enumerate(zip(widths, kernel_sizes, strict=True)):
-            previous = widths[i - 1] if i else 1 + len(self.cues.names)
+            previous = widths[i - 1] if i else (1 + len(self.cues.names)) * (3 if config.context else 1)
             self.down.append(nn.Conv2d(previous, width, size, stride=2, padding=size // 2))
             self.down_norm.append(nn.GroupNorm(1, width))
             if i:
@@ -83,10 +83,12 @@ class UNet(nn.Module):
         return masks.reshape(-1, *masks.shape[-3:]).to(self.gain.dtype)
 
     def _features(self, magnitude: Tensor, cues: Tensor | None) -> Tensor:
-        """Compute the input of the convolutions, `(B, 1 + C, R, N)`, see `Bands`."""
+        """Compute the input of the convolutions, `(B, 1 + C, R, N)`, see `Bands`; with context 3 (1 + C)."""
         rows = log_features(self.bands.reduce(magnitude), root_mean_square(magnitude))
         rows = (rows * self.gain + self.offset).unsqueeze(-3)
-        return rows if cues is None else torch.cat([rows, 4 * self.bands.average(cues) - 2], -3)
+        if cues is not None:
+            rows = torch.cat([rows, 4 * self.bands.average(cues) - 2], -3)
+        return _with_context(rows) if self.config.context else rows
 
     def _maps(self, magnitude: Tensor, cues: Tensor | None) -> Tensor:
         """Compute the feature maps that the heads share, `(B, C, R / 2, N / 2)` rounded up."""
@@ -148,3 +150,8 @@ class UNet(nn.Module):
                 mask_logits = keep_energy(self._ensemble_logit(cues), mask_logits.float(), magnitude)
             mask = unit_mask(mask_logits)
         return NetworkOutput(mask=mask, logits=logits)
+
+
+def _with_context(x: Tensor) -> Tensor:
+    """Append to channels `(B, C, R, N)` their mean over all frames, and their mean over all rows."""
+    return torch.cat([x, x.mean(-1, keepdim=True).expand_as(x), x.mean(-2, keepdim=True).expand_as(x)], -3)
