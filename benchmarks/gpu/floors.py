@@ -46,6 +46,11 @@ def hpss(s: Scene) -> list[Phase]:
     return [Phase(bytes=2 * s.mask_bytes, extrema=per_output * s.mask_bytes / 4)]
 
 
+def ft2d_transforms(s: Scene) -> list[Phase]:
+    """Each way one real plane and one half of a complex one, as large."""
+    return [Phase(bytes=2 * s.mask_bytes)] * 2
+
+
 def peaks(s: Scene) -> list[Phase]:
     """Half a complex plane in and out, each as large as a mask."""
     return [Phase(bytes=2 * s.mask_bytes)]
@@ -58,7 +63,7 @@ def ft2d_masks(s: Scene) -> list[Phase]:
 
 def ft2d(s: Scene) -> list[Phase]:
     """Transform; peaks; inverse transform; both masks."""
-    return [Phase(bytes=2 * s.mask_bytes), *peaks(s), Phase(bytes=2 * s.mask_bytes), *ft2d_masks(s)]
+    return [*ft2d_transforms(s), *peaks(s), *ft2d_masks(s)]
 
 
 def long_hpss(s: Scene) -> list[Phase]:

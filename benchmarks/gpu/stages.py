@@ -19,6 +19,7 @@ from torchprim.kernels.clustering.silhouette import silhouette_samples
 from torchprim.kernels.clustering.soft_assignment import assign
 from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 from torchprim.kernels.ft2d.local_peaks import kept_peaks
+from torchprim.kernels.ft2d.real_fft2 import real_fft2, real_ifft2
 from torchprim.kernels.hpss.sliding_median import sliding_median
 from torchprim.kernels.spectra.magnitude import magnitude
 from torchprim.kernels.spectra.masked_frames import masked_frames
@@ -121,6 +122,14 @@ _TRANSFORMS = (
         in_pipeline=True,
     ),
     Stage(
+        "2DFT, forward and back",
+        lambda s: (s.magnitude[..., : s.bins - s.bins % 2, :],),
+        lambda s, x: real_ifft2(real_fft2(x), s.frames),
+        floors.ft2d_transforms,
+        ("real_fft2",),
+        (0,),
+    ),
+    Stage(
         "2DFT peaks",
         lambda s: (s.plane_spectrum,),
         lambda s, x: kept_peaks(x, s.frames, s.neighbourhood),
@@ -141,7 +150,7 @@ _TRANSFORMS = (
         lambda s: (s.magnitude,),
         lambda s, x: s.separator.cues["2dft-r"].primitive(x),
         floors.ft2d,
-        ("local_peaks", "ft2d_masks"),
+        ("real_fft2", "local_peaks", "ft2d_masks"),
         (0,),
         tolerance=1e-3,
         gradient_tolerance=1e-2,

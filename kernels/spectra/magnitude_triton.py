@@ -41,6 +41,13 @@ def unpack(word):
 
 
 @triton.jit
+def pack(real, imaginary):
+    """Join real and imaginary part to one word of 8 bytes."""
+    low = real.to(tl.int32, bitcast=True).to(tl.int64) & 0xFFFFFFFF
+    return (imaginary.to(tl.int32, bitcast=True).to(tl.int64) << 32) | low
+
+
+@triton.jit
 def modulus(real, imaginary):
     """Return |X|, scaled by the larger part: no square over- or underflows."""
     real, imaginary = tl.abs(real), tl.abs(imaginary)
