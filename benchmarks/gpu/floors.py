@@ -31,8 +31,8 @@ def stft(s: Scene) -> list[Phase]:
 
 
 def magnitude(s: Scene) -> list[Phase]:
-    """A complex spectrum in."""
-    return [Phase(bytes=3 * s.mask_bytes)]
+    """A complex spectrum in; the maximum of every 8 frames, too."""
+    return [Phase(bytes=(3 + 1 / 8) * s.mask_bytes)]
 
 
 def median(s: Scene) -> list[Phase]:

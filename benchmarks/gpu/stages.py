@@ -21,7 +21,7 @@ from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 from torchprim.kernels.ft2d.local_peaks import kept_peaks
 from torchprim.kernels.ft2d.real_fft2 import real_fft2, real_ifft2
 from torchprim.kernels.hpss.sliding_median import sliding_median
-from torchprim.kernels.spectra.magnitude import magnitude
+from torchprim.kernels.spectra.magnitude import magnitude, magnitude_and_maxima
 from torchprim.kernels.spectra.masked_frames import masked_frames
 from torchprim.kernels.spectra.overlap_add import overlap_add
 from torchprim.kernels.spectra.wiener_masks import wiener_masks
@@ -62,7 +62,8 @@ def _hpss_peers() -> Mapping[str, Call]:
 
 def _confidence(s: Scene, magnitude: Tensor, *masks: Tensor, points: int | None = 1000):
     settings = (s.separator.cue_weights(), s.preset.beta, points)
-    return tp.confidence_measure(list(masks), magnitude, *settings, generator=s.generator)
+    given = {"generator": s.generator, "maxima": s.mixture.maxima()}
+    return tp.confidence_measure(list(masks), magnitude, *settings, **given)
 
 
 def _all_points(s: Scene, magnitude: Tensor, *masks: Tensor):
@@ -105,7 +106,7 @@ _TRANSFORMS = (
     Stage(
         "magnitude",
         lambda s: (s.spectrum,),
-        lambda s, x: magnitude(x),
+        lambda s, x: magnitude_and_maxima(x),
         floors.magnitude,
         ("magnitude",),
     ),

@@ -63,8 +63,8 @@ _inverse.register_autograd(_inverse_gradient, setup_context=lambda ctx, inputs, 
 def real_fft2(x: Tensor) -> Tensor:
     """Compute the 2-D transform of a real plane, the rates 0 ... N // 2.
 
-    On a GPU, rows of even length are read as complex numbers, and half of the transform's length: cuFFT's real
-    transforms of such lengths make a pass of their own before that, and one after it.
+    On a GPU, rows of even length are read as half as many complex numbers: cuFFT's real transform of such a
+    length makes a pass of its own before the complex one, and one after it.
 
     Args:
         x: `(..., F, N)`, real.
@@ -90,8 +90,8 @@ def real_fft2(x: Tensor) -> Tensor:
 def real_ifft2(spectrum: Tensor, frames: int) -> Tensor:
     """Compute the inverse of `real_fft2`, without its factor 1 / (F N).
 
-    On a GPU by a complex transform of half the length, where N is even: PyTorch's real one copies its input first,
-    and cuFFT packs it in a pass of its own.
+    On a GPU by a complex transform of half the length, where N is even: PyTorch's real one copies its input
+    first, and cuFFT packs it in a pass of its own.
 
     Args:
         spectrum: `(..., F, N // 2 + 1)`, complex, of a real plane: symmetric at the rates 0 and N / 2.
