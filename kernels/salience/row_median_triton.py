@@ -29,7 +29,8 @@ WARPS = {
     (2048, 1024): 1,
     (4096,): 2,
     (8192,): 4,
-    (32768,): 16,
+    (16384,): 8,
+    (32768,): 32,
 }
 _GUESSES = tl.constexpr(6)  # counts that interpolate; 32 more halve any range of integers
 BACKWARD = {"BLOCK": 1024}
