@@ -31,8 +31,8 @@ def stft(s: Scene) -> list[Phase]:
 
 
 def magnitude(s: Scene) -> list[Phase]:
-    """A complex spectrum in."""
-    return [Phase(bytes=3 * s.mask_bytes)]
+    """A complex spectrum in; the maximum of every 8 frames, too."""
+    return [Phase(bytes=(3 + 1 / 8) * s.mask_bytes)]
 
 
 def median(s: Scene) -> list[Phase]:
@@ -44,6 +44,11 @@ def hpss(s: Scene) -> list[Phase]:
     """Both medians from one read."""
     per_output = 2 * extrema_of_median(s.preset.kernel_size)
     return [Phase(bytes=2 * s.mask_bytes, extrema=per_output * s.mask_bytes / 4)]
+
+
+def ft2d_transforms(s: Scene) -> list[Phase]:
+    """Each way one real plane and one half of a complex one, as large."""
+    return [Phase(bytes=2 * s.mask_bytes)] * 2
 
 
 def peaks(s: Scene) -> list[Phase]:
@@ -58,7 +63,7 @@ def ft2d_masks(s: Scene) -> list[Phase]:
 
 def ft2d(s: Scene) -> list[Phase]:
     """Transform; peaks; inverse transform; both masks."""
-    return [Phase(bytes=2 * s.mask_bytes), *peaks(s), Phase(bytes=2 * s.mask_bytes), *ft2d_masks(s)]
+    return [*ft2d_transforms(s), *peaks(s), *ft2d_masks(s)]
 
 
 def long_hpss(s: Scene) -> list[Phase]:

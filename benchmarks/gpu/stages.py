@@ -19,8 +19,9 @@ from torchprim.kernels.clustering.silhouette import silhouette_samples
 from torchprim.kernels.clustering.soft_assignment import assign
 from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 from torchprim.kernels.ft2d.local_peaks import kept_peaks
+from torchprim.kernels.ft2d.real_fft2 import real_fft2, real_ifft2
 from torchprim.kernels.hpss.sliding_median import sliding_median
-from torchprim.kernels.spectra.magnitude import magnitude
+from torchprim.kernels.spectra.magnitude import magnitude, magnitude_and_maxima
 from torchprim.kernels.spectra.masked_frames import masked_frames
 from torchprim.kernels.spectra.overlap_add import overlap_add
 from torchprim.kernels.spectra.wiener_masks import wiener_masks
@@ -61,7 +62,8 @@ def _hpss_peers() -> Mapping[str, Call]:
 
 def _confidence(s: Scene, magnitude: Tensor, *masks: Tensor, points: int | None = 1000):
     settings = (s.separator.cue_weights(), s.preset.beta, points)
-    return tp.confidence_measure(list(masks), magnitude, *settings, generator=s.generator)
+    given = {"generator": s.generator, "maxima": s.mixture.maxima()}
+    return tp.confidence_measure(list(masks), magnitude, *settings, **given)
 
 
 def _all_points(s: Scene, magnitude: Tensor, *masks: Tensor):
@@ -104,7 +106,7 @@ _TRANSFORMS = (
     Stage(
         "magnitude",
         lambda s: (s.spectrum,),
-        lambda s, x: magnitude(x),
+        lambda s, x: magnitude_and_maxima(x),
         floors.magnitude,
         ("magnitude",),
     ),
@@ -119,6 +121,14 @@ _TRANSFORMS = (
         (0,),
         peers=_hpss_peers(),
         in_pipeline=True,
+    ),
+    Stage(
+        "2DFT, forward and back",
+        lambda s: (s.magnitude[..., : s.bins - s.bins % 2, :],),
+        lambda s, x: real_ifft2(real_fft2(x), s.frames),
+        floors.ft2d_transforms,
+        ("real_fft2",),
+        (0,),
     ),
     Stage(
         "2DFT peaks",
@@ -141,7 +151,7 @@ _TRANSFORMS = (
         lambda s: (s.magnitude,),
         lambda s, x: s.separator.cues["2dft-r"].primitive(x),
         floors.ft2d,
-        ("local_peaks", "ft2d_masks"),
+        ("real_fft2", "local_peaks", "ft2d_masks"),
         (0,),
         tolerance=1e-3,
         gradient_tolerance=1e-2,

@@ -87,7 +87,7 @@ def separation(preset: str, batch: int, seconds: float, mask_dtype: torch.dtype 
 
     with torch.no_grad():
         with traced():
-            separate(rate)
+            separate(round(seconds * rate))
         with traced() as ledger, _staged(ledger, SEPARATION):
             separate(round(seconds * rate))
     return ledger

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from torchprim.kernels.register import register_gradient, register_operator
+from torchprim.kernels.spectra.magnitude import CHUNK
 
 
-def reference(magnitude: Tensor, count: int) -> Tensor:
-    """Return indices `(..., count)` into `magnitude.flatten(-2)`, loudest first."""
+def reference(magnitude: Tensor, count: int, maxima: Tensor | None) -> Tensor:
+    """Return indices `(..., count)` into `magnitude.flatten(-2)`, loudest first; maxima are not needed."""
     return magnitude.flatten(-2).topk(count, dim=-1).indices
 
 
@@ -57,19 +58,21 @@ _values_at_backward = register_operator(
 register_gradient(_values_at, _values_at_backward, to=("masks",))
 
 
-def loudest_bins(magnitude: Tensor, count: int) -> Tensor:
+def loudest_bins(magnitude: Tensor, count: int, maxima: Tensor | None = None) -> Tensor:
     """Find the loudest bins of each spectrogram, exactly `count` of them.
 
     Args:
         magnitude: `(..., F, N)`; on a GPU a contiguous one is not copied.
         count: P, at most F N.
+        maxima: of every 8 frames, `(..., F, (N + 7) // 8)`, from `magnitude_and_maxima`, which save a GPU a
+            pass over the magnitude; computed by default.
 
     Returns:
         `(..., P)`, int64, flat indices `f N + n` without repetition. On a CPU sorted, loudest first; on a GPU
         in another order, the same every time, since sorting would cost more than the search. No gradient.
 
     Raises:
-        ValueError: for a count out of range.
+        ValueError: for a count out of range, or maxima of another shape.
 
     Example:
         >>> import torch
@@ -80,7 +83,11 @@ def loudest_bins(magnitude: Tensor, count: int) -> Tensor:
     bins = magnitude.shape[-2] * magnitude.shape[-1]
     if not 1 <= count <= bins:
         raise ValueError(f"count must lie in [1, {bins}], got {count}")
-    return _loudest(magnitude.detach(), count)
+    if maxima is not None:
+        shape = (*magnitude.shape[:-1], (magnitude.shape[-1] + CHUNK - 1) // CHUNK)
+        if maxima.shape != shape:
+            raise ValueError(f"maxima must have shape {shape}, got {tuple(maxima.shape)}")
+    return _loudest(magnitude.detach(), count, maxima)
 
 
 def values_at(masks: Sequence[Tensor], index: Tensor) -> Tensor:

@@ -18,19 +18,12 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.spectra.magnitude_triton import tile, unpack, words
+from torchprim.kernels.spectra.magnitude_triton import pack, tile, unpack, words
 from torchprim.kernels.tables import constant_table
 
 # Pairs of bins, and frames, of a program.
 TILE = {"F": 32, "N": 32}
 WARPS = 8
-
-
-@triton.jit
-def _pack(real, imaginary):
-    """Join real and imaginary part to one word of 8 bytes."""
-    low = real.to(tl.int32, bitcast=True).to(tl.int64) & 0xFFFFFFFF
-    return (imaginary.to(tl.int32, bitcast=True).to(tl.int64) << 32) | low
 
 
 @triton.jit
@@ -69,15 +62,15 @@ def _forward(
     turned_imaginary = cosine * real - sine * imaginary
     out_ptr += item * frames * half
     frame = n.to(tl.int64) * half
-    word = _pack(sum_real + turned_real, sum_imaginary + turned_imaginary)
+    word = pack(sum_real + turned_real, sum_imaginary + turned_imaginary)
     tl.store(out_ptr + (frame + k), word, mask=inside)
-    word = _pack(sum_real - turned_real, turned_imaginary - sum_imaginary)
+    word = pack(sum_real - turned_real, turned_imaginary - sum_imaginary)
     tl.store(out_ptr + (frame + mirror), word, mask=inside & (k > 0) & (k < mirror))
 
 
 @constant_table
-def _twiddles(half: int, device: torch.device) -> list[Tensor]:
-    """Compute exp(i pi k / M) for k = 0, ..., M / 2."""
+def twiddles(half: int, device: torch.device) -> list[Tensor]:
+    """Compute exp(i pi k / M) for k = 0, ..., M / 2, as pairs."""
     angle = torch.arange(half // 2 + 1, dtype=torch.float64, device=device) * (math.pi / half)
     return [torch.stack([angle.cos(), angle.sin()], -1).float()]
 
@@ -89,9 +82,9 @@ def forward(mask: Tensor, spectrum: Tensor, length: int, residual: bool) -> Tens
     if not packed.numel():
         return packed.flatten(-2)
     spectrum, strides = words(spectrum)
-    (twiddles,) = _twiddles(half, mask.device)
+    (table,) = twiddles(half, mask.device)
     grid = (len(spectrum) * triton.cdiv(half // 2 + 1, TILE["F"]) * triton.cdiv(frames, TILE["N"]),)
-    tensors = (mask.contiguous(), spectrum, twiddles, packed.view(torch.int64))
+    tensors = (mask.contiguous(), spectrum, table, packed.view(torch.int64))
     sizes = (channels, half, frames, *strides)
     _forward[grid](*tensors, *sizes, RESIDUAL=residual, **TILE, num_warps=WARPS)
     transformed = torch.fft.ifft(torch.view_as_complex(packed), norm="forward")

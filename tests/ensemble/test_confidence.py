@@ -148,6 +148,7 @@ def test_kernels_give_the_same_confidence_and_gradients(masks, magnitude, by_fra
         ({"share": 0.0}, r"share must lie in \(0, 1\], got 0.0"),
         ({"magnitude": torch.rand(2, 33, 49)}, r"magnitude has shape \(2, 33, 49\), the masks \(2, 33, 50\)"),
         ({"magnitude": -torch.ones(2, 33, 50)}, "magnitude must not be negative"),
+        ({"maxima": torch.ones(2, 33, 6)}, r"maxima must have shape \(2, 33, 7\), got \(2, 33, 6\)"),
         ({"masks": []}, "masks must hold at least one mask"),
         (
             {"masks": [torch.rand(3, 4), torch.rand(4, 3)]},

@@ -29,7 +29,7 @@ LAUNCHES = {
         ("backward", (PLANE, [PLANE, PLANE], WEIGHTS, BETA, PLANE, True)),
     ],
     "clustering.loudest": [
-        ("forward", (PLANE, 2)),
+        ("forward", (PLANE, 2, None)),
         ("values", ([PLANE, PLANE], INDEX)),
         ("gradients", (empty(9, 2), [PLANE, PLANE], INDEX)),
     ],

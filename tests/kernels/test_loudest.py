@@ -23,10 +23,13 @@ ORDERS = {
 def test_kernel_finds_the_loudest(order, shape, count, monkeypatch, poisoned):
     magnitude = ORDERS[order](awkward(*shape, seed=1))
     expected = magnitude.flatten(-2).topk(count).indices.sort().values
+    chunks = torch.nn.functional.pad(magnitude, (0, -shape[-1] % 8)).unflatten(-1, (-1, 8)).amax(-1)
     forbid(monkeypatch, op, "reference")
     with forced_kernels():
         got = op.loudest_bins(magnitude, count)
+        same = op.loudest_bins(magnitude, count, chunks)
     assert torch.equal(got.sort().values, expected)
+    assert torch.equal(same, got)
 
 
 @runs_kernels
@@ -85,7 +88,8 @@ def test_gradients_in_double_precision():
 def test_registration():
     masks = [torch.rand(2, 4, 3).mT.requires_grad_(), torch.rand(2, 3, 4, requires_grad=True)]
     index = torch.tensor([[3, 0, 7], [11, 4, 5]])
-    torch.library.opcheck(op._loudest, (masks[0].detach(), 5))
+    torch.library.opcheck(op._loudest, (masks[0].detach(), 5, None))
+    torch.library.opcheck(op._loudest, (masks[0].detach(), 5, torch.rand(2, 3, 1)))
     torch.library.opcheck(op._values_at, (masks, index))
     given = [mask.detach() for mask in masks]
     torch.library.opcheck(op._values_at_backward, (torch.rand(2, 3, 2), given, index))
@@ -105,3 +109,8 @@ def test_compiles_whole():
 def test_bad_count(count):
     with pytest.raises(ValueError, match=rf"count must lie in \[1, 6\], got {count}"):
         op.loudest_bins(torch.rand(2, 3), count)
+
+
+def test_maxima_of_another_shape():
+    with pytest.raises(ValueError, match=r"maxima must have shape \(2, 2\), got \(2, 3\)"):
+        op.loudest_bins(torch.rand(2, 9), 1, torch.rand(2, 3))

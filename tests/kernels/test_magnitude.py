@@ -31,9 +31,26 @@ def test_kernel_equals_reference(shape, layout, monkeypatch, poisoned):
     forbid(monkeypatch, op, "reference")
     with forced_kernels():
         result = op.magnitude(x)
+        again, maxima = op.magnitude_and_maxima(x)
     assert result.is_contiguous()
     torch.testing.assert_close(result, expected, atol=0, rtol=1e-6)
     assert torch.equal(result == 0, x == 0)
+    assert torch.equal(again, result)
+    assert torch.equal(maxima, maxima_of(result))
+
+
+def maxima_of(magnitude):
+    """Take the maximum of each 8 frames, one after the other."""
+    parts = magnitude.split(8, -1)
+    return torch.stack([part.amax(-1) for part in parts], -1) if magnitude.numel() else magnitude[..., :1]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_maxima_are_of_eight_frames(shape):
+    x = spectrum(*shape).cpu().requires_grad_()
+    magnitude, maxima = op.magnitude_and_maxima(x)
+    assert torch.equal(maxima, maxima_of(magnitude.detach()))
+    assert magnitude.requires_grad and not maxima.requires_grad
 
 
 @pytest.mark.parametrize("by_frames", [False, True])
@@ -54,7 +71,8 @@ def test_gradients_in_double_precision():
 
 def test_registration():
     x = torch.view_as_real(spectrum(2, 5, 6).cpu())
-    torch.library.opcheck(op._magnitude, (x.detach().requires_grad_(),))
+    for maxima in (False, True):
+        torch.library.opcheck(op._magnitude, (x.detach().requires_grad_(), maxima))
 
 
 def test_a_conjugate_view():

@@ -7,20 +7,24 @@ from tests.support.kernel_tools import DEVICE, awkward, forbid, runs_kernels
 from torchprim.kernels.dispatch import forced_kernels
 from torchprim.kernels.salience import row_median as op
 
-SIZES = [(1, 1), (3, 2), (2, 5, 97), (4, 257)]
+SIZES = [(1, 1), (3, 2), (2, 5, 97), (4, 257), (3, 2584)]
 
 
 def rows(shape, values, device=DEVICE):
     x = awkward(*shape, seed=4, low=-1.0, device=device)
     if values == "ties":
         x = (x * 2).round().clamp(min=0)
+    if values == "wide":  # of all orders of magnitude: their bits fill the range of integers
+        x = x.sign() * 10 ** (x.abs() * 76 - 38)
+    if values == "equal":
+        x = torch.full_like(x, -0.5)
     if values == "infinite":
         x = torch.where(x > 0.2, float("inf"), torch.where(x < -0.8, -float("inf"), x))
     return x
 
 
 @runs_kernels
-@pytest.mark.parametrize("values", ["spread", "ties", "infinite"])
+@pytest.mark.parametrize("values", ["spread", "ties", "wide", "infinite", "equal"])
 @pytest.mark.parametrize("shape", SIZES)
 def test_kernel_equals_reference(shape, values, monkeypatch, poisoned):
     x = rows(shape, values)

@@ -130,6 +130,14 @@ def test_powers_of_two_leave_the_mask_unchanged(soft):
     assert torch.equal(tp.melody(magnitude * 2.0**9, soft=soft), mask)
 
 
+def test_a_given_loudest_bin_is_the_level():
+    magnitude = spectrum(voice(250.0, 0.5))
+    loudest = magnitude.amax((-2, -1))
+    assert torch.equal(tp.melody(magnitude, loudest=loudest), tp.melody(magnitude))
+    assert torch.equal(tp.melody(0.5 * magnitude, loudest=0.5 * loudest), tp.melody(magnitude))
+    assert not torch.equal(tp.melody(magnitude, loudest=1e6 * loudest), tp.melody(magnitude))
+
+
 def test_batch_equals_loop_and_leading_dimensions():
     magnitude = torch.stack([spectrum(voice(f, 0.3)) for f in (150.0, 220.0, 330.0, 500.0)])
     weight = torch.rand(magnitude.shape, generator=torch.Generator().manual_seed(1))
@@ -193,6 +201,7 @@ def test_tables_cached_in_inference_mode_serve_with_gradients():
         ({"width": 0.0}, "width must be positive, got 0.0"),
         ({"weight": -torch.ones(65, 4)}, "weight must not be negative"),
         ({"weight": torch.ones(64, 4)}, r"weight must have shape \(65, 4\), got \(64, 4\)"),
+        ({"loudest": torch.ones(1)}, r"loudest must have shape \(\), got \(1,\)"),
         ({"cutoff": -1.0}, "cutoff"),
     ],
 )

@@ -27,13 +27,16 @@ class Confidence(NamedTuple):
     posterior: Tensor
 
 
-def loudest(masks: Sequence[Tensor] | Tensor, magnitude: Tensor, share: float) -> Tensor:
+def loudest(
+    masks: Sequence[Tensor] | Tensor, magnitude: Tensor, share: float, maxima: Tensor | None = None
+) -> Tensor:
     """Select the embedding of the loudest bins of each item.
 
     Args:
         masks: D masks `(..., F, N)`, as a sequence or as an embedding `(..., F, N, D)`.
         magnitude: of the mixture, `(..., F, N)`.
         share: of the bins that are selected, in (0, 1].
+        maxima: of the magnitude, from `Mixture.maxima`; computed by default.
 
     Returns:
         `(..., P, D)`: in descending order of magnitude on a CPU, in another, reproducible one on a GPU.
@@ -53,7 +56,7 @@ def loudest(masks: Sequence[Tensor] | Tensor, magnitude: Tensor, share: float) -
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], got {share!r}")
     count = max(1, math.ceil(share * shape[-2] * shape[-1]))
-    index = loudest_bins(magnitude, count)
+    index = loudest_bins(magnitude, count, maxima)
     if not isinstance(masks, Tensor):
         return values_at(masks, index)
     # A network's embedding is large and not contiguous (frames first): index it without a copy.
@@ -200,6 +203,7 @@ def confidence_measure(
     centres: Tensor | None = None,
     share: float = 0.01,
     generator: torch.Generator | None = None,
+    maxima: Tensor | None = None,
 ) -> Confidence:
     """Compute the confidence of section 3.1: silhouette times posterior strength, for each item of the batch.
 
@@ -212,6 +216,7 @@ def confidence_measure(
         centres: `(2, D)` or `(..., 2, D)`, accompaniment first; 0 and 1 by default.
         share: of the bins that count as the loudest.
         generator: for the sampling.
+        maxima: of the magnitude, from `Mixture.maxima`; computed by default.
 
     Returns:
         `confidence`, `silhouette` and `posterior`, each `(...)`.
@@ -225,7 +230,7 @@ def confidence_measure(
         >>> tp.confidence_measure(masks, magnitude).confidence.shape
         torch.Size([3])
     """
-    points = loudest(masks, magnitude, share)
+    points = loudest(masks, magnitude, share, maxima)
     weights = checked_weights(weights, points.shape[-1], points)
     centres = _checked_centres(centres, points)
     posterior = _mean_posterior(points, weights, beta, centres)

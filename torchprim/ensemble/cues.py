@@ -146,4 +146,4 @@ class MelodyCue(nn.Module):
     def forward(self, mixture: Mixture) -> Tensor:
         weight = self.weight.full_band(mixture)
         key = (self.primitive.cache_key, self.weight.full_band_key)
-        return mixture.cached(key, lambda: self.primitive(mixture.magnitude(), weight))
+        return mixture.cached(key, lambda: self.primitive(mixture.magnitude(), weight, mixture.loudest()))

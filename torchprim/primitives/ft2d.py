@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
 from torch import Tensor
 
 from torchprim import checks
 from torchprim.kernels.ft2d.ft2d_masks import ft2d_masks
 from torchprim.kernels.ft2d.local_peaks import kept_peaks
+from torchprim.kernels.ft2d.real_fft2 import real_fft2, real_ifft2
 from torchprim.primitives.base import Primitive
 from torchprim.spectra.high_pass import high_pass
 
@@ -43,8 +43,9 @@ def ft2d(
     length have, the last, at half the sample rate, is left out of it and has the background of the one below:
     1024 bins take half the passes of 1025 = 5 x 5 x 41, and no SD-SDR of 32 songs moves by more than 0.01 dB
     (by 0.02 dB in preset `companion`). The number of frames stays: zeros up to a length of small factors cost
-    an excerpt of 30 s up to 0.4 dB. On a GPU, picking hard peaks in neighbourhoods of one scale and up to 63
-    rates is one kernel, the masks another; soft peaks and other neighbourhoods are plain torch.
+    an excerpt of 30 s up to 0.4 dB. On a GPU an even number is read as half as many complex numbers; there
+    picking hard peaks in neighbourhoods of one scale and up to 63 rates is one kernel, the masks another;
+    soft peaks and other neighbourhoods are plain torch.
 
     Args:
         magnitude: `(..., F, N)`, not negative.
@@ -82,10 +83,10 @@ def ft2d(
     window = tuple(size if size % 2 == 0 else min(size, limit - (limit + 1) % 2) for size, limit in sizes)
     # The real FFT halves the innermost dimension, and is fast where that is contiguous.
     magnitude = magnitude.contiguous()
-    spectrum = torch.fft.rfft2(magnitude[..., :scales, :])
+    spectrum = real_fft2(magnitude[..., :scales, :])
     peaks, peak_max = kept_peaks(spectrum, frames, window, temperature)
     # Unnormalised: `ft2d_masks` divides by max P and by the size of the transform as it reads.
-    background = torch.fft.irfft2(peaks, s=(scales, frames), norm="forward")
+    background = real_ifft2(peaks, frames)
     gain = high_pass(bins, sample_rate, cutoff, smooth, like=magnitude)[:, 0]
     return FT2DMasks(*ft2d_masks(magnitude, background, peak_max, 1 / (scales * frames), gain, dtype))
 

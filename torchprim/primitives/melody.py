@@ -29,6 +29,7 @@ def melody(
     slope: float | Tensor = SLOPE,
     jump: float | Tensor = JUMP,
     weight: Tensor | None = None,
+    loudest: Tensor | None = None,
     cutoff: float | Tensor = 0.0,
     smooth: bool = True,
     sample_rate: float = 44100,
@@ -54,6 +55,7 @@ def melody(
         jump: maximum transition cost, that of a new note; likewise.
         weight: `(..., F, N)` in [0, 1], a vocals mask that weights the spectrum. That of `long_hpss` without
             a high-pass improves the melody much: it is high where the pitch moves.
+        loudest: the largest magnitude, `(...)`, to which level is relative; computed by default.
         cutoff: high-pass of the mask in Hz, see `high_pass`; 0 for none.
         smooth: whether the high-pass is smooth.
         sample_rate: of the audio, in Hz.
@@ -63,9 +65,9 @@ def melody(
         `(..., F, N)`, in [0, 1].
 
     Raises:
-        ValueError: for magnitudes or weights that are negative or not finite, weights of another shape, a
-            width that is not positive, a pitch range that is empty or not below half the sample rate, or
-            path costs that are tensors without `soft`.
+        ValueError: for magnitudes or weights that are negative or not finite, weights or `loudest` of another
+            shape, a width that is not positive, a pitch range that is empty or not below half the sample
+            rate, or path costs that are tensors without `soft`.
 
     Example:
         >>> import torch, torchprim as tp
@@ -88,7 +90,9 @@ def melody(
     bins = magnitude.shape[-2]
     bin_width = sample_rate / 2 / max(1, bins - 1)
     grid = PitchGrid(bins, bin_width, f_min, f_max)
-    result = track(magnitude, grid, weight, width, soft, slope, jump)
+    if loudest is not None and loudest.shape != magnitude.shape[:-2]:
+        raise ValueError(f"loudest must have shape {tuple(magnitude.shape[:-2])}, got {tuple(loudest.shape)}")
+    result = track(magnitude, grid, weight, width, soft, slope, jump, loudest=loudest)
     voiced = torch.sigmoid(2 * (result.score + bias))
     gain = high_pass(bins, sample_rate, cutoff, smooth, like=magnitude)
     if result.comb is None:
@@ -123,9 +127,13 @@ class Melody(Primitive, function=melody):
     ) -> None:
         super().__init__(locals())
 
-    def forward(self, magnitude: Tensor, weight: Tensor | None = None) -> Tensor:
-        return melody(magnitude, weight=weight, **self.settings)
+    def forward(
+        self, magnitude: Tensor, weight: Tensor | None = None, loudest: Tensor | None = None
+    ) -> Tensor:
+        return melody(magnitude, weight=weight, loudest=loudest, **self.settings)
 
     if TYPE_CHECKING:
 
-        def __call__(self, magnitude: Tensor, weight: Tensor | None = None) -> Tensor: ...
+        def __call__(
+            self, magnitude: Tensor, weight: Tensor | None = None, loudest: Tensor | None = None
+        ) -> Tensor: ...

@@ -143,8 +143,9 @@ class PrimitiveSeparator(Separator):
     ) -> Confidence:
         """Compute the confidence of the clustering of `masks`; weights and beta as in `masks`."""
         weights, beta = self._clustering(weights, beta)
-        embedding, magnitude = list(masks.values()), mixture.magnitude()
-        return confidence_measure(embedding, magnitude, weights, beta, self.n_points, generator=generator)
+        settings = {"generator": generator, "maxima": mixture.maxima()}
+        embedding = list(masks.values())
+        return confidence_measure(embedding, mixture.magnitude(), weights, beta, self.n_points, **settings)
 
     def estimate(
         self,

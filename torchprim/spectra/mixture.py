@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.audio.resampling import resample
-from torchprim.kernels.spectra.magnitude import magnitude
+from torchprim.kernels.spectra.magnitude import magnitude, magnitude_and_maxima
 from torchprim.spectra.stft import Geometry, stft
 
 Value = TypeVar("Value")
@@ -54,4 +54,21 @@ class Mixture:
 
     def magnitude(self) -> Tensor:
         """Return the magnitude spectrogram `(..., F, N)`, contiguous, cached."""
-        return self.cached("magnitude", lambda: magnitude(self.spectrum()))
+        return self._magnitude_and_maxima()[0]
+
+    def maxima(self) -> Tensor | None:
+        """Return the largest of every 8 frames of the magnitude, `(..., F, (N + 7) // 8)`; on a CPU None."""
+        return self._magnitude_and_maxima()[1]
+
+    def loudest(self) -> Tensor:
+        """Return the largest magnitude of each mixture, `(...)`; a gradient goes to its bin."""
+        spectrogram, maxima = self._magnitude_and_maxima()
+        return (spectrogram if maxima is None or spectrogram.requires_grad else maxima).amax((-2, -1))
+
+    def _magnitude_and_maxima(self) -> tuple[Tensor, Tensor | None]:
+        def compute() -> tuple[Tensor, Tensor | None]:
+            spectrum = self.spectrum()
+            # On a CPU reading maxima first is no faster.
+            return magnitude_and_maxima(spectrum) if spectrum.is_cuda else (magnitude(spectrum), None)
+
+        return self.cached("magnitude", compute)

@@ -41,6 +41,7 @@ def track(
     jump: float | Tensor = JUMP,
     marginals: bool = False,
     salience: bool = False,
+    loudest: Tensor | None = None,
 ) -> Track:
     """Compute salience, path, comb and voicing score of the predominant pitch.
 
@@ -58,13 +59,14 @@ def track(
         jump: maximum transition cost, that of a new note; a tensor only with `soft`.
         marginals: return the marginals without `soft`, too.
         salience: return the salience.
+        loudest: the largest magnitude, `(...)`; computed by default.
 
     Returns:
         A `Track`.
     """
     # Invariant to level: everything is relative to the loudest bin. Denormal numbers, whose reciprocal is
     # infinite, count as silence.
-    loudest = magnitude.amax((-2, -1))
+    loudest = magnitude.amax((-2, -1)) if loudest is None else loudest
     scale = torch.where(loudest >= torch.finfo(loudest.dtype).tiny, loudest, 1.0).reciprocal()
     emission = log_salience(magnitude, grid, weight, SHARPNESS, scale)
     teeth = inhibiting_combs(grid, magnitude)
