@@ -34,8 +34,8 @@ class NetworkConfig:
         coarse: bins in a group above them, see `Bands`.
         cues: preset of primitives whose masks are further input channels of the U-Net, which corrects
             the logit of their ensemble's mask; empty for none.
-        context: whether the U-Net sees the mean of each input channel over all frames, and over all bins, as
-            further channels: what a bin has in common with the whole excerpt, and a frame with its spectrum.
+        context: whether the U-Net sees the mean of each channel over all frames, and over all bins, at its
+            input and after each layer of its encoder.
         dimensions: D of the embedding.
         dropout: after each LSTM layer, or at the bottleneck of the U-Net; in [0, 1).
         mel: bands of a fixed mel filter bank before the LSTM; 0 for none.

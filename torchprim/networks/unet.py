@@ -56,10 +56,13 @@ class UNet(nn.Module):
         self.offset = nn.Parameter(torch.zeros(bins, 1))
         self.down, self.down_norm = nn.ModuleList(), nn.ModuleList()
         self.up, self.up_norm = nn.ModuleList(), nn.ModuleList()
+        self.context = nn.ModuleList()
         for i, (width, size) in enumerate(zip(widths, kernel_sizes, strict=True)):
             previous = widths[i - 1] if i else (1 + len(self.cues.names)) * (3 if config.context else 1)
             self.down.append(nn.Conv2d(previous, width, size, stride=2, padding=size // 2))
             self.down_norm.append(nn.GroupNorm(1, width))
+            if config.context:
+                self.context.append(AxialContext(width))
             if i:
                 self.up.append(nn.ConvTranspose2d(width, previous, size, stride=2, padding=size // 2))
                 self.up_norm.append(nn.GroupNorm(1, previous))
@@ -95,8 +98,10 @@ class UNet(nn.Module):
         # Twice as fast on a CPU as channels first.
         x = self._features(magnitude, cues).contiguous(memory_format=torch.channels_last)
         skips = []
-        for convolution, norm in zip(self.down, self.down_norm, strict=True):
+        for i, (convolution, norm) in enumerate(zip(self.down, self.down_norm, strict=True)):
             x = leaky_relu(norm(convolution(x)), 0.2)
+            if self.context:
+                x = self.context[i](x)
             skips.append(x)
         x = self.dropout(x)
         for i in reversed(range(len(self.up))):
@@ -150,6 +155,37 @@ class UNet(nn.Module):
                 mask_logits = keep_energy(self._ensemble_logit(cues), mask_logits.float(), magnitude)
             mask = unit_mask(mask_logits)
         return NetworkOutput(mask=mask, logits=logits)
+
+
+class AxialContext(nn.Module):
+    """Add to each position what its row has in common over all frames, and its frame over all rows.
+
+    Y = X + W_t mean_t X + W_f mean_f X with pointwise convolutions W, which start at 0; compare Squeeze-and-
+    Excitation (Hu et al. 2018) and coordinate attention (Hou et al. 2021). A stack of small convolutions sees
+    neither a whole excerpt nor a whole frame: whether a voice sings is seen in all bins, what accompanies it
+    in all frames.
+
+    Args:
+        channels: C.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.networks.unet import AxialContext
+        >>> AxialContext(4)(torch.rand(2, 4, 9, 7)).shape
+        torch.Size([2, 4, 9, 7])
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.time = nn.Conv2d(channels, channels, 1)
+        self.frequency = nn.Conv2d(channels, channels, 1)
+        for convolution in (self.time, self.frequency):
+            nn.init.zeros_(convolution.weight)
+            nn.init.zeros_(convolution.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add both to maps `(B, C, R, N)`."""
+        return x + self.time(x.mean(-1, keepdim=True)) + self.frequency(x.mean(-2, keepdim=True))
 
 
 def _with_context(x: Tensor) -> Tensor:
