@@ -37,7 +37,12 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         ('whole', 1)
     """
     with all_replaced([path]) as (file,):
-        yield file
+        try:
+            yield file
+        except OSError as error:
+            if error.filename is None:  # `file.write` on a full disk names no file
+                error.filename = os.fspath(path)
+            raise
 
 
 @contextlib.contextmanager
@@ -76,6 +81,22 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
         _LIVE.discard(token)
 
 
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to read its bytes; a pipe, which would wait, or a device, which may never end, is refused.
+
+    Raises:
+        OSError: for a file that is missing, a folder, or not a regular file.
+
+    Example:
+        >>> from torchprim.files import open_regular
+        >>> open_regular(os.devnull)
+        Traceback (most recent call last):
+        OSError: [Errno 22] not a regular file: '/dev/null'
+    """
+    _check_regular(Path(path))
+    return open(path, "rb")
+
+
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Check that a file can be written, before much is computed for it; its folder is created.
 
@@ -101,7 +122,7 @@ def _set_filename(path: Path) -> Iterator[None]:
 
 
 def _check_regular(path: Path) -> None:
-    """Refuse to replace a device or a pipe."""
+    """Refuse a device or a pipe."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
 
@@ -147,7 +168,8 @@ def append_json_lines(path: str | os.PathLike[str], records: Iterable[dict[str, 
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        except OSError:
+        except OSError as error:
+            error.filename = os.fspath(path)
             with contextlib.suppress(OSError):
                 os.truncate(path, size)
             raise
