@@ -13,6 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 _LIVE: set[str] = set()  # tokens of the temporary files that this process is writing
 
 
@@ -230,21 +235,44 @@ def _parse(content: bytes) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
+def reserved(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep a lock file locked through the block, for work that only one process may do at a time.
+
+    The system releases the lock when the process ends, however it ends; the file stays. Its folder is
+    created. Where the system or the file system has no such locks, nothing is checked.
+
+    Raises:
+        BlockingIOError: while another process, or another block of this one, has the file locked.
+        OSError: where the file cannot be created.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with _flock(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), wait=False):
+        yield
+
+
+@contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold an exclusive advisory lock on a folder, where the system has such locks."""
     try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # such as a folder that may be written but not listed
+    except OSError:  # a folder that may be written but not listed, or any on Windows
         yield
         return
+    with _flock(descriptor, wait=True):
+        yield
+
+
+@contextlib.contextmanager
+def _flock(descriptor: int, wait: bool) -> Iterator[None]:
+    """Hold an exclusive advisory lock on an open file, and close it."""
     try:
-        with contextlib.suppress(OSError):  # some network file systems have none
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if fcntl is not None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise
+            except OSError:  # some network file systems have none
+                pass
         yield
     finally:
         os.close(descriptor)

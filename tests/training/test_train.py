@@ -66,7 +66,7 @@ def test_files_of_a_run(whole):
     best = min(checks, key=lambda r: r["validation"])
     assert read_checkpoint(whole / "best.pt").training["step"] == best["step"]
     assert read_checkpoint(whole / "last.pt").training["step"] == 24
-    assert not list(whole.glob(".*"))
+    assert [path.name for path in whole.glob(".*")] == [".lock"]
 
 
 def test_a_run_learns(whole):
