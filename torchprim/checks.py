@@ -39,26 +39,28 @@ def _readable(value: Tensor) -> bool:
     return value.device.type == "cpu" and not torch.compiler.is_compiling() and value.numel() > 0
 
 
+def in_range(value: Tensor, name: str, low: float, high: float = math.inf) -> Tensor:
+    """Check that the values of a tensor are finite and lie in [low, high]."""
+    if value.dtype != torch.bool and _readable(value):
+        smallest, largest = (x.item() for x in torch.aminmax(value.detach()))
+        if not (math.isfinite(smallest) and math.isfinite(largest)):
+            raise ValueError(f"{name} must be finite, its extremes are {smallest} and {largest}")
+        if smallest < low:
+            least = "must not be negative" if low == 0 else f"must be at least {low}"
+            raise ValueError(f"{name} {least}, its minimum is {smallest}")
+        if largest > high:
+            raise ValueError(f"{name} must be at most {high}, its maximum is {largest}")
+    return value
+
+
 def magnitude(value: Tensor, name: str = "magnitude") -> Tensor:
     """Check for a magnitude spectrogram `(..., F, N)`: real, finite, not negative."""
-    value = real(value, name, 2, "(..., F, N)")
-    if _readable(value):
-        low, high = (x.item() for x in torch.aminmax(value.detach()))
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError(f"{name} must be finite, its extremes are {low} and {high}")
-        if low < 0:
-            raise ValueError(f"{name} must not be negative, its minimum is {low}")
-    return value
+    return in_range(real(value, name, 2, "(..., F, N)"), name, 0)
 
 
 def audio(value: Tensor, name: str = "audio", rank: int = 1) -> Tensor:
     """Check for audio `(..., T)` (rank 2: `(..., C, T)`): real and finite."""
-    value = real(value, name, rank, "(..., T)" if rank == 1 else "(..., C, T)")
-    if _readable(value):
-        low, high = (x.item() for x in torch.aminmax(value.detach()))
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError(f"{name} must be finite, its extremes are {low} and {high}")
-    return value
+    return in_range(real(value, name, rank, "(..., T)" if rank == 1 else "(..., C, T)"), name, -math.inf)
 
 
 def positive(value: Number, name: str) -> Number:
