@@ -124,8 +124,15 @@ def data_settings(args: argparse.Namespace) -> DataSettings:
     )
 
 
-def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: Path, ranks: Ranks) -> None:
-    """Train a network, or resume its training, until the recipe's last step."""
+def train(
+    args: argparse.Namespace,
+    config: NetworkConfig,
+    recipe: Recipe,
+    run: Path,
+    ranks: Ranks,
+    stack: contextlib.ExitStack,
+) -> None:
+    """Train a network, or resume its training, until the recipe's last step; `stack` closes the bar."""
     # --- data ------------------------------------------------------------------------------------
     with ranks.sharing_errors():
         checkpoint = find_run(run, config, args.resume)
@@ -147,16 +154,14 @@ def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: 
             print(f"resumed with other settings: {changed}", file=sys.stderr)
     log = RunLog(run, step, ranks.first)
     started = time.monotonic() - spent
-    bar = tqdm(
-        total=recipe.steps, initial=step, desc="train", unit="batch", disable=not ranks.first, file=sys.stderr
-    )
+    bar = tqdm(total=recipe.steps, initial=step, desc="train", unit="batch", disable=not ranks.first)
+    stack.enter_context(bar)
 
     def anchors() -> torch.Tensor | None:
         return trainer.anchors.mean() if trainer.anchors else None
 
     def check_finite(value: float, what: str) -> None:
         if not math.isfinite(value):
-            bar.close()
             raise ValueError(f"{what} is {value}; try a smaller --rate, or fp32")
 
     def save(name: str, step: int, best: float) -> None:
@@ -244,7 +249,7 @@ def main(argv: list[str] | None = None) -> int:
                 config, recipe = network_config(args), recipe_of(args)
                 if ranks.first:
                     stack.enter_context(reserve(run))
-            train(args, config, recipe, run, ranks)
+            train(args, config, recipe, run, ranks, stack)
             if ranks.world > 1:
                 dist.barrier()
                 dist.destroy_process_group()
