@@ -57,7 +57,8 @@ NETWORK_OPTIONS = {
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line; options of network and recipe are None where the preset's value holds."""
     parser = argparse.ArgumentParser(
-        usage="train.py [--audio FOLDER ...] [--stems ROOT ...] --out RUN [options, see --help]",
+        prog="train.py",
+        usage="%(prog)s [--audio FOLDER ...] [--stems ROOT ...] --out RUN [options, see --help]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

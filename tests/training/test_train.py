@@ -253,7 +253,7 @@ def test_a_full_disk_is_named(common, whole, tmp_path, capsys):
     """A limit on the size of files stands for it."""
     run = tmp_path / "run"
     with limited_file_size(4096):
-        status = train.main([*common, "--out", str(run), *steps(2)])
+        status = train.main([*common, "--out", str(run), *steps(2), "--validation", "0"])
     assert status == 1
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"File too large: '{run / 'best.pt'}'")
     assert {path.name for path in run.glob("*.pt*")} == set()
