@@ -83,6 +83,11 @@ def test_two_processes_share_the_songs(music, cache, tmp_path):
             2,
             "argument --batch: must be a whole number in [1, 2147483647], got '0'",
         ),
+        (
+            ["MUSIC", "--out", "OUT/l", "--quietest", "nan"],
+            2,
+            "--quietest: must be a finite number, got 'nan'",
+        ),
         (["MUSIC", "--out", ""], 2, "argument --out: must name a file"),
     ],
 )
