@@ -23,7 +23,7 @@ def floating(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
         raise ValueError(f"{name} must be real and floating point, got dtype {value.dtype}")
     if value.dim() < rank:
         raise ValueError(f"{name} must have shape {layout}, got {tuple(value.shape)}")
-    if 0 in value.shape[-rank:]:
+    if value.numel() == 0:
         raise ValueError(f"{name} must not be empty, got shape {tuple(value.shape)}")
     return value
 
@@ -39,7 +39,7 @@ def _readable(value: Tensor) -> bool:
     return value.device.type == "cpu" and not torch.compiler.is_compiling() and value.numel() > 0
 
 
-def in_range(value: Tensor, name: str, low: float, high: float = math.inf) -> Tensor:
+def in_range(value: Tensor, name: str, low: float = -math.inf, high: float = math.inf) -> Tensor:
     """Check that the values of a tensor are finite and lie in [low, high]."""
     if value.dtype != torch.bool and _readable(value):
         smallest, largest = (x.item() for x in torch.aminmax(value.detach()))
@@ -60,7 +60,7 @@ def magnitude(value: Tensor, name: str = "magnitude") -> Tensor:
 
 def audio(value: Tensor, name: str = "audio", rank: int = 1) -> Tensor:
     """Check for audio `(..., T)` (rank 2: `(..., C, T)`): real and finite."""
-    return in_range(real(value, name, rank, "(..., T)" if rank == 1 else "(..., C, T)"), name, -math.inf)
+    return in_range(real(value, name, rank, "(..., T)" if rank == 1 else "(..., C, T)"), name)
 
 
 def positive(value: Number, name: str) -> Number:
@@ -73,6 +73,15 @@ def positive(value: Number, name: str) -> Number:
         bad = not (isinstance(value, (int, float)) and 0 < value < math.inf)
     if bad:
         raise ValueError(f"{name} must be positive, got {value!r}")
+    return value
+
+
+def not_negative(value: Number, name: str, high: float = math.inf) -> Number:
+    """Check for a number in [0, high]; a tensor (a learnt setting) is read only where that costs nothing."""
+    if isinstance(value, Tensor):
+        return in_range(value, name, 0, high)
+    if not (isinstance(value, (int, float)) and 0 <= value <= high and value < math.inf):
+        raise ValueError(f"{name} must lie in [0, {high}], got {value!r}")
     return value
 
 
