@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: s
 
 import torch
 
-from torchprim.cli import UsageError
+from torchprim.cli import UsageError, option_types
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.ensemble.presets import PRESETS
 from torchprim.errors import AudioError, CheckpointError
@@ -60,7 +60,8 @@ def arguments(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[s
             add("--methods", default=METHODS if name == "compare" else BASIC, help="(%(default)s)")
             add("--against", default="pcl", help="method that the others are compared with (pcl)")
             add("--bss", choices=BSS, default="none", help="BSSEval v4: by torchprim, by museval (none)")
-            add("--workers", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="of museval")
+            cores = os.cpu_count() or 2
+            add("--workers", type=option_types.count, default=max(1, cores // 2), help="of museval")
         if name == "quartiles":
             add("--audio", nargs="+", required=True, metavar="FOLDER", help="music to train on")
             add("--preset", default="small", help="network and recipe of train.py (small)")
@@ -68,9 +69,9 @@ def arguments(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[s
         else:
             add("--preset", choices=PRESETS, default="best", help="settings of the primitives (best)")
         add("--stereo", action="store_true", help="channels as they are; by default their mean, as the paper")
-        add("--seed", type=int, default=0, help="of the bootstrap, and of the trainings (0)")
+        add("--seed", type=option_types.seed, default=0, help="of the bootstrap, and of the trainings (0)")
         add("--device", choices=DEVICES, default="auto", help="(auto)")
-        add("--threads", type=int, default=None, help="CPU threads of torch")
+        add("--threads", type=option_types.threads, default=None, help="CPU threads of torch")
     args, unknown = parser.parse_known_args(argv)
     if unknown and args.command != "quartiles":
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")

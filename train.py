@@ -16,6 +16,7 @@ of trusted segments are remixed across songs while the network learns from them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import math
 import os
@@ -30,15 +31,16 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
+from torchprim.cli.option_types import number, seed, threads
 from torchprim.ensemble.presets import PRESETS
 from torchprim.networks.build import build_network
-from torchprim.networks.checkpoint import save_checkpoint
+from torchprim.networks.checkpoint import first_not_finite, save_checkpoint
 from torchprim.networks.config import NETWORKS, NetworkConfig
 from torchprim.training.data import DataSettings, prepare
 from torchprim.training.examples import write_example
 from torchprim.training.ranks import USER_ERRORS, RankError, Ranks, start_ranks
 from torchprim.training.recipes import Recipe, find_recipe, options
-from torchprim.training.run_folder import RunLog, find_run
+from torchprim.training.run_folder import RunLog, changes, find_run, reserve, restoring
 from torchprim.training.trainer import Trainer
 
 SAVE_SECONDS = 30.0  # maximum interval of `last.pt`
@@ -46,7 +48,7 @@ NETWORK_OPTIONS = {
     "layers": int,
     "hidden": int,
     "channels": int,
-    "dropout": float,
+    "dropout": number,
     "cues": str,  # a preset of primitives, or nothing
     "heads": lambda words: tuple(words.split(",")),
 }
@@ -55,7 +57,10 @@ NETWORK_OPTIONS = {
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line; options of network and recipe are None where the preset's value holds."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="train.py",
+        usage="%(prog)s [--audio FOLDER ...] [--stems ROOT ...] --out RUN [options, see --help]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add, data = parser.add_argument, DataSettings()
     low, high = data.quantiles
@@ -66,22 +71,23 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--teacher", default=data.teacher, metavar="pcl|CHECKPOINT", help="who separates the music (pcl)")
     add("--teacher-preset", choices=PRESETS, default=data.teacher_preset, help="preset of pcl (best)")
     add("--resume", action="store_true", help="resume from RUN/last.pt; with none, start")
-    add("--seed", type=int, default=0, help="of every random choice (0)")
+    add("--seed", type=seed, default=0, help="of every random choice (0)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(auto)")
-    add("--threads", type=int, default=None, help="CPU threads")
+    add("--threads", type=threads, default=None, help="CPU threads")
     add(
         "--bank", choices=("auto", "device", "pinned"), default=data.residence, help="memory of decoded songs"
     )
     add("--cache", default=data.cache, metavar="FOLDER", help="decoded songs (the user's cache folder)")
     add("--labels", default=data.labels, metavar="FILE", help="labels made before (RUN/labels.jsonl)")
-    add("--quietest", type=float, default=data.quietest, help="least loudness of a segment in LUFS (-40)")
-    add("--low", type=float, default=low, help="quantile of confidence from which segments are trusted")
-    add("--high", type=float, default=high, help="quantile up to which they are")
-    add("--stems-share", type=float, default=data.stems_share, help="share of batches with true stems")
-    add("--validation", type=float, default=data.validation, help="share of songs held out (0.1)")
+    add("--quietest", type=number, default=data.quietest, help="least loudness of a segment in LUFS (-40)")
+    add("--low", type=number, default=low, help="quantile of confidence from which segments are trusted")
+    add("--high", type=number, default=high, help="quantile up to which they are")
+    add("--stems-share", type=number, default=data.stems_share, help="share of batches with true stems")
+    add("--validation", type=number, default=data.validation, help="share of songs held out (0.1)")
     for name, convert in NETWORK_OPTIONS.items():
         add(f"--{name}", type=convert, default=None, help="of the network (the preset's)")
     for name, convert, text in options():
+        convert = number if convert is float else convert
         add(f"--{name.replace('_', '-')}", type=convert, default=None, help=f"{text} (the preset's)")
     args = parser.parse_args(argv)
     if not args.audio and not args.stems:
@@ -119,8 +125,15 @@ def data_settings(args: argparse.Namespace) -> DataSettings:
     )
 
 
-def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: Path, ranks: Ranks) -> None:
-    """Train a network, or resume its training, until the recipe's last step."""
+def train(
+    args: argparse.Namespace,
+    config: NetworkConfig,
+    recipe: Recipe,
+    run: Path,
+    ranks: Ranks,
+    stack: contextlib.ExitStack,
+) -> None:
+    """Train a network, or resume its training, until the recipe's last step; `stack` closes the bar."""
     # --- data ------------------------------------------------------------------------------------
     with ranks.sharing_errors():
         checkpoint = find_run(run, config, args.resume)
@@ -135,23 +148,31 @@ def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: 
     if checkpoint is not None:
         state = checkpoint.training
         step, best, spent = state["step"], state["best"], state["spent"]
-        trainer.load_state_dict(state["trainer"])
-        if ranks.first and (changed := recipe.differences(state["trainer"]["recipe"])):
+        with ranks.sharing_errors(), restoring(run):
+            trainer.load_state_dict(state["trainer"])
+            changed = changes(state, recipe, ranks.world)
+        if ranks.first and changed:
             print(f"resumed with other settings: {changed}", file=sys.stderr)
     log = RunLog(run, step, ranks.first)
     started = time.monotonic() - spent
-    bar = tqdm(
-        total=recipe.steps, initial=step, desc="train", unit="batch", disable=not ranks.first, file=sys.stderr
-    )
+    bar = tqdm(total=recipe.steps, initial=step, desc="train", unit="batch", disable=not ranks.first)
+    stack.enter_context(bar)
 
     def anchors() -> torch.Tensor | None:
         return trainer.anchors.mean() if trainer.anchors else None
 
+    def check_finite(value: float, what: str) -> None:
+        if not math.isfinite(value):
+            raise ValueError(f"{what} is {value}; try a smaller --rate, or fp32")
+
     def save(name: str, step: int, best: float) -> None:
+        if first_not_finite(network.state_dict()) is not None:  # keep the last good file
+            check_finite(math.nan, f"a weight after step {step}")
         state = {
             "step": step,
             "best": best,
             "spent": time.monotonic() - started,
+            "world": ranks.world,
             "trainer": trainer.state_dict(),
             "arguments": vars(args),
         }
@@ -163,6 +184,7 @@ def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: 
         if data.validation is not None:
             batches = [data.validation.batch(number) for number in range(recipe.validation_batches)]
             loss = trainer.validate(batches)
+            check_finite(loss, f"the validation loss after step {step}")
             record["validation"] = loss
             write_example(run / "examples" / f"{step:07d}", network, batches[0], config.geometry)
         if data.stem_validation is not None:
@@ -194,11 +216,7 @@ def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: 
         losses.clear()
         records = [{"step": n, "loss": loss} for n, loss in enumerate(values, step - len(values) + 1)]
         for record in records:
-            if not math.isfinite(record["loss"]):
-                bar.close()
-                raise ValueError(
-                    f"the loss of step {record['step']} is {record['loss']}; try a smaller --rate, or fp32"
-                )
+            check_finite(record["loss"], f"the loss of step {record['step']}")
         log.write(records)
         mean = sum(values) / len(values)
         rate = (step - first_step) / (time.monotonic() - loop_started)
@@ -226,13 +244,16 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     first = os.environ.get("RANK", "0") == "0"
     try:
-        ranks = start_ranks(args.device)
-        with ranks.sharing_errors():
-            config, recipe = network_config(args), recipe_of(args)
-        train(args, config, recipe, Path(args.out), ranks)
-        if ranks.world > 1:
-            dist.barrier()
-            dist.destroy_process_group()
+        ranks, run = start_ranks(args.device), Path(args.out)
+        with ranks.naming_errors(), contextlib.ExitStack() as stack:
+            with ranks.sharing_errors():
+                config, recipe = network_config(args), recipe_of(args)
+                if ranks.first:
+                    stack.enter_context(reserve(run))
+            train(args, config, recipe, run, ranks, stack)
+            if ranks.world > 1:
+                dist.barrier()
+                dist.destroy_process_group()
     except (RankError, *USER_ERRORS) as error:
         if first or not isinstance(error, RankError):
             print(f"error: {error}", file=sys.stderr)

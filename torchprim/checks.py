@@ -35,7 +35,7 @@ def floating(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
         raise ValueError(f"{name} must be real and floating point, got dtype {value.dtype}")
     if value.dim() < rank:
         raise ValueError(f"{name} must have shape {layout}, got {tuple(value.shape)}")
-    if 0 in value.shape[-rank:]:
+    if value.numel() == 0:
         raise ValueError(f"{name} must not be empty, got shape {tuple(value.shape)}")
     return value
 
@@ -51,19 +51,26 @@ def _readable(value: Tensor) -> bool:
     return value.device.type == "cpu" and not torch.compiler.is_compiling() and value.numel() > 0
 
 
+def in_range(value: Tensor, name: str, low: float = -math.inf, high: float = math.inf) -> Tensor:
+    """Check that the values of a tensor are finite and lie in [low, high]."""
+    if value.dtype != torch.bool and _readable(value):
+        smallest, largest = (x.item() for x in torch.aminmax(value.detach()))
+        if not (math.isfinite(smallest) and math.isfinite(largest)):
+            raise ValueError(f"{name} must be finite, its extremes are {smallest} and {largest}")
+        if smallest < low:
+            least = "must not be negative" if low == 0 else f"must be at least {low}"
+            raise ValueError(f"{name} {least}, its minimum is {smallest}")
+        if largest > high:
+            raise ValueError(f"{name} must be at most {high}, its maximum is {largest}")
+    return value
+
+
 def magnitude(value: Tensor, name: str = "magnitude", keep_half: bool = False) -> Tensor:
     """Check for a magnitude spectrogram `(..., F, N)`: real, finite, not negative.
 
     Half precision is returned as float32, or with `keep_half` as it is.
     """
-    value = (floating if keep_half else real)(value, name, 2, "(..., F, N)")
-    if _readable(value):
-        low, high = (x.item() for x in torch.aminmax(value.detach()))
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError(f"{name} must be finite, its extremes are {low} and {high}")
-        if low < 0:
-            raise ValueError(f"{name} must not be negative, its minimum is {low}")
-    return value
+    return in_range((floating if keep_half else real)(value, name, 2, "(..., F, N)"), name, 0)
 
 
 def audio(value: Tensor, name: str = "audio", rank: int = 1) -> Tensor:
@@ -114,6 +121,15 @@ def positive(value: Number, name: str) -> Number:
         bad = not (isinstance(value, (int, float)) and 0 < value < math.inf)
     if bad:
         raise ValueError(f"{name} must be positive, got {value!r}")
+    return value
+
+
+def not_negative(value: Number, name: str, high: float = math.inf) -> Number:
+    """Check for a number in [0, high]; a tensor (a learnt setting) is read only where that costs nothing."""
+    if isinstance(value, Tensor):
+        return in_range(value, name, 0, high)
+    if not (isinstance(value, (int, float)) and 0 <= value <= high and value < math.inf):
+        raise ValueError(f"{name} must lie in [0, {high}], got {value!r}")
     return value
 
 

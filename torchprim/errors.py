@@ -78,6 +78,23 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         raise AudioError(path, f"cannot be written: {error.strerror or error}") from error
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory is exhausted, of the computer or of a GPU.
+
+    Example:
+        >>> from torchprim.errors import is_out_of_memory
+        >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("sizes differ"))
+        (True, False)
+    """
+    import torch
+
+    # torch's allocator for the CPU has no type of its own.
+    texts = ("can't allocate memory", "DefaultCPUAllocator", "alloc_cpu.cpp")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+    )
+
+
 def one_line(path: str | os.PathLike[str], error: Exception, device: str) -> str:
     """Format any error about a file as one line, "PATH: reason", for commands that continue with the next.
 
@@ -103,7 +120,7 @@ def one_line(path: str | os.PathLike[str], error: Exception, device: str) -> str
     if isinstance(error, torch.OutOfMemoryError):
         torch.cuda.empty_cache()
         return str(AudioError(path, f"not enough memory on the device ({device}); try --device cpu"))
-    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+    if is_out_of_memory(error):
         return str(AudioError(path, "not enough memory"))
     if isinstance(error, ValueError):
         return str(AudioError(path, text))

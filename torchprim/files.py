@@ -13,6 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 _LONGEST_NAME = 200  # bytes; file systems allow 255, and a temporary file's name has a suffix of up to 30
 _LIVE: set[str] = set()  # tokens of the temporary files that this process is writing
 
@@ -38,7 +43,12 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         ('whole', 1)
     """
     with all_replaced([path]) as (file,):
-        yield file
+        try:
+            yield file
+        except OSError as error:
+            if error.filename is None:  # `file.write` on a full disk names no file
+                error.filename = os.fspath(path)
+            raise
 
 
 @contextlib.contextmanager
@@ -89,6 +99,22 @@ def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
     return name if len(content) <= longest else content[:longest].decode("utf-8", "ignore")
 
 
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to read its bytes; a pipe, which would wait, or a device, which may never end, is refused.
+
+    Raises:
+        OSError: for a file that is missing, a folder, or not a regular file.
+
+    Example:
+        >>> from torchprim.files import open_regular
+        >>> open_regular(os.devnull)
+        Traceback (most recent call last):
+        OSError: [Errno 22] not a regular file: '/dev/null'
+    """
+    _check_regular(Path(path))
+    return open(path, "rb")
+
+
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Check that a file can be written, before much is computed for it; its folder is created.
 
@@ -114,7 +140,7 @@ def _set_filename(path: Path) -> Iterator[None]:
 
 
 def _check_regular(path: Path) -> None:
-    """Refuse to replace a device or a pipe."""
+    """Refuse a device or a pipe."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
 
@@ -161,7 +187,8 @@ def append_json_lines(path: str | os.PathLike[str], records: Iterable[dict[str, 
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        except OSError:
+        except OSError as error:
+            error.filename = os.fspath(path)
             with contextlib.suppress(OSError):
                 os.truncate(path, size)
             raise
@@ -222,21 +249,44 @@ def _parse(content: bytes) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
+def reserved(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep a lock file locked through the block, for work that only one process may do at a time.
+
+    The system releases the lock when the process ends, however it ends; the file stays. Its folder is
+    created. Where the system or the file system has no such locks, nothing is checked.
+
+    Raises:
+        BlockingIOError: while another process, or another block of this one, has the file locked.
+        OSError: where the file cannot be created.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with _flock(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), wait=False):
+        yield
+
+
+@contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold an exclusive advisory lock on a folder, where the system has such locks."""
     try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # such as a folder that may be written but not listed
+    except OSError:  # a folder that may be written but not listed, or any on Windows
         yield
         return
+    with _flock(descriptor, wait=True):
+        yield
+
+
+@contextlib.contextmanager
+def _flock(descriptor: int, wait: bool) -> Iterator[None]:
+    """Hold an exclusive advisory lock on an open file, and close it."""
     try:
-        with contextlib.suppress(OSError):  # some network file systems have none
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if fcntl is not None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise
+            except OSError:  # some network file systems have none
+                pass
         yield
     finally:
         os.close(descriptor)

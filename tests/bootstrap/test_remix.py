@@ -260,7 +260,7 @@ def test_true_stems_stream(tmp_path):
         ({"geometry": tp.Geometry()}, "geometry has 44100 Hz, the bank 8000"),
         ({"batch_size": 0}, "batch_size must be a whole number at least 1, got 0"),
         ({"bin_confidence": True, "speed": 0.1}, "bin_confidence needs the excerpts' own time"),
-        ({"eq": -1.0}, "eq must not be negative, got -1.0"),
+        ({"eq": -1.0}, "eq must be finite and not negative, got -1.0"),
         ({"speed": 2.0}, r"speed must lie in \[0, 0.5\], got 2.0"),
     ],
 )

@@ -53,7 +53,17 @@ def test_a_network_separates_and_is_part_of_what_is_done(tmp_path, song, capsys)
 
 def test_a_checkpoint_that_cannot_be_used_is_one_line(tmp_path, song, capsys):
     (tmp_path / "text.pt").write_text("no checkpoint")
-    for name, reason in (("none.pt", "no such file"), ("text.pt", "is not a checkpoint")):
+    (tmp_path / "zero.pt").symlink_to("/dev/zero")
+    network = tp.build_network(TINY)
+    torch.nn.init.constant_(network.gain, float("nan"))
+    save_checkpoint(tmp_path / "nan.pt", network)
+    reasons = {
+        "none.pt": "no such file",
+        "text.pt": "is not a checkpoint",
+        "zero.pt": "not a regular file",
+        "nan.pt": "its weights are not finite (gain)",
+    }
+    for name, reason in reasons.items():
         assert separate(song, "--out", tmp_path / "out", "--checkpoint", tmp_path / name) == 1
         said = capsys.readouterr().err.strip()
         assert said.startswith(f"error: {tmp_path / name}: {reason}") and "\n" not in said

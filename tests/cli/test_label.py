@@ -81,7 +81,16 @@ def test_two_processes_share_the_songs(music, cache, tmp_path):
         (["MUSIC/broken.wav", "--out", "OUT/l"], 1, "no song that can be used"),
         (["MUSIC", "--out", "OUT"], 1, "OUT: cannot be written"),
         (["MUSIC", "--out", "OUT/l", "--teacher", "no.pt"], 1, "error: no.pt: there is no such file"),
-        (["MUSIC", "--out", "OUT/l", "--batch", "0"], 2, "argument --batch: must be at least 1, got 0"),
+        (
+            ["MUSIC", "--out", "OUT/l", "--batch", "0"],
+            2,
+            "argument --batch: must be a whole number in [1, 2147483647], got '0'",
+        ),
+        (
+            ["MUSIC", "--out", "OUT/l", "--quietest", "nan"],
+            2,
+            "--quietest: must be a finite number, got 'nan'",
+        ),
         (["MUSIC", "--out", ""], 2, "argument --out: must name a file"),
     ],
 )

@@ -187,3 +187,31 @@ def test_accurate_over_many_bins(generator):
 def test_bad_arguments(call, message, batch):
     with pytest.raises(ValueError, match=message):
         call(*batch)
+
+
+@pytest.mark.parametrize("factor", [1e-15, 1e-6, 1e6, 1e15])
+@pytest.mark.parametrize("loss", [deep_clustering_loss, whitened_kmeans_loss])
+def test_loudness_does_not_count(loss, factor, generator):
+    """Neither in the loss nor in its gradient, over the range of what float32 holds squared."""
+    embedding = torch.rand(2, 9, 9, 4, generator=generator, requires_grad=True)
+    labels, weights = torch.rand(2, 2, 9, 9, generator=generator)
+    labels = labels > 0.5
+    values = [loss(embedding, labels, weights * c) for c in (1.0, factor)]
+    torch.testing.assert_close(values[1], values[0], rtol=1e-4, atol=0)
+    gradients = [torch.autograd.grad(value, embedding)[0] for value in values]
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [deep_clustering_loss, whitened_kmeans_loss])
+@pytest.mark.parametrize(
+    ("labels", "weights", "message"),
+    [
+        (1.0, -0.5, "weights must not be negative, its minimum is -0.5"),
+        (1.0, float("nan"), "weights must be finite, its extremes are nan and nan"),
+        (1.5, 1.0, "labels must be at most 1, its maximum is 1.5"),
+        (-1.0, 1.0, "labels must not be negative, its minimum is -1.0"),
+    ],
+)
+def test_labels_and_weights_out_of_range(loss, labels, weights, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        loss(torch.rand(1, 3, 4, 2), torch.full((1, 3, 4), labels), torch.full((1, 3, 4), weights))

@@ -1,11 +1,14 @@
 """Checkpoints: round trip, atomic writes, errors of one line."""
 
 import dataclasses
+import os
+import zipfile
 
 import pytest
 import torch
 
 import torchprim as tp
+from tests.support.training_runs import limited_file_size
 from torchprim.errors import CheckpointError
 from torchprim.networks.checkpoint import FORMAT, read_checkpoint, save_checkpoint
 
@@ -59,6 +62,16 @@ def test_a_failed_write_leaves_the_last_checkpoint(path, network, monkeypatch):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_full_disk_is_an_oserror(path, network):
+    """torch's zip writer turns it into a RuntimeError."""
+    before = path.read_bytes()
+    with limited_file_size(2048), pytest.raises(OSError, match="File too large") as caught:
+        save_checkpoint(path, network)
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_anchors_of_another_size_are_not_written(tmp_path, network):
     with pytest.raises(ValueError, match=r"anchors must have shape \(2, 3\), got \(2, 4\)"):
         save_checkpoint(tmp_path / "a.pt", network, torch.zeros(2, 4))
@@ -69,6 +82,38 @@ def rewrite(path, **changes):
     content = torch.load(path, weights_only=True)
     content.update(changes)
     torch.save({key: value for key, value in content.items() if value is not Ellipsis}, path)
+
+
+def settings(**changes):
+    return {**TINY.to_dict(), **changes}
+
+
+def flip(path):
+    """Flip one bit of the exponent of a weight."""
+    with zipfile.ZipFile(path) as archive:
+        entry = max(archive.infolist(), key=lambda info: info.file_size)
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(entry.filename.encode(), entry.header_offset) + 512 & ~3 | 3] ^= 64
+    path.write_bytes(raw)
+
+
+def compress(path):
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+
+def spoil_weight(path):
+    weights = torch.load(path, weights_only=True)["network"]
+    weights["gain"][3] = float("nan")
+    rewrite(path, network=weights)
+
+
+def replace(path, make):
+    path.unlink()
+    make(path)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +136,25 @@ def rewrite(path, **changes):
         ),
         (lambda p: rewrite(p, network=3), "its weights do not fit its settings"),
         (lambda p: rewrite(p, anchors=torch.zeros(2, 9)), r"its anchors are not of shape \(2, 3\)"),
+        (flip, "is not a checkpoint, or is damaged"),
+        (compress, "is not a checkpoint, or is damaged"),
+        (spoil_weight, r"its weights are not finite \(gain\): the training has diverged"),
+        (lambda p: rewrite(p, anchors=torch.full((2, 3), torch.inf)), r"are not finite \(anchors\)"),
+        # Far larger than the weights: refused before it is built.
+        (lambda p: rewrite(p, config=settings(hidden=10**7)), "its weights do not fit its settings"),
+        (lambda p: rewrite(p, config=settings(hidden=10**30)), "its weights do not fit its settings"),
+        (lambda p: rewrite(p, config=settings(layers=10**6)), "its weights do not fit its settings"),
+        (lambda p: rewrite(p, config=settings(mel=10**7)), "its weights do not fit its settings"),
+        (
+            lambda p: rewrite(p, config=settings(kind="unet", heads=["mask"], channels=10**7)),
+            "its weights do not fit its settings",
+        ),
+        (lambda p: rewrite(p, config=settings(cues=["x"])), r"cues must be a string, got \['x'\]"),
+        (lambda p: rewrite(p, config=settings(name=3)), "name must be a string, got 3"),
+        (lambda p: rewrite(p, config=settings(heads=[["x"]])), "heads must be one or both of"),
+        (lambda p: rewrite(p, config=settings(beta=torch.ones(1))), "beta must be a number"),
+        (lambda p: replace(p, os.mkfifo), "not a regular file"),
+        (lambda p: replace(p, lambda q: q.symlink_to("/dev/zero")), "not a regular file"),
     ],
 )
 def test_errors_are_one_line(path, spoil, reason):

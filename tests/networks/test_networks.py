@@ -200,3 +200,36 @@ def test_mel_filter_bank_equals_torchaudio_where_bands_are_wide():
     got = mel_filter_bank(64, 1025, 44100)
     wanted = wanted / wanted.sum(1, keepdim=True)
     torch.testing.assert_close(got[20:], wanted[20:], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["blstm", "unet"])
+@pytest.mark.parametrize(
+    ("shape", "dtype", "message"),
+    [
+        ((1, 65, 4), torch.float32, r"magnitude must have shape \(B, 33, N\), got \(1, 65, 4\)"),
+        ((1, 1, 33, 4), torch.float32, r"magnitude must have shape \(B, 33, N\), got \(1, 1, 33, 4\)"),
+        ((33, 4), torch.float32, r"magnitude must have shape \(B, F, N\), got \(33, 4\)"),
+        ((1, 33, 0), torch.float32, r"magnitude must not be empty, got shape \(1, 33, 0\)"),
+        ((0, 33, 4), torch.float32, r"magnitude must not be empty, got shape \(0, 33, 4\)"),
+        ((1, 33, 4), torch.float64, r"magnitude must be of the weights' torch.float32, got torch.float64"),
+        (
+            (1, 33, 4),
+            torch.complex64,
+            r"magnitude must be real and floating point, got dtype torch.complex64",
+        ),
+    ],
+)
+def test_spectra_that_are_not_the_network_s(kind, shape, dtype, message):
+    geometry = tp.Geometry(8000, 64, 16)
+    config = tp.NetworkConfig("tiny", kind, ("mask",), geometry, layers=1, hidden=4, channels=4)
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        tp.build_network(config)(torch.zeros(shape, dtype=dtype))
+
+
+@pytest.mark.parametrize("kind", ["blstm", "unet"])
+def test_networks_in_double_precision(kind):
+    config = tp.NetworkConfig("tiny", kind, ("mask",), tp.Geometry(8000, 64, 16), layers=1, hidden=4)
+    network, magnitude = tp.build_network(config).double().eval(), torch.rand(1, 33, 4, dtype=torch.float64)
+    assert network(magnitude).mask.dtype == torch.float64
+    with pytest.raises(ValueError, match=r"must be of the weights' torch.float64, got torch.float32"):
+        network(magnitude.float())

@@ -1,5 +1,6 @@
 """Tiny training runs: songs of 1.5 s, a network of four channels."""
 
+import contextlib
 import json
 import math
 import os
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import soundfile
 import torch
 
@@ -32,6 +34,24 @@ _SETTINGS = {
 }
 TINY = [word for name, value in _SETTINGS.items() for word in (f"--{name}", str(value))]
 RATE = 44100
+
+
+def steps(count, check_every=4):
+    """Return options of the length of a run, with all that has a state."""
+    length = ["--steps", str(count), "--check-every", str(check_every)]
+    return [*length, "--speed", "0.05", "--autoclip", "30"]
+
+
+@contextlib.contextmanager
+def limited_file_size(limit):
+    """Let no file of this process grow beyond so many bytes: a disk that is full."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def song(number, seconds=1.5):

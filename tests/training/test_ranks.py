@@ -30,3 +30,6 @@ def test_ranks_of_torchrun(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "many")
     with pytest.raises(ValueError, match=r"must be whole numbers: .*many"):
         find_ranks("cpu")
+    monkeypatch.setenv("WORLD_SIZE", "5")
+    with pytest.raises(ValueError, match=r"^RANK must lie in \[0, WORLD_SIZE\), got 5 with WORLD_SIZE 5$"):
+        find_ranks("cpu")

@@ -1,9 +1,8 @@
-"""train.py: files of a run, resuming after a kill, errors, and distributed training."""
+"""train.py: files of a run, resuming after a kill, and errors."""
 
 import dataclasses
 import json
 import signal
-import socket
 import time
 
 import pytest
@@ -11,43 +10,22 @@ import torch
 
 import torchprim as tp
 import train
-from tests.support.training_runs import ROOT, TINY, curve, start, write_music, write_stems
+from tests.support.training_runs import (
+    ROOT,
+    TINY,
+    curve,
+    limited_file_size,
+    start,
+    steps,
+    write_music,
+    write_stems,
+)
 from torchprim.networks.checkpoint import read_checkpoint
-
-
-@pytest.fixture(scope="module")
-def music(tmp_path_factory):
-    return write_music(tmp_path_factory.mktemp("data") / "music", 7)
 
 
 @pytest.fixture(scope="module")
 def stems(tmp_path_factory):
     return write_stems(tmp_path_factory.mktemp("data") / "stems", 4)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def common(music, cache, tmp_path_factory):
-    """Arguments of all bootstrapped runs, which share their labels."""
-    labels = tmp_path_factory.mktemp("labels") / "labels.jsonl"
-    data = ["--audio", music, "--cache", cache, "--labels", labels, "--teacher-preset", "companion"]
-    return [*map(str, data), *TINY]
-
-
-@pytest.fixture(scope="module")
-def whole(common, tmp_path_factory):
-    """A run that was not interrupted."""
-    run = tmp_path_factory.mktemp("runs") / "whole"
-    assert train.main([*common, "--out", str(run), *_steps(24)]) == 0
-    return run
-
-
-def _steps(steps, check_every=4):
-    return ["--steps", str(steps), "--check-every", str(check_every), "--speed", "0.05", "--autoclip", "30"]
 
 
 def test_files_of_a_run(whole):
@@ -66,7 +44,7 @@ def test_files_of_a_run(whole):
     best = min(checks, key=lambda r: r["validation"])
     assert read_checkpoint(whole / "best.pt").training["step"] == best["step"]
     assert read_checkpoint(whole / "last.pt").training["step"] == 24
-    assert not list(whole.glob(".*"))
+    assert [path.name for path in whole.glob(".*")] == [".lock"]
 
 
 def test_a_run_learns(whole):
@@ -77,7 +55,7 @@ def test_a_run_learns(whole):
 def test_killed_runs_have_the_same_curve(common, whole, tmp_path):
     """SIGKILL twice, each time later; the log is that of the run that was not interrupted."""
     run = tmp_path / "killed"
-    arguments = [ROOT / "train.py", *common, "--out", run, *_steps(24), "--resume"]
+    arguments = [ROOT / "train.py", *common, "--out", run, *steps(24), "--resume"]
     kills = 0
     for lines in (3, 13):
         child = start(arguments)
@@ -92,13 +70,16 @@ def test_killed_runs_have_the_same_curve(common, whole, tmp_path):
         _, said = child.communicate()
         assert child.returncode in (0, -signal.SIGKILL), said
     assert kills == 2
-    assert train.main([*common, "--out", str(run), *_steps(24), "--resume"]) == 0
+    assert train.main([*common, "--out", str(run), *steps(24), "--resume"]) == 0
     assert curve(run) == curve(whole)
+    for name in ("best.pt", "last.pt"):
+        resumed, unbroken = (read_checkpoint(folder / name).network.state_dict() for folder in (run, whole))
+        assert all(torch.equal(resumed[key], unbroken[key]) for key in unbroken)
 
 
 def test_an_earlier_run_is_not_overwritten(common, whole, capsys):
     before = (whole / "last.pt").read_bytes()
-    assert train.main([*common, "--out", str(whole), *_steps(24)]) == 1
+    assert train.main([*common, "--out", str(whole), *steps(24)]) == 1
     said = capsys.readouterr().err.splitlines()
     assert said[-1].startswith("error: ")
     assert "last.pt: of an earlier run: --resume goes on with it" in said[-1]
@@ -109,13 +90,13 @@ def test_other_settings_are_reported_on_resuming(common, whole, tmp_path, capsys
     run = tmp_path / "run"
     run.mkdir()
     (run / "last.pt").write_bytes((whole / "last.pt").read_bytes())
-    assert train.main([*common, "--out", str(run), *_steps(25), "--resume", "--rate", "0.02"]) == 0
+    assert train.main([*common, "--out", str(run), *steps(25), "--resume", "--rate", "0.02"]) == 0
     assert "resumed with other settings: steps 24 -> 25, rate 0.01 -> 0.02" in capsys.readouterr().err
 
 
 def test_true_stems_and_validation_on_them(common, stems, tmp_path):
     run = tmp_path / "run"
-    arguments = [*common, "--stems", str(stems), "--out", str(run), *_steps(4), "--validation", "0.3"]
+    arguments = [*common, "--stems", str(stems), "--out", str(run), *steps(4), "--validation", "0.3"]
     assert train.main([*arguments, "--stems-share", "0.5"]) == 0
     (check,) = (r for r in curve(run) if "validation" in r)
     assert {"sd_sdr_vocals", "sd_sdr_accompaniment"} < set(check)
@@ -129,7 +110,7 @@ def test_second_generation(common, whole, stems, tmp_path):
     first = whole / "best.pt"
     run = tmp_path / "second"
     arguments = [*common, "--labels", str(tmp_path / "l.jsonl"), "--teacher", str(first), "--out", str(run)]
-    assert train.main([*arguments, *_steps(2)]) == 0
+    assert train.main([*arguments, *steps(2)]) == 0
     teachers = {json.loads(line)["teacher"] for line in (tmp_path / "l.jsonl").read_text().splitlines()}
     assert len(teachers) == 1
     assert teachers.pop().startswith("network small")
@@ -154,7 +135,7 @@ def test_nothing_to_train_on(common, whole, tmp_path, capsys, change, message):
     if "--resume" in change:
         run.mkdir()
         (run / "last.pt").write_bytes((whole / "last.pt").read_bytes())
-    assert train.main([*common, "--out", str(run), *_steps(2), *change]) == 1
+    assert train.main([*common, "--out", str(run), *steps(2), *change]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("error: ")
     assert message in said
@@ -166,10 +147,10 @@ def test_pairs_need_two_songs(cache, tmp_path, capsys):
     one = write_music(tmp_path / "one", 1)
     arguments = ["--audio", str(one), "--cache", str(cache), "--teacher-preset", "companion", *TINY]
     run = tmp_path / "run"
-    assert train.main([*arguments, "--out", str(run), *_steps(2)]) == 1
+    assert train.main([*arguments, "--out", str(run), *steps(2)]) == 1
     assert "pairs need two songs" in capsys.readouterr().err.splitlines()[-1]
     assert not (run / "labels.jsonl").exists()
-    assert train.main([*arguments, "--out", str(run), *_steps(2), "--coherent", "1"]) == 0
+    assert train.main([*arguments, "--out", str(run), *steps(2), "--coherent", "1"]) == 0
 
 
 def test_wrong_usage(tmp_path, capsys):
@@ -181,80 +162,101 @@ def test_wrong_usage(tmp_path, capsys):
 
 def test_a_nan_loss_stops_the_run(common, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(train.Trainer, "step", lambda *_: torch.tensor(float("nan")))
-    assert train.main([*common, "--out", str(tmp_path / "run"), *_steps(5)]) == 1
+    assert train.main([*common, "--out", str(tmp_path / "run"), *steps(5)]) == 1
     assert "the loss of step 1 is nan" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "run" / "last.pt").exists()
 
 
-# --- distributed ----------------------------------------------------------------------------------
+def test_weights_that_are_nan_replace_no_checkpoint(common, whole, tmp_path, capsys, monkeypatch):
+    """The last step's loss is finite, its gradient is not."""
+    run, step = tmp_path / "run", train.Trainer.step
+    run.mkdir()
+    (run / "last.pt").write_bytes((whole / "last.pt").read_bytes())
 
-_TWO = """
-import sys, torch, train
-import torch.distributed as dist
-from tests.support.training_runs import TINY
-from torchprim.networks.build import build_network
-from torchprim.networks.config import NetworkConfig
-from torchprim.training.recipes import Recipe
-from torchprim.bootstrap.batch import make_batch
-from torchprim.training.trainer import Trainer
+    def diverge(trainer, *arguments):
+        loss = step(trainer, *arguments)
+        torch.nn.init.constant_(next(trainer.network.parameters()), float("nan"))
+        return loss
 
-status = train.main(sys.argv[1:])  # too few songs for two processes; initialises the process group
-rank = dist.get_rank()
-config = NetworkConfig("tiny", layers=2, hidden=6, dropout=0.0, heads=("embedding", "mask"))
-recipe = Recipe(precision="fp32")
-generator = torch.Generator().manual_seed(0)
-sounds = torch.randn(2, 4, 10240, generator=generator)
-
-def gradients(part, world):
-    torch.manual_seed(1)
-    network = build_network(config)
-    trainer = Trainer(network, recipe, rank=rank, world=world)
-    batch = make_batch(*sounds[:, part], config.geometry)
-    trainer.loss(batch, training=True).total.backward()
-    return [p.grad for p in network.parameters()]
-
-alone = gradients(slice(None), 1)
-shared = gradients(slice(2 * rank, 2 * rank + 2), 2)
-error = max(((a - b).abs().max() / a.abs().max()).item() for a, b in zip(alone, shared))
-assert all(a.abs().max() > 0 for a in alone)
-print("RESULT", status, error)
-dist.barrier()
-"""
+    monkeypatch.setattr(train.Trainer, "step", diverge)
+    arguments = [*common, "--out", str(run), *steps(25), "--resume"]
+    assert train.main(arguments) == 1
+    assert "the validation loss after step 25 is nan" in capsys.readouterr().err.splitlines()[-1]
+    assert train.main([*arguments, "--validation", "0"]) == 1
+    assert "a weight after step 25 is nan" in capsys.readouterr().err.splitlines()[-1]
+    assert read_checkpoint(run / "last.pt").training["step"] == 24
 
 
-def _port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return str(free.getsockname()[1])
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--threads", "-1", "must be a whole number in [1, 1024], got '-1'"),
+        ("--threads", "0", "must be a whole number in [1, 1024], got '0'"),
+        ("--threads", "1000000", "must be a whole number in [1, 1024], got '1000000'"),
+        ("--seed", "-1", f"must be a whole number in [0, {2**63 - 1}], got '-1'"),
+        ("--seed", str(2**70), f"must be a whole number in [0, {2**63 - 1}], got '{2**70}'"),
+        ("--eq", "nan", "must be a finite number, got 'nan'"),
+        ("--dropout", "inf", "must be a finite number, got 'inf'"),
+        ("--quietest", "loud", "must be a finite number, got 'loud'"),
+    ],
+)
+def test_numbers_out_of_range(option, value, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train.main(["--audio", "x", "--out", "y", option, value])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"train.py: error: argument {option}: {message}"
 
 
-def test_two_processes_average_gradients_and_fail_together(common, cache, tmp_path):
-    """Gradients of 2 x B sequences equal those of 2B in one process; an error on one rank stops both."""
-    few = write_music(tmp_path / "few", 3)  # one is held out
-    arguments = ["--audio", few, "--cache", cache, "--teacher-preset", "companion", *TINY]
-    arguments += ["--out", tmp_path / "run"]
-    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _port(), "PYTHONPATH": str(ROOT)}
-    pair = [start(["-c", _TWO, *arguments], RANK=str(rank), **group) for rank in range(2)]
-    said = [child.communicate(timeout=120) for child in pair]
-    assert [child.returncode for child in pair] == [0, 0], said
-    for out, _ in said:
-        _, status, error = next(line for line in out.splitlines() if line.startswith("RESULT")).split()
-        assert status == "1"
-        assert float(error) < 1e-6
-    assert [err.count("error: ") for _, err in said] == [1, 0]
-    assert "pairs need two songs" in said[0][1]
+def test_one_training_at_a_time(common, whole, tmp_path, capsys):
+    """A folder in use is refused; the lock of a process that was killed is gone with it."""
+    holder = "import sys, time\nfrom pathlib import Path\nfrom torchprim.training.run_folder import reserve\n"
+    holder += "with reserve(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)"
+    run = tmp_path / "run"
+    other = start(["-c", holder, run])
+    assert other.stdout.readline() == "held\n"
+    arguments = [*common, "--out", str(run), *steps(1)]
+    assert train.main(arguments) == 1
+    assert (
+        capsys.readouterr().err
+        == f"error: {run}: is in use by another training; give another --out, or wait\n"
+    )
+    other.kill()
+    other.communicate()
+    assert train.main(arguments) == 0
 
 
-def test_torchrun(common, tmp_path):
-    """Two processes write one log."""
-    command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", _port(), "train.py"]
-    child = start([*command, *common, "--out", tmp_path / "run", *_steps(6, 3)])
-    out, said = child.communicate(timeout=180)
-    assert child.returncode == 0, said
-    assert out.count("best validation loss") == 1
-    records = curve(tmp_path / "run")
-    assert [r["step"] for r in records if "loss" in r] == list(range(1, 7))
-    assert [r["step"] for r in records if "validation" in r] == [3, 6]
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: state.pop("trainer"),
+        lambda state: state.pop("step"),
+        lambda state: state["trainer"].pop("optimiser"),
+        lambda state: state["trainer"].pop("recipe"),
+        lambda state: state["trainer"]["optimiser"].update(param_groups=[]),
+        lambda state: state.update(step="24"),
+        lambda state: state.update(best=float("nan")),
+        lambda state: state.update(trainer=3),
+    ],
+)
+def test_a_damaged_state_is_named(common, whole, tmp_path, capsys, damage):
+    run = tmp_path / "run"
+    run.mkdir()
+    content = torch.load(whole / "last.pt", weights_only=True)
+    damage(content["training"])
+    torch.save(content, run / "last.pt")
+    assert train.main([*common, "--out", str(run), *steps(25), "--resume"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: {run / 'last.pt'}: its state of the training is damaged (")
+
+
+def test_a_full_disk_is_named(common, whole, tmp_path, capsys):
+    """A limit on the size of files stands for it."""
+    run = tmp_path / "run"
+    with limited_file_size(4096):
+        status = train.main([*common, "--out", str(run), *steps(2), "--validation", "0"])
+    assert status == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"File too large: '{run / 'best.pt'}'")
+    assert {path.name for path in run.glob("*.pt*")} == set()
 
 
 def test_recipes_and_networks_are_replaced_field_by_field(tmp_path):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_ranks
+from torchprim.cli.option_types import count, number
 from torchprim.cli.separate import PRESETS
 from torchprim.errors import AudioError, shown, writing
 
@@ -30,15 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", choices=PRESETS, default="best", help="settings of the ensemble (best)")
     add("--teacher", metavar="CHECKPOINT", help="a trained network instead, such as RUN/best.pt")
     add("--device", choices=DEVICES, default="auto", help="(auto)")
-    add("--batch", type=int, default=4, metavar="N", help="segments at a time (4)")
+    add("--batch", type=count, default=4, metavar="N", help="segments at a time (4)")
     add("--cache", metavar="FOLDER", help="decoded songs (the user's cache folder)")
-    add("--quietest", type=float, default=-40.0, metavar="LUFS", help="segments below are left out (-40)")
+    add("--quietest", type=number, default=-40.0, metavar="LUFS", help="segments below are left out (-40)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Label the segments without a label; name the files that cannot be used, and do the rest."""
-    if args.batch < 1:
-        raise UsageError(f"argument --batch: must be at least 1, got {args.batch}")
     if not args.out:
         raise UsageError("argument --out: must name a file, got ''")
     ranks = choose_ranks(args.device)

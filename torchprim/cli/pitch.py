@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchprim.cli.device import DEVICES, choose_device
+from torchprim.cli.option_types import number
 from torchprim.cli.output import title_of, write_output
 from torchprim.cli.song import add_song, add_start, read_song
 from torchprim.errors import one_line, shown
@@ -34,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="salience",
         help="crepe is for recordings of a voice alone (default: %(default)s)",
     )
-    parser.add_argument("--f-min", type=float, default=80.0, metavar="HZ", help="(default: %(default)g)")
-    parser.add_argument("--f-max", type=float, default=1100.0, metavar="HZ", help="(default: %(default)g)")
+    parser.add_argument("--f-min", type=number, default=80.0, metavar="HZ", help="(default: %(default)g)")
+    parser.add_argument("--f-max", type=number, default=1100.0, metavar="HZ", help="(default: %(default)g)")
     add_start(parser, "where the picture's 30 s begin (default: where most is sung)")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="(default: %(default)s)")
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from torchprim.errors import AudioError
+from torchprim.files import open_regular
 from torchprim.version import __version__
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def digest_of(checkpoint: str) -> str:
         AudioError: "PATH: reason" where it cannot be read.
     """
     try:
-        with open(checkpoint, "rb") as file:
+        with open_regular(checkpoint) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
         raise AudioError(checkpoint, (error.strerror or str(error)).lower()) from error

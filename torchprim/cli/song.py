@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchprim.cli import UsageError
+from torchprim.cli.option_types import number
 from torchprim.errors import shown
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def add_song(parser: argparse.ArgumentParser) -> None:
 
 def add_start(parser: argparse.ArgumentParser, text: str) -> None:
     """Add `--start`, the time at which an excerpt begins."""
-    parser.add_argument("--start", type=float, metavar="SECONDS", help=text)
+    parser.add_argument("--start", type=number, metavar="SECONDS", help=text)
 
 
 def read_song(path: Path, start: float | None) -> Sound:

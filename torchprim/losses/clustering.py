@@ -15,7 +15,8 @@ def deep_clustering_loss(embedding: Tensor, labels: Tensor, weights: Tensor) -> 
     """Compute the deep clustering loss (Hershey et al. 2016): affinities of bins against their labels'.
 
     (|VᵀV|² - 2 |VᵀY|² + |YᵀY|²) / (Σ w²)², the squared Frobenius norm of V Vᵀ - Y Yᵀ with the rows of V and
-    Y multiplied by w, normalised for each item, so that loudness and length do not count.
+    Y multiplied by w, normalised for each item, so that loudness and length do not count: weights of 1e-15 to
+    1e15 give the same loss.
 
     Args:
         embedding: `(B, F, N, D)`, rows of unit norm.
@@ -28,7 +29,8 @@ def deep_clustering_loss(embedding: Tensor, labels: Tensor, weights: Tensor) -> 
         An item whose weights are all 0 counts as 0.
 
     Raises:
-        ValueError: for an embedding that is not real and floating point, or shapes that do not fit.
+        ValueError: for an embedding that is not real and floating point, shapes that do not fit, or on a CPU
+            labels or weights out of range.
 
     Example:
         >>> import torch, torchprim as tp
@@ -42,8 +44,10 @@ def deep_clustering_loss(embedding: Tensor, labels: Tensor, weights: Tensor) -> 
 
 def deep_clustering_from_grams(grams: Grams) -> Tensor:
     """Compute `deep_clustering_loss` from Gram matrices that are known already."""
-    distance = _squared_norm(grams.embedding) - 2 * _squared_norm(grams.cross) + _squared_norm(grams.labels)
-    return (distance / divisor(grams.total).square()).mean()
+    # Divided before they are squared: fourth powers of weights would leave the range of float32.
+    total = divisor(grams.total)[:, None, None]
+    embedding, cross, labels = (gram / total for gram in (grams.embedding, grams.cross, grams.labels))
+    return (_squared_norm(embedding) - 2 * _squared_norm(cross) + _squared_norm(labels)).mean()
 
 
 def whitened_kmeans_loss(
@@ -65,8 +69,8 @@ def whitened_kmeans_loss(
         The mean over the batch, a scalar in [1 - 2 / D, 1]. An item whose weights are all 0 counts as 0.
 
     Raises:
-        ValueError: for an embedding that is not real and floating point, shapes that do not fit, or a
-            regularisation that is not positive.
+        ValueError: for an embedding that is not real and floating point, shapes that do not fit, a
+            regularisation that is not positive, or on a CPU labels or weights out of range.
 
     Example:
         >>> import torch, torchprim as tp

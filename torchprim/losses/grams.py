@@ -36,7 +36,8 @@ def weighted_grams(embedding: Tensor, labels: Tensor, weights: Tensor, *, logits
         A `Grams`, float32, or float64 for an embedding in float64.
 
     Raises:
-        ValueError: for an embedding that is not real and floating point, or shapes that do not fit.
+        ValueError: for an embedding that is not real and floating point, shapes that do not fit, or on a CPU
+            labels or weights out of range.
 
     Example:
         >>> import torch
@@ -53,6 +54,8 @@ def weighted_grams(embedding: Tensor, labels: Tensor, weights: Tensor, *, logits
             raise ValueError(
                 f"{name} must have the embedding's shape {tuple(embedding.shape[:-1])}, got {shape}"
             )
+    checks.in_range(labels, "labels", 0, 1)
+    checks.in_range(weights, "weights", 0)
     gram = embedding_grams(embedding, labels, weights, logits)  # of the rows w (v, y)
     dimensions = embedding.shape[-1]
     of_labels = gram[:, dimensions:, dimensions:].detach()

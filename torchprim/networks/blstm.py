@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprim.networks.config import NetworkConfig
-from torchprim.networks.features import log_features, mel_filter_bank, root_mean_square
+from torchprim.networks.features import check_input, log_features, mel_filter_bank, root_mean_square
 from torchprim.networks.heads import NetworkOutput, unit_mask
 from torchprim.networks.padding import padded_linear
 from torchprim.networks.recurrent import DropoutLstm
@@ -68,7 +68,11 @@ class Blstm(nn.Module):
 
         Returns:
             A `NetworkOutput`, float32 also under autocast.
+
+        Raises:
+            ValueError: for a magnitude of another shape or precision, see `check_input`.
         """
+        check_input(magnitude, self.config.geometry.bins, self.gain)
         hidden = self.recurrent(self.projection(self._features(magnitude)))  # (B, N, 2 H)
         logits = mask = None
         if "embedding" in self.config.heads:

@@ -75,8 +75,12 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
-        heads = tuple(head for head in HEADS if head in self.heads)  # one order
-        if not heads or set(self.heads) - set(HEADS) or isinstance(self.heads, str):
+        for name in ("name", "cues"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be a string, got {getattr(self, name)!r}")
+        listed = isinstance(self.heads, (tuple, list)) and all(head in HEADS for head in self.heads)
+        heads = tuple(head for head in HEADS if listed and head in self.heads)  # one order
+        if not heads:
             raise ValueError(f"heads must be one or both of {', '.join(HEADS)}, got {self.heads!r}")
         object.__setattr__(self, "heads", heads)
         for name, least in _LEAST.items():
@@ -91,6 +95,8 @@ class NetworkConfig:
             raise ValueError(f"geometry must be that of the preset {self.cues!r}, got {self.geometry}")
         if not (isinstance(self.dropout, (int, float)) and 0 <= self.dropout < 1):
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout!r}")
+        if not isinstance(self.beta, (int, float)):  # a learnt one would not be a plain value
+            raise ValueError(f"beta must be a number, got {self.beta!r}")
         checks.positive(self.beta, "beta")
 
     def to_dict(self) -> dict[str, Any]:

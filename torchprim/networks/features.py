@@ -43,6 +43,19 @@ def log_features(magnitude: Tensor, level: Tensor | None = None) -> Tensor:
     return (torch.log(magnitude / level + _FLOOR) - _CENTRE) / _SPREAD
 
 
+def check_input(magnitude: Tensor, bins: int, weight: Tensor) -> None:
+    """Check the input of a network: `(B, F, N)` with the network's bins, in the precision of its weights.
+
+    Raises:
+        ValueError: for another shape, no frames, or float64 where the weights are not, and vice versa.
+    """
+    magnitude = checks.floating(magnitude, "magnitude", 3, "(B, F, N)")
+    if magnitude.dim() != 3 or magnitude.shape[1] != bins:
+        raise ValueError(f"magnitude must have shape (B, {bins}, N), got {tuple(magnitude.shape)}")
+    if (magnitude.dtype == torch.float64) != (weight.dtype == torch.float64):
+        raise ValueError(f"magnitude must be of the weights' {weight.dtype}, got {magnitude.dtype}")
+
+
 def root_mean_square(magnitude: Tensor) -> Tensor:
     """Compute the RMS of each item over bins and frames; 1 for silence, so that it can divide.
 

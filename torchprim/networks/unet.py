@@ -12,7 +12,7 @@ from torchprim.ensemble.presets import PRESETS, find_preset
 from torchprim.networks.bands import Bands
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.energy import keep_energy
-from torchprim.networks.features import log_features, root_mean_square
+from torchprim.networks.features import check_input, log_features, root_mean_square
 from torchprim.networks.heads import NetworkOutput, unit_mask
 from torchprim.spectra.mixture import Mixture
 
@@ -139,8 +139,10 @@ class UNet(nn.Module):
             A `NetworkOutput`, float32 also under autocast.
 
         Raises:
-            ValueError: for a number of cues that is not the network's.
+            ValueError: for a number of cues that is not the network's, or a magnitude of another shape or
+                precision, see `check_input`.
         """
+        check_input(magnitude, self.bands.bins, self.gain)
         wanted, given = len(self.cues.names), 0 if cues is None else cues.shape[-3]
         if given != wanted:
             raise ValueError(f"the network sees {wanted} cues, got {given}; see `cue_masks`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,8 +67,9 @@ def melody(
 
     Raises:
         ValueError: for magnitudes or weights that are negative or not finite, weights or `loudest` of another
-            shape, a width that is not positive, a pitch range that is empty or not below half the sample
-            rate, or path costs that are tensors without `soft`.
+            shape, a width that is not positive, a pitch range that is empty, begins below 1 Hz or does not
+            end below half the sample rate, a bias that is not finite, or path costs that are negative, or
+            tensors without `soft`.
 
     Example:
         >>> import torch, torchprim as tp
@@ -79,7 +81,12 @@ def melody(
     checks.positive(sample_rate, "sample_rate")
     checks.positive(width, "width")
     check_range(f_min, f_max, sample_rate)
+    if isinstance(bias, Tensor):
+        checks.in_range(bias, "bias")
+    elif not math.isfinite(bias):
+        raise ValueError(f"bias must be finite, got {bias!r}")
     for name, cost in (("slope", slope), ("jump", jump)):
+        checks.not_negative(cost, name)
         if isinstance(cost, Tensor) and not soft:
             raise ValueError(f"{name} must be a number, unless soft=True: the best path has no gradient")
     if weight is not None:

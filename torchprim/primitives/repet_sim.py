@@ -26,8 +26,10 @@ def _similar_frames(magnitude: Tensor, min_distance: int, count: int) -> tuple[T
         Indices `(N, K)`, and whether each is valid, `(N, K)`.
     """
     frames = magnitude.shape[-1]
-    norm = torch.linalg.vector_norm(magnitude, dim=0, keepdim=True)
-    unit = magnitude / torch.where(norm > 0, norm, 1)
+    peak = magnitude.amax(0, keepdim=True)
+    unit = magnitude / torch.where(peak > 0, peak, 1)  # squares of a quiet recording would underflow
+    norm = torch.linalg.vector_norm(unit, dim=0, keepdim=True)
+    unit = unit / torch.where(norm > 0, norm, 1)
     similarity = unit.T @ unit
     offsets = torch.arange(1 - min_distance, min_distance, device=magnitude.device)
     diagonal = torch.arange(frames, device=magnitude.device)[:, None]
@@ -101,7 +103,9 @@ def repet_sim(
     checks.positive(apart, "apart")
     checks.integer(count, "count", 1)
     checks.integer(hop_length, "hop_length", 1)
-    min_distance = max(1, round(apart * sample_rate / hop_length))
+    checks.positive(sample_rate, "sample_rate")
+    # Frames that lie further apart than the clip is long are all suppressed.
+    min_distance = max(1, round(min(apart * sample_rate / hop_length, magnitude.shape[-1])))
     items = magnitude.reshape(-1, *magnitude.shape[-2:])
     background = torch.stack([_background(item, min_distance, count) for item in items])
     background = background.reshape(magnitude.shape)

@@ -37,7 +37,7 @@ def high_pass(
         `(F, 1)`, in [0, 1].
 
     Raises:
-        ValueError: for a cut-off that is negative or above half the sample rate.
+        ValueError: for a cut-off that is negative or above half the sample rate; of a tensor on a CPU.
 
     Example:
         >>> from torchprim.spectra.high_pass import high_pass
@@ -46,11 +46,9 @@ def high_pass(
     """
     checks.integer(bins, "bins", 1)
     checks.positive(sample_rate, "sample_rate")
-    is_tensor = isinstance(cutoff, Tensor)
-    if not is_tensor and not 0 <= cutoff <= sample_rate / 2:
-        raise ValueError(f"cutoff must lie in [0, {sample_rate / 2}] Hz, got {cutoff!r}")
+    checks.not_negative(cutoff, "cutoff", sample_rate / 2)
     like = torch.empty(0) if like is None else like
-    if is_tensor:
+    if isinstance(cutoff, Tensor):
         return _gain(bins, sample_rate, cutoff.to(like), smooth, like)
     (gain,) = _constant_gain(bins, float(sample_rate), float(cutoff), smooth, like.dtype, like.device)
     return gain.clone()  # the caller's own

@@ -112,7 +112,7 @@ def istft(spectrum: Tensor, geometry: Geometry | None = None, length: int | None
         `(..., length)`, real.
 
     Raises:
-        ValueError: for a spectrum that is not complex or does not have the grid's bins, or length < 1.
+        ValueError: for a spectrum that is empty, not complex or without the grid's bins, or length < 1.
 
     Example:
         >>> import torch, torchprim as tp
@@ -127,6 +127,8 @@ def istft(spectrum: Tensor, geometry: Geometry | None = None, length: int | None
         )
     if spectrum.dim() < 2 or spectrum.shape[-2] != geometry.bins:
         raise ValueError(f"spectrum must have shape (..., {geometry.bins}, N), got {tuple(spectrum.shape)}")
+    if spectrum.numel() == 0:
+        raise ValueError(f"spectrum must not be empty, got shape {tuple(spectrum.shape)}")
     length = (spectrum.shape[-1] - 1) * geometry.hop_length if length is None else length
     checks.integer(length, "length", 1)
     # The factor 1 / W, on a GPU a pass of its own, is left to the overlap-add.

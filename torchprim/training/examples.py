@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprim.bootstrap.batch import RemixBatch
+from torchprim.files import replaced
 from torchprim.networks.run import run_network
 from torchprim.spectra.mixture import Mixture
 from torchprim.spectra.stft import Geometry, istft
@@ -65,4 +66,5 @@ def _plot(path: Path, mixture: Tensor, vocals: Tensor, mask: Tensor, geometry: G
     draw_mask(right, mask.cpu(), geometry)
     for axes, title in ((left, "mixture"), (middle, "vocals, as remixed"), (right, "mask of the network")):
         axes.set_title(title)
-    figure.savefig(path)
+    with replaced(path) as file:
+        figure.savefig(file, format="png")

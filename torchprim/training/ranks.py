@@ -11,10 +11,13 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 
-from torchprim.errors import FileError
+from torchprim.errors import FileError, is_out_of_memory
 
 # Errors that a user can fix; any other is a bug, and keeps its traceback.
-USER_ERRORS = (FileError, ValueError, OSError, ImportError)
+USER_ERRORS = (FileError, ValueError, OSError, ImportError, MemoryError)
+_START = timedelta(minutes=10)  # until all processes are there
+# All wait while one decodes, labels or validates; a process that ends closes its connections at once.
+_WAIT = timedelta(hours=6)
 
 
 class RankError(Exception):
@@ -37,24 +40,60 @@ class Ranks(NamedTuple):
     def sharing_errors(self) -> Iterator[None]:
         """Raise an error of the block on all ranks, so that none waits for one that failed.
 
-        All ranks have to enter the block. With one rank the error itself is raised.
+        All ranks have to enter the block. With one rank the error itself is raised, and on the rank of a bug
+        that, too, with its traceback.
 
         Raises:
-            RankError: on every rank, for a user error on any: the message of the lowest rank that failed.
+            RankError: on every rank, for an error on any: the message of the lowest rank that failed.
         """
-        message = None
+        failure: Exception | None = None
         try:
             yield
-        except USER_ERRORS as error:
+        except Exception as error:
             if self.world == 1:
                 raise
-            message = f"process {self.rank} of {self.world}: {error}"
+            failure = error
         if self.world > 1:
+            message = None if failure is None else f"process {self.rank} of {self.world}: {reason(failure)}"
             messages: list[str | None] = [None] * self.world
             dist.all_gather_object(messages, message)
+            if failure is not None and not _is_users(failure):
+                raise failure
             errors = [message for message in messages if message is not None]
             if errors:
-                raise RankError(errors[0])
+                raise RankError(errors[0]) from failure
+
+    @contextmanager
+    def naming_errors(self) -> Iterator[None]:
+        """Convert what a rank meets alone: its memory is exhausted, or another rank has ended.
+
+        Ranks that wait for one that ends fail, too, and so all end.
+
+        Raises:
+            MemoryError, ConnectionError: one line, with the rank if there are several.
+        """
+        prefix = f"process {self.rank} of {self.world}: " if self.world > 1 else ""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise MemoryError(
+                    f"{prefix}not enough memory; fewer sequences or frames need less"
+                ) from error
+            if self.world > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error)):
+                raise ConnectionError(f"{prefix}another process has ended") from error
+            raise
+
+
+def reason(error: Exception) -> str:
+    """Describe an error in one line: in words for the user's, with its type for a bug."""
+    if is_out_of_memory(error):
+        return "not enough memory"
+    return " ".join(str(error).split()) if _is_users(error) else f"{type(error).__name__}: {error}"
+
+
+def _is_users(error: Exception) -> bool:
+    return isinstance(error, USER_ERRORS) or is_out_of_memory(error)
 
 
 def find_device(name: str, argument: str = "device") -> str:
@@ -87,7 +126,7 @@ def find_ranks(device: str) -> Ranks:
         device: `cpu` or `cuda`, from `find_device`; on `cuda` each rank gets the GPU of its local rank.
 
     Raises:
-        ValueError: for a variable that is not an integer.
+        ValueError: for a variable that is not an integer, or a rank outside the world size.
 
     Example:
         >>> from torchprim.training.ranks import find_ranks
@@ -101,6 +140,8 @@ def find_ranks(device: str) -> Ranks:
         rank, world, local = (int(os.environ.get(name, default)) for name, default in variables.items())
     except ValueError as error:
         raise ValueError(f"RANK, WORLD_SIZE and LOCAL_RANK must be whole numbers: {error}") from error
+    if not 0 <= rank < world:
+        raise ValueError(f"RANK must lie in [0, WORLD_SIZE), got {rank} with WORLD_SIZE {world}")
     return Ranks(rank, world, torch.device(f"cuda:{local}" if device.startswith("cuda") else device))
 
 
@@ -111,7 +152,8 @@ def start_ranks(name: str) -> Ranks:
         name: of the device: `auto`, `cpu` or `cuda`.
 
     Raises:
-        ValueError: for `cuda` without a CUDA device, or an environment variable that is not an integer.
+        ValueError: for `cuda` without a CUDA device, or an environment variable out of range.
+        ConnectionError: where not all processes are there after 10 minutes.
     """
     ranks = find_ranks(find_device(name))
     if "RANK" not in os.environ:
@@ -119,6 +161,11 @@ def start_ranks(name: str) -> Ranks:
     on_cuda = ranks.device.type == "cuda"
     if on_cuda:
         torch.cuda.set_device(ranks.device)
-    # A long timeout: all wait while one decodes or validates, and torchrun itself ends ranks if one dies.
-    dist.init_process_group("nccl" if on_cuda else "gloo", timeout=timedelta(hours=6))
+    try:
+        store, rank, world = next(dist.rendezvous("env://", timeout=_START))
+        store = dist.PrefixStore("default_pg", store)
+        backend = "nccl" if on_cuda else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=_WAIT)
+    except dist.DistError as error:
+        raise ConnectionError(f"process {ranks.rank} of {ranks.world}: the others are missing") from error
     return ranks

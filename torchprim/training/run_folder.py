@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torchprim.errors import CheckpointError
-from torchprim.files import append_json_lines, filter_json_lines
+from torchprim.errors import CheckpointError, FileError
+from torchprim.files import append_json_lines, filter_json_lines, reserved
 from torchprim.networks.checkpoint import Checkpoint, read_checkpoint
 from torchprim.networks.config import NetworkConfig
+from torchprim.training.recipes import Recipe
+
+
+@contextmanager
+def reserve(folder: Path) -> Iterator[None]:
+    """Reserve the folder of a run, created if missing, for this training: a second one would mix its files.
+
+    Raises:
+        FileError: while another training writes to it.
+        OSError: if it cannot be created.
+    """
+    try:
+        with reserved(folder / ".lock"):
+            yield
+    except BlockingIOError as error:
+        raise FileError(folder, "is in use by another training; give another --out, or wait") from error
 
 
 def find_run(folder: Path, config: NetworkConfig, resume: bool) -> Checkpoint | None:
@@ -42,7 +61,47 @@ def find_run(folder: Path, config: NetworkConfig, resume: bool) -> Checkpoint | 
         raise CheckpointError(last, f"holds another network than was asked for: {differences}")
     if not checkpoint.training:
         raise CheckpointError(last, "holds no state of a training to go on from")
+    with restoring(folder):
+        state = checkpoint.training
+        if not (isinstance(state["step"], int) and state["step"] >= 0 and not math.isnan(state["best"])):
+            raise ValueError(f"step {state['step']!r}, best {state['best']!r}")
+        if not 0 <= state["spent"] < math.inf:
+            raise ValueError(f"spent {state['spent']!r}")
     return checkpoint
+
+
+@contextmanager
+def restoring(folder: Path) -> Iterator[None]:
+    """Convert errors of a state that lacks a part, or has one of another type or size.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        CheckpointError: one line that names `last.pt`.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        reason = f"its state of the training is damaged ({type(error).__name__}: {error})"
+        raise CheckpointError(folder / "last.pt", reason) from error
+
+
+def changes(state: dict[str, Any], recipe: Recipe, world: int) -> str:
+    """Describe in one line what differs from the training that is resumed; empty if nothing does.
+
+    Args:
+        state: of the training, from its checkpoint.
+        recipe: of the training that goes on.
+        world: its number of processes. With another number batches have another size, and every process
+            draws its remixes from other songs: the run goes on, but is not the one of that number.
+    """
+    found = recipe.differences(state["trainer"]["recipe"])
+    before = state.get("world", world)
+    if before == world:
+        return found
+    batches = f"batches of {world} x {recipe.remix.batch_size} sequences, and other remixes"
+    return ", ".join([*filter(None, [found]), f"processes {before} -> {world} ({batches})"])
 
 
 class RunLog:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 CENTS = 10  # spacing of the candidate pitches
 HARMONICS = 20  # per pitch, in both saliences
+_LOWEST = 1.0  # Hz, of any pitch
 _MAX_PEAK = 4500.0  # Hz, highest spectral peak of the harmonic summation
 _MAX_COMB = 8000.0  # Hz, highest frequency of the combs
 
@@ -18,12 +19,13 @@ def check_range(f_min: float, f_max: float, sample_rate: float) -> None:
     """Check a pitch range.
 
     Raises:
-        ValueError: for a range that is empty, not above 0 Hz, or not below half the sample rate.
+        ValueError: for a range that is empty, begins below 1 Hz (each octave costs memory and time), or does
+            not end below half the sample rate.
     """
-    if not 0 < f_min < f_max < sample_rate / 2:
+    if not _LOWEST <= f_min < f_max < sample_rate / 2:
         raise ValueError(
-            f"f_min and f_max must satisfy 0 < f_min < f_max < {sample_rate / 2} Hz, half the sample rate, "
-            f"got {f_min!r} and {f_max!r}"
+            f"f_min and f_max must satisfy {_LOWEST:g} <= f_min < f_max < {sample_rate / 2} Hz, half the "
+            f"sample rate, got {f_min!r} and {f_max!r}"
         )
 
 
