@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-_LIVE: set[str] = set()  # tokens of the temporary files that this process is writing
+# Temporary files: ".NAME.PROCESS.TOKEN.part"; earlier versions had no token, or ended in ".partial".
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)(?:\.[0-9a-f]{8})?\.part(?:ial)?")
 
 
 @contextlib.contextmanager
@@ -52,20 +53,21 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
     temporaries = [path.with_name(f".{path.name}.{os.getpid()}.{token}.part") for path in targets]
     files: list[BinaryIO] = []
     try:
-        _LIVE.add(token)
         for target, temporary in zip(targets, temporaries, strict=True):
             with _set_filename(target):
                 _check_regular(target)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _remove_stale(target)
-                files.append(open(temporary, "wb"))  # noqa: SIM115 (closed below)
+                remove_stale(target.parent, target.name)
+                files.append(_create(temporary))
         yield files
         for target, file in zip(targets, files, strict=True):
-            with _set_filename(target), file:
+            with _set_filename(target):
                 file.flush()
                 os.fsync(file.fileno())
-        for target, temporary in zip(targets, temporaries, strict=True):
+        for target, temporary, file in zip(targets, temporaries, files, strict=True):
             with _set_filename(target):
+                if os.name == "nt":  # which renames no open file; elsewhere its lock is held until it is
+                    file.close()
                 os.replace(temporary, target)
     finally:
         for file, temporary in zip(files, temporaries, strict=False):
@@ -73,7 +75,6 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
                 file.close()
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        _LIVE.discard(token)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -106,12 +107,40 @@ def _check_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
 
 
-def _remove_stale(path: Path) -> None:
-    """Remove the temporary files of `path` whose process is gone."""
-    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        found = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)(?:\.([0-9a-f]{{8}}))?\.part", temporary.name)
-        if found and found[2] not in _LIVE and not _is_running(int(found[1])):
-            temporary.unlink(missing_ok=True)
+def remove_stale(folder: str | os.PathLike[str], name: str | None = None) -> None:
+    """Remove the temporary files in a folder whose writers were killed.
+
+    A writer holds a lock on its file, so that it is safe from processes of another container or computer.
+
+    Args:
+        folder: which need not exist.
+        name: of the file that they were to become; by default of any.
+
+    Example:
+        >>> import tempfile
+        >>> from torchprim.files import remove_stale
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, ".x.txt.99999999.part").touch()
+        ...     remove_stale(folder)
+        ...     os.listdir(folder)
+        []
+    """
+    for path in Path(folder).glob(f".{'*' if name is None else glob.escape(name)}.*.part*"):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found and found["name"] == (name or found["name"]) and not _is_running(int(found["process"])):
+            with contextlib.suppress(OSError), open(path, "r+b") as file:
+                if _lock(file.fileno(), wait=False):
+                    path.unlink()
+
+
+def _create(path: Path) -> BinaryIO:
+    """Open a new file, and lock it while it is open."""
+    while True:
+        file = open(path, "wb")  # noqa: SIM115 (closed by the caller)
+        _lock(file.fileno(), wait=False)
+        if os.fstat(file.fileno()).st_nlink:  # not removed between `open` and the lock
+            return file
+        file.close()
 
 
 def _is_running(pid: int) -> bool:
@@ -202,7 +231,7 @@ def _content(path: str | os.PathLike[str]) -> bytes:
 def _parse(content: bytes) -> list[dict[str, Any]]:
     records = []
     for line in content.splitlines():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             records.append(json.loads(line))
     return [record for record in records if isinstance(record, dict)]
 
@@ -211,18 +240,23 @@ def _parse(content: bytes) -> list[dict[str, Any]]:
 def _locked(folder: Path) -> Iterator[None]:
     """Hold an exclusive advisory lock on a folder, where the system has such locks."""
     try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # such as a folder that may be written but not listed
+    except OSError:  # Windows, or a folder that may be written but not listed
         yield
         return
     try:
-        with contextlib.suppress(OSError):  # some network file systems have none
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, wait: bool = True) -> bool:
+    """Take an exclusive advisory lock that ends when the file is closed; return whether that was possible."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (ImportError, OSError):  # Windows, some network file systems, and where another one holds it
+        return False
+    return True
