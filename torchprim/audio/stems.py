@@ -35,9 +35,10 @@ def find_stem_songs(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
         True
     """
     songs: list[Path] = []
-    for root in map(Path, roots):
-        if not root.exists():
-            raise AudioError(root, "no such file or folder")
+    for given in roots:
+        root = Path(given)
+        if not (os.fspath(given) and root.exists()):
+            raise AudioError(given or "''", "no such file or folder")
         found = [root] if root.is_file() else sorted(root.rglob("*.stem.mp4"))
         found += sorted({path.parent for path in root.rglob("vocals.*") if not path.name.startswith(".")})
         if not found:

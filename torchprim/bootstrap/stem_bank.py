@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchprim.audio.load import Sound
 from torchprim.audio.stems import find_stem_songs, read_stems
 from torchprim.bootstrap.bank import Bank, Paths
 
@@ -50,9 +51,9 @@ class StemBank(Bank):
     def _find(self, folders: Sequence[str | os.PathLike[str]]) -> list[Path]:
         return find_stem_songs(folders)
 
-    def _decode(self, path: Path) -> tuple[Tensor, float]:
+    def _decode(self, path: Path) -> Sound:
         vocals, accompaniment, rate = read_stems(path)
-        return torch.stack([vocals.mean(0), accompaniment.mean(0)]), rate
+        return Sound(torch.stack([vocals.mean(0), accompaniment.mean(0)]), rate, ())
 
     def stems(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return the true vocals and accompaniment `(B, T)` of segments of one length."""
