@@ -87,6 +87,18 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise _Rollback
 
 
+def check_appendable(path: str | os.PathLike[str]) -> None:
+    """Create an empty file of JSON Lines, or check that an existing one can be appended to.
+
+    Raises:
+        OSError: where that is not possible; its `filename` is `path`.
+    """
+    with _set_filename(Path(path)):
+        _check_regular(Path(path))
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        open(path, "ab").close()
+
+
 class _Rollback(Exception):
     """Leave the block of `all_replaced` without a rename."""
 
@@ -102,7 +114,7 @@ def _set_filename(path: Path) -> Iterator[None]:
 
 
 def _check_regular(path: Path) -> None:
-    """Refuse to replace a device or a pipe."""
+    """Refuse a device or a pipe."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
 
@@ -223,6 +235,7 @@ def filter_json_lines(
 
 def _content(path: str | os.PathLike[str]) -> bytes:
     try:
+        _check_regular(Path(path))
         return Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return b""
