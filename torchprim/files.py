@@ -13,9 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-# Temporary files: ".NAME.PROCESS.TOKEN.part"; earlier versions had no token, or ended in ".partial".
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)(?:\.[0-9a-f]{8})?\.part(?:ial)?")
-
 
 @contextlib.contextmanager
 def replaced(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
@@ -23,7 +20,8 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     The temporary file is flushed and fsynced before the rename, so that neither a kill nor a power cut leaves
     a truncated file. Parent folders are created; temporary files that killed processes left for this path
-    are removed.
+    are removed, which those of running ones are safe from, whatever machine or container they run in: a
+    writer holds an advisory lock on its temporary file.
 
     Raises:
         OSError: where the file cannot be written; its `filename` is `path`.
@@ -49,25 +47,25 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
         OSError: where a file cannot be written; its `filename` is that path.
     """
     targets = [Path(path) for path in paths]
-    token = secrets.token_hex(4)  # threads, and processes of one number, never share a temporary file
-    temporaries = [path.with_name(f".{path.name}.{os.getpid()}.{token}.part") for path in targets]
+    temporaries: list[Path] = []
     files: list[BinaryIO] = []
+    locks = contextlib.ExitStack()
     try:
-        for target, temporary in zip(targets, temporaries, strict=True):
+        for target in targets:
             with _set_filename(target):
                 _check_regular(target)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                remove_stale(target.parent, target.name)
-                files.append(_create(temporary))
+                _remove_stale(target)
+                temporary, file = _open_temporary(target, locks)
+                temporaries.append(temporary)
+                files.append(file)
         yield files
         for target, file in zip(targets, files, strict=True):
-            with _set_filename(target):
+            with _set_filename(target), file:
                 file.flush()
                 os.fsync(file.fileno())
-        for target, temporary, file in zip(targets, temporaries, files, strict=True):
+        for target, temporary in zip(targets, temporaries, strict=True):
             with _set_filename(target):
-                if os.name == "nt":  # which renames no open file; elsewhere its lock is held until it is
-                    file.close()
                 os.replace(temporary, target)
     finally:
         for file, temporary in zip(files, temporaries, strict=False):
@@ -75,6 +73,7 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
                 file.close()
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+        locks.close()
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -85,18 +84,6 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     """
     with contextlib.suppress(_Rollback), all_replaced([path]):
         raise _Rollback
-
-
-def check_appendable(path: str | os.PathLike[str]) -> None:
-    """Create an empty file of JSON Lines, or check that an existing one can be appended to.
-
-    Raises:
-        OSError: where that is not possible; its `filename` is `path`.
-    """
-    with _set_filename(Path(path)):
-        _check_regular(Path(path))
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        open(path, "ab").close()
 
 
 class _Rollback(Exception):
@@ -119,52 +106,58 @@ def _check_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
 
 
-def remove_stale(folder: str | os.PathLike[str], name: str | None = None) -> None:
-    """Remove the temporary files in a folder whose writers were killed.
+def _open_temporary(path: Path, locks: contextlib.ExitStack) -> tuple[Path, BinaryIO]:
+    """Open a temporary file of `path`, which no other thread or process writes or removes under `locks`."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+        file = open(temporary, "wb")  # noqa: SIM115 (closed by the caller)
+        locks.enter_context(_locked(temporary))
+        if temporary.exists():
+            return temporary, file
+        file.close()  # another writer took it for a stale one, before it was locked
 
-    A writer holds a lock on its file, so that it is safe from processes of another container or computer.
+
+def _remove_stale(path: Path) -> None:
+    """Remove the temporary files of `path` that nobody is writing."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        if re.fullmatch(rf"\.{re.escape(path.name)}\.\d+(\.[0-9a-f]{{8}})?\.part", temporary.name):
+            with _locked(temporary, wait=False) as locked:
+                if locked:
+                    temporary.unlink(missing_ok=True)
+
+
+def remove_stale(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files of any name in a folder that nobody is writing.
 
     Args:
         folder: which need not exist.
-        name: of the file that they were to become; by default of any.
 
     Example:
         >>> import tempfile
         >>> from torchprim.files import remove_stale
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Path(folder, ".x.txt.99999999.part").touch()
+        ...     Path(folder, ".x.txt.99999999.part").touch()  # killed while writing
         ...     remove_stale(folder)
         ...     os.listdir(folder)
         []
     """
-    for path in Path(folder).glob(f".{'*' if name is None else glob.escape(name)}.*.part*"):
-        found = _TEMPORARY.fullmatch(path.name)
-        if found and found["name"] == (name or found["name"]) and not _is_running(int(found["process"])):
-            with contextlib.suppress(OSError), open(path, "r+b") as file:
-                if _lock(file.fileno(), wait=False):
-                    path.unlink()
+    for temporary in Path(folder).glob(".*.part*"):  # earlier versions wrote ".partial"
+        if re.fullmatch(r"\..+\.\d+(\.[0-9a-f]{8})?\.part(ial)?", temporary.name):
+            with _locked(temporary, wait=False) as locked, contextlib.suppress(OSError):
+                if locked:
+                    temporary.unlink()
 
 
-def _create(path: Path) -> BinaryIO:
-    """Open a new file, and lock it while it is open."""
-    while True:
-        file = open(path, "wb")  # noqa: SIM115 (closed by the caller)
-        _lock(file.fileno(), wait=False)
-        if os.fstat(file.fileno()).st_nlink:  # not removed between `open` and the lock
-            return file
-        file.close()
+def check_appendable(path: str | os.PathLike[str]) -> None:
+    """Create an empty file of JSON Lines, or check that an existing one can be appended to.
 
-
-def _is_running(pid: int) -> bool:
-    if pid == os.getpid():
-        return False  # left by an earlier process with the same number
-    try:
-        os.kill(pid, 0)  # sends no signal
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    Raises:
+        OSError: where that is not possible; its `filename` is `path`.
+    """
+    with _set_filename(Path(path)):
+        _check_regular(Path(path))
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        open(path, "ab").close()
 
 
 def append_json_lines(path: str | os.PathLike[str], records: Iterable[dict[str, Any]]) -> None:
@@ -250,26 +243,26 @@ def _parse(content: bytes) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold an exclusive advisory lock on a folder, where the system has such locks."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows, or a folder that may be written but not listed
-        yield
-        return
-    try:
-        _lock(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
+def _locked(path: str | os.PathLike[str], wait: bool = True) -> Iterator[bool]:
+    """Hold an exclusive advisory lock on a file or folder; yield whether it is held.
 
-
-def _lock(descriptor: int, wait: bool = True) -> bool:
-    """Take an exclusive advisory lock that ends when the file is closed; return whether that was possible."""
+    It is not where the system has no such locks, and without `wait` where somebody else holds it.
+    """
     try:
         import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except (ImportError, OSError):  # Windows, some network file systems, and where another one holds it
-        return False
-    return True
+    except ImportError:  # Windows
+        yield False
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # such as a folder that may be written but not listed
+        yield False
+        return
+    try:
+        locked = False
+        with contextlib.suppress(OSError):  # some network file systems have none
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = True
+        yield locked
+    finally:
+        os.close(descriptor)

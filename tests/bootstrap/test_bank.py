@@ -38,8 +38,9 @@ def test_segments(bank, music):
     assert [os.path.basename(name) for name in bank.names] == ["a.wav", "b.wav", "c.wav", "quiet.wav"]
     starts = [(s.song, s.start / RATE, s.length / RATE) for s in bank.segments]
     assert starts == [(0, 0, 4), (0, 2, 4), (0, 4, 4), (0, 6, 4), (1, 0, 4), (1, 2, 4), (2, 0, 2)]
-    assert len(bank.skipped) == 1
-    assert "broken.wav" in bank.skipped[0]
+    broken, quiet = bank.skipped
+    assert broken.startswith(f"{music / 'broken.wav'}: cannot be decoded as sound")
+    assert quiet == f"{music / 'quiet.wav'}: it is silent, below -70 LUFS, and no segment reaches -40 LUFS"
     audio = bank.audio([1, 5])
     torch.testing.assert_close(audio[0], tone(10, 300)[2 * RATE : 6 * RATE], atol=1e-4, rtol=0)
     torch.testing.assert_close(audio[1], tone(7, 500, 0.4)[2 * RATE : 6 * RATE], atol=1e-4, rtol=0)

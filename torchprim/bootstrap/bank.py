@@ -17,7 +17,7 @@ from torchprim.audio.find import find_files
 from torchprim.audio.load import Sound, read
 from torchprim.bootstrap import cache as song_cache
 from torchprim.bootstrap.cache import CachedSong
-from torchprim.bootstrap.segments import Segment, checked_indices, cut_segments, why_none
+from torchprim.bootstrap.segments import Segment, checked_indices, cut_segments, describe_quiet
 from torchprim.errors import AudioError, one_line
 from torchprim.files import remove_stale
 
@@ -52,8 +52,9 @@ class Bank:
     Attributes:
         names: path of each song, as given.
         segments: list of `Segment`, song by song.
-        skipped: one line for each file that cannot be used, with the reason.
-        notes: one line for each song that is used in part, or of which no segment is.
+        skipped: one line for each song that gives no segment, with the reason: it could not be decoded, or
+            it is too quiet.
+        notes: one line for each song that was decoded in part.
 
     Raises:
         AudioError: for a path that does not exist, if no song can be used, or (`CacheError`) if the cache
@@ -118,8 +119,11 @@ class Bank:
         for index, song in enumerate(songs):
             segments = list(cut_segments(index, song, segment_seconds, hop_seconds, quietest))
             self.segments += segments
-            for note in [*song.notes, *([] if segments else [why_none(song, quietest)])]:
-                self._note(f"{song.name}: {note}")
+            for note in song.notes:
+                self.notes.append(str(AudioError(song.name, note)))
+                _say(f"warning: {self.notes[-1]}")
+            if not segments:
+                self._skip(song.name, AudioError(song.name, describe_quiet(song, quietest)))
 
     @classmethod
     def from_cache(cls, cache: str | os.PathLike[str], **settings: Any) -> Self:
@@ -196,18 +200,8 @@ class Bank:
 
     def _skip(self, path: str | os.PathLike[str], error: Exception) -> None:
         """Leave a song out, and say why."""
-        from tqdm import tqdm
-
         self.skipped.append(one_line(path, error, "cpu"))
-        tqdm.write(f"skipped {self.skipped[-1]}", file=sys.stderr)
-
-    def _note(self, line: str) -> None:
-        """Say what is to know of a song that is used."""
-        from tqdm import tqdm
-
-        self.notes.append(line)
-        if self._progress:
-            tqdm.write(f"note: {line}", file=sys.stderr)
+        _say(f"skipped {self.skipped[-1]}")
 
     @property
     def seconds(self) -> float:
@@ -279,6 +273,13 @@ def _usable_device(device: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"device must be one that torch can use, got {device!r} ({reason})") from error
+
+
+def _say(line: str) -> None:
+    """Print a line clear of the progress bars."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
 
 
 def _use_pinned(residence: str, device: torch.device, size: int) -> bool:

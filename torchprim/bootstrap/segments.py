@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -19,6 +20,16 @@ class Segment(NamedTuple):
     start: int
     length: int
     loudness: float
+
+
+def describe_quiet(song: CachedSong, quietest: float) -> str:
+    """Describe why a song gave no segment: its loudness beside the quietest that is used, in LUFS."""
+    if song.length < _SHORTEST * song.sample_rate:
+        return f"it is shorter than {_SHORTEST:g} s"
+    loudness = gated_loudness(song.powers)
+    # The absolute gate of BS.1770: what is softer counts as silence.
+    how = "is silent, below -70 LUFS" if loudness == -math.inf else f"has {loudness:.1f} LUFS"
+    return f"it {how}, and no segment reaches {quietest:g} LUFS"
 
 
 def cut_segments(
@@ -45,13 +56,6 @@ def cut_segments(
         loudness = gated_loudness(song.powers[first : max(last, first + 1)])
         if loudness >= quietest:
             yield Segment(index, start, length, loudness)
-
-
-def why_none(song: CachedSong, quietest: float) -> str:
-    """Say why a song has no segment."""
-    if song.length < _SHORTEST * song.sample_rate:
-        return f"no segment: it is shorter than {_SHORTEST:g} s"
-    return f"no segment: all of it is quieter than {quietest:g} LUFS"
 
 
 def checked_indices(indices: Iterable[int], count: int, name: str) -> list[int]:

@@ -91,10 +91,8 @@ class RemixSettings:
             raise ValueError(f"speed must lie in [0, 0.5], got {self.speed}")
         if self.bin_confidence and self.speed:
             raise ValueError(f"bin_confidence needs the excerpts' own time, got speed={self.speed}")
-        if self.eq < 0:
-            raise ValueError(f"eq must not be negative, got {self.eq}")
-        if not self.eq <= _LARGEST_LEVEL:
-            raise ValueError(f"eq must be at most {_LARGEST_LEVEL} dB, got {self.eq}")
+        if not 0 <= self.eq < math.inf:
+            raise ValueError(f"eq must be finite and not negative, got {self.eq}")
 
 
 def _is_range(value: Any) -> bool:
