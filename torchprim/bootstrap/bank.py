@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.audio.find import find_files
+from torchprim.audio.find import OwnOutput, find_files
 from torchprim.audio.load import Sound, read
 from torchprim.bootstrap import cache as song_cache
 from torchprim.bootstrap.cache import CachedSong
@@ -37,7 +37,8 @@ class Bank:
     threads and cached on disk, so that a second start decodes nothing.
 
     Args:
-        folders: folders or files of music, or a single one; None for every song in the cache folder.
+        folders: folders or files of music, or a single one; None for every song in the cache folder. What
+            torchprim wrote below a folder (see `OwnOutput`) is left out.
         sample_rate: in Hz; songs are resampled to it.
         segment_seconds: length of a segment.
         hop_seconds: hop between segments.
@@ -139,8 +140,12 @@ class Bank:
         return cls(None, cache=cache, **settings)
 
     def _find(self, folders: Sequence[str | os.PathLike[str]]) -> list[Path]:
-        """Find the songs: one path each."""
-        return [file.path for file in find_files(folders)]
+        """Find the songs: one path each, without what torchprim wrote."""
+        own = OwnOutput()
+        paths = [file.path for file in find_files(folders, exclude=own)]
+        if own.count:
+            _say(f"{own.count} files that torchprim wrote are left out")
+        return paths
 
     def _decode(self, path: Path) -> Sound:
         """Decode the tracks `(tracks, T)` of a song."""

@@ -11,6 +11,7 @@ from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_ranks
 from torchprim.cli.separate import PRESETS
 from torchprim.errors import AudioError, shown, writing
+from torchprim.files import check_appendable
 
 if TYPE_CHECKING:
     from torchprim.bootstrap.bank import Bank
@@ -44,19 +45,22 @@ def run(args: argparse.Namespace) -> int:
     ranks = choose_ranks(args.device)
     out = Path(args.out)
     with writing(out):  # before hours of work, not after
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.open("ab").close()
+        check_appendable(out)
 
-    from torchprim.audio.find import find_files
+    from torchprim.audio.find import OwnOutput, find_files
     from torchprim.bootstrap.bank import Bank
     from torchprim.bootstrap.labels import count_labelled, label
     from torchprim.training.data import find_teacher
 
     teacher = find_teacher(args.teacher or "pcl", args.preset, ranks.device)
     errors: list[AudioError] = []
-    files = [file.path for file in find_files(args.inputs, errors.append)]
-    for error in errors if ranks.first else []:
-        print(f"error: {error}", file=sys.stderr)
+    own = OwnOutput()
+    files = [file.path for file in find_files(args.inputs, errors.append, own)]
+    if ranks.first:
+        for error in errors:
+            print(f"error: {error}", file=sys.stderr)
+        if own.count:
+            print(f"{own.count} files that torchprim wrote are left out", file=sys.stderr)
     if not files:
         return 1
     files = files[ranks.rank :: ranks.world]  # each rank decodes and separates its own songs
@@ -75,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         labels = label(bank, teacher, out, batch_size=args.batch, progress=ranks.first)
     process = f"process {ranks.rank} of {ranks.world}: " if ranks.world > 1 else ""
     print(process + _summary(bank, labels, before, out, args.quietest), flush=True)
-    return 1 if errors or bank.skipped else 0
+    return 1 if errors or len(bank.names) < len(files) else 0  # a quiet song is no failure
 
 
 def _summary(bank: Bank, labels: Labels, before: int, out: Path, quietest: float) -> str:
