@@ -68,6 +68,36 @@ def test_songs_without_a_segment_are_named_with_the_reason(tmp_path):
     ]
 
 
+def test_songs_with_a_silent_stem_are_named(tmp_path, capsys):
+    """Near-silence is noise at -90 dBFS: half a step of int16, and some."""
+    near_silence = 3e-5 * torch.randn(10 * RATE, generator=torch.Generator().manual_seed(0))
+    mostly = near_silence.clone()
+    mostly[: 2 * RATE] = tone(2, 300)
+    loud = tone(10, 500)
+    songs = {
+        "a": (loud, loud),
+        "b": (torch.zeros(10 * RATE), loud),
+        "c": (near_silence, loud),
+        "d": (mostly, loud),
+        "e": (loud, near_silence),
+    }
+    for name, stems in songs.items():
+        for stem, audio in zip(("vocals", "accompaniment"), stems, strict=True):
+            write(tmp_path / "in" / name / f"{stem}.wav", audio)
+    for _ in range(2):  # decoded, then from the cache
+        bank = make(tmp_path / "in", tmp_path, StemBank, segment_seconds=5.0, hop_seconds=5.0)
+        assert [os.path.basename(name) for name in bank.names] == ["a", "d"]
+        assert bank.notes == [f"{tmp_path}/in/d: the vocals are silent for 80 % of it"]
+        said = [f"{tmp_path}/in/{name}: the vocals are silent" for name in "bc"]
+        assert bank.skipped == [*said, f"{tmp_path}/in/e: the accompaniment is silent"]
+        assert f"warning: {bank.notes[0]}" in capsys.readouterr().err
+        vocals, accompaniment = bank.stems([2])
+        torch.testing.assert_close(accompaniment[0], loud[: 5 * RATE], atol=1e-4, rtol=0)
+        torch.testing.assert_close(vocals[0], mostly[: 5 * RATE], atol=1e-4, rtol=0)
+    with pytest.raises(tp.AudioError, match=r"in/b: no song that can be used; .*: the vocals are silent"):
+        make(tmp_path / "in" / "b", tmp_path, StemBank)
+
+
 def test_a_truncated_song_is_noted_also_from_the_cache(tmp_path):
     path = write(tmp_path / "in" / "a.wav", tone(3, 300))
     path.write_bytes(path.read_bytes()[: 4 * RATE])

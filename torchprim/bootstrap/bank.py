@@ -99,11 +99,12 @@ class Bank:
         if cache is not None and not os.fspath(cache):
             raise ValueError(f"cache must name a folder, got {cache!r}")
         self._cache = song_cache.default_folder() if cache is None else Path(cache)
-        if folders is None:
+        paths = None if folders is None else _checked_paths(folders)
+        if paths is None:
             songs = song_cache.read_all(self._cache, self.kind, sample_rate)
         else:
             threads = checks.integer(os.cpu_count() or 1 if threads is None else threads, "threads", 1)
-            songs = self._decode_all(_checked_paths(folders), threads)
+            songs = self._decode_all(paths, threads)
         total = sum(song.length for song in songs)
         self.pinned: bool = _use_pinned(residence, self.device, 2 * self.tracks * total)
         memory = torch.device("cpu") if self.pinned else self.device
@@ -111,9 +112,11 @@ class Bank:
             (self.tracks, total), dtype=torch.int16, device=memory, pin_memory=self.pinned
         )
         self._offsets = [0]
-        songs = list(self._copied(songs, anew=folders is not None))
+        songs = list(self._copied(songs, anew=paths is not None))
         if not songs:
-            raise AudioError(self._cache, f"no song that can be used: {self.skipped[0]}")
+            given = self._cache if paths is None else ", ".join(map(str, paths))
+            why = f"; the first problem: {self.skipped[0]}" if self.skipped else ""
+            raise AudioError(given, f"no song that can be used{why}")
         self.names: list[str] = [song.name for song in songs]
         self._scales = [song.scale for song in songs]
         self.segments: list[Segment] = []
@@ -168,12 +171,7 @@ class Bank:
         for path, song in zip(paths, songs, strict=True):
             if isinstance(song, Exception):
                 self._skip(path, song)
-        usable = [song for song in songs if isinstance(song, CachedSong)]
-        if not usable:
-            given = ", ".join(str(folder) for folder in folders)
-            why = f"; the first problem: {self.skipped[0]}" if self.skipped else ""
-            raise AudioError(given, f"no song that can be used{why}")
-        return usable
+        return [song for song in songs if isinstance(song, CachedSong)]
 
     def _copied(self, songs: Iterable[CachedSong], anew: bool) -> Iterator[CachedSong]:
         """Copy the samples of songs to the bank, one after another; yield those that could be read.

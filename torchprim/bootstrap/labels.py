@@ -116,16 +116,18 @@ class _Places:
     def find(self, record: Record) -> Record | None:
         """Return the latest record of the same segment of the same music."""
         for other in reversed(self._records.get(self._place(record), ())):
-            loudness, others = record["loudness"], other["loudness"]
-            if loudness == others or (
-                loudness is not None and others is not None and abs(loudness - others) < _LOUDNESS_TOLERANCE
-            ):
+            if same_loudness(record["loudness"], other["loudness"]):
                 return other
         return None
 
     def holds(self, record: Record) -> bool:
         """Return whether there is a record in this place, of this or of other music."""
         return self._place(record) in self._records
+
+
+def same_loudness(one: float | None, other: float | None) -> bool:
+    """Return whether two levels in LUFS, rounded to 0.01, are of the same music; None: silence."""
+    return one == other or (None not in (one, other) and abs(one - other) < _LOUDNESS_TOLERANCE)
 
 
 def segment_keys(bank: Bank) -> tuple[SegmentKey, ...]:
