@@ -28,10 +28,25 @@ def test_labels_are_cached_and_resumed(bank, tmp_path):
     again = tp.label(bank, teacher, path, progress=False)
     assert teacher.separated == 7 + 7  # the first batch lacks a line: all of it is separated again
     assert torch.equal(again.confidence, labels.confidence)
-    assert len(list(read_json_lines(path))) == 7
+    assert [json.loads(line) for line in path.read_text().splitlines()] == read_json_lines(path)
+    assert len(read_json_lines(path)) == 7
     teacher.identity = "another"
     tp.label(bank, teacher, path, progress=False)
     assert teacher.separated == 14 + 7
+
+
+def test_labels_of_two_processes_at_a_time_are_kept_once(bank, tmp_path):
+    path = tmp_path / "labels.jsonl"
+
+    class Beside(HalvingTeacher):
+        def forward(self, *arguments, **settings):
+            if not self.separated:  # meanwhile, another one
+                tp.label(bank, HalvingTeacher(), path, progress=False)
+            return super().forward(*arguments, **settings)
+
+    tp.label(bank, Beside(), path, progress=False)
+    records = read_json_lines(path)
+    assert len(records) == len({(record["song"], record["start"]) for record in records}) == 7
 
 
 def test_labels_of_two_ranks(bank, tmp_path):

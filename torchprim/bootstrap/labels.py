@@ -13,7 +13,7 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.bootstrap.bank import Bank
-from torchprim.files import append_json_lines, check_appendable, read_json_lines
+from torchprim.files import append_json_lines, check_appendable, filter_json_lines, read_json_lines
 
 MEASURES = ("confidence", "silhouette", "posterior")
 _LOUDNESS_TOLERANCE = 0.015  # LU: what is rounded to 0.01 may be rounded up here and down there
@@ -167,6 +167,16 @@ def _is_label(record: Record) -> bool:
     )
 
 
+def _latest(records: list[Record]) -> list[Record]:
+    """Select the last record of each key, which another process may have written, too."""
+
+    def key(record: Record) -> tuple:
+        return tuple(record[field] for field in (*SegmentKey._fields, "teacher"))
+
+    latest = {key(record): record for record in records if _is_label(record)}
+    return [record for record in records if not _is_label(record) or latest[key(record)] is record]
+
+
 def label(
     bank: Bank,
     teacher: torch.nn.Module,
@@ -189,7 +199,7 @@ def label(
         path: the file, or None for no cache; its folder is created. A line has song (its path, as given),
             start and seconds (both in seconds), loudness (LUFS), the teacher's identity, confidence,
             silhouette and posterior. The first five are the key: a song that was replaced by another
-            recording, which its loudness tells, is labelled anew. Other lines are left alone.
+            recording, which its loudness tells, is labelled anew.
         batch_size: segments that the teacher separates at a time.
         rank: of this process.
         world: number of processes.
@@ -249,6 +259,8 @@ def label(
             for record in new:
                 cached.add(record)
             bar.update(len(batch))
+    if path is not None:
+        filter_json_lines(path, _latest)  # without lines that a kill left incomplete
     return _collect(bank, [cached.find(record) or {} for record in records])
 
 
