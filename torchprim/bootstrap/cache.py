@@ -69,20 +69,21 @@ def to_float(samples: Tensor, scale: Tensor | float) -> Tensor:
     return samples.float() * (scale / FULL_SCALE)
 
 
-def _check_level(path: Path, tracks: Tensor, scale: float, sample_rate: int) -> None:
+def _check_level(path: Path, tracks: Tensor, rate: float) -> None:
     """Check that int16 samples of one scale hold a song: one flipped bit makes a sample of 1e37.
 
     Raises:
         AudioError: with the largest sample, where the rest is lost beside it.
     """
-    if scale == 1:
-        return
-    size = min(tracks.shape[-1], round(BLOCK_SECONDS * sample_rate))
     levels = tracks.abs().amax(0)
+    scale = levels.max().item()
+    if scale <= 1:
+        return
+    size = min(len(levels), round(BLOCK_SECONDS * rate))
     peaks = levels.unfold(0, size, size).amax(-1)
     audible = peaks[peaks > _AUDIBLE]
     if scale > _LOUDEST or audible.median() < _LEAST_STEPS * scale / FULL_SCALE:
-        second = levels.argmax().item() / sample_rate
+        second = levels.argmax().item() / rate
         raise AudioError(path, f"a sample is {scale:.2g} at {second:.3f} s, far above all sound beside it")
 
 
@@ -191,9 +192,9 @@ def read_or_decode(
     song = None if anew else read(file)
     if song is None:
         tracks, rate, notes = decode(path)
+        _check_level(path, tracks, rate)
         tracks = resample(tracks, rate, sample_rate)
         samples, scale = to_int16(tracks)
-        _check_level(path, tracks, scale, sample_rate)
         powers = block_powers(tracks.sum(0), sample_rate)
         new = CachedSong(str(path), kind, tracks.shape[-1], scale, powers, sample_rate, file, notes)
         write(folder, key, new, samples)
