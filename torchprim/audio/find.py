@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torchprim.errors import AudioError
 from torchprim.files import read_json_lines
@@ -81,14 +81,18 @@ class OwnOutput:
 
     def _inputs_of(self, folder: Path) -> set[str] | None:
         """Return the inputs that were separated into a folder; None for a folder without records."""
+        path = folder / SEPARATIONS
         if folder not in self._inputs:
-            records = folder / SEPARATIONS
-            self._inputs[folder] = (
-                {str(record.get("path")) for record in read_json_lines(records)}
-                if records.is_file()
-                else None
-            )
+            inputs = {str(record.get("path")) for record in _records(path)} if path.is_file() else None
+            self._inputs[folder] = inputs
         return self._inputs[folder]
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    try:
+        return read_json_lines(path)
+    except OSError:  # no right to read: output it is all the same
+        return []
 
 
 def _is_example(path: Path) -> bool:
