@@ -10,7 +10,8 @@
 
 Every song is cut into segments; a teacher separates them and says how far each can be trusted; estimates
 of trusted segments are remixed across songs while the network learns from them. RUN holds `best.pt` and
-`last.pt` (for `torchprim separate --checkpoint`), `labels.jsonl`, `log.jsonl`, and `examples/`.
+`last.pt` (for `torchprim separate --checkpoint`), `labels.jsonl`, `songs.jsonl`, `log.jsonl`, `examples/`. It
+may lie inside the music: what torchprim wrote is left out.
 """
 
 from __future__ import annotations

@@ -4,9 +4,11 @@ import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from tests.support.training_runs import start
 from torchprim.errors import CheckpointError
 from torchprim.files import (
     all_replaced,
@@ -14,6 +16,7 @@ from torchprim.files import (
     check_writable,
     filter_json_lines,
     read_json_lines,
+    remove_stale,
     replaced,
 )
 
@@ -77,6 +80,22 @@ def test_a_name_that_begins_like_another_is_another_file(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a.wav", "a.wav.b.wav"]
 
 
+def test_what_killed_writers_left_is_removed_from_a_folder(tmp_path):
+    """Of any file, also as earlier versions named it; not what another process is writing."""
+    dead = [".gone.npz.99999999.part", ".gone.npz.99999999.0a1b2c3d.part", ".last.pt.99999999.partial"]
+    kept = [".x.npz.part", ".notes.99999999.parts", "x.99999999.part"]
+    for name in dead + kept:
+        (tmp_path / name).touch()
+    program = "import sys, torchprim.files; torchprim.files.remove_stale(sys.argv[1])"
+    with replaced(tmp_path / "x.npz") as file:
+        file.write(b"half")
+        writing = Path(file.name).name
+        assert start(["-c", program, tmp_path]).wait() == 0
+        assert sorted(os.listdir(tmp_path)) == sorted([*kept, writing])
+    assert (tmp_path / "x.npz").read_bytes() == b"half"
+    remove_stale(tmp_path / "nowhere")
+
+
 def test_a_pipe_is_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="not a regular file") as caught, replaced(tmp_path / "pipe"):
@@ -91,7 +110,7 @@ def test_lines_of_several_writers(tmp_path):
             done.result()
     assert sorted(r["n"] for r in read_json_lines(path)) == list(range(100))
     with path.open("a") as file:
-        file.write('{"n": 100')  # killed while writing
+        file.write("[" * 100_000 + '\n{"n": 100')  # nested too deeply; killed while writing
     filter_json_lines(path, lambda records: [r for r in records if r["n"] % 2])
     assert [json.loads(line)["n"] % 2 for line in path.read_text().splitlines()] == [1] * 50
     before = path.stat().st_ino

@@ -13,13 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from torchprim.locks import locked
 
 _LONGEST_NAME = 200  # bytes; file systems allow 255, and a temporary file's name has a suffix of up to 30
-_LIVE: set[str] = set()  # tokens of the temporary files that this process is writing
 
 
 @contextlib.contextmanager
@@ -28,7 +24,8 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     The temporary file is flushed and fsynced before the rename, so that neither a kill nor a power cut leaves
     a truncated file. Parent folders are created; temporary files that killed processes left for this path
-    are removed.
+    are removed, which those of running ones are safe from, whatever machine or container they run in: a
+    writer holds an advisory lock on its temporary file.
 
     Raises:
         OSError: where the file cannot be written; its `filename` is `path`.
@@ -59,17 +56,18 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
         OSError: where a file cannot be written; its `filename` is that path.
     """
     targets = [Path(path) for path in paths]
-    token = secrets.token_hex(4)  # threads, and processes of one number, never share a temporary file
-    temporaries = [path.with_name(f".{shortened(path.name)}.{os.getpid()}.{token}.part") for path in targets]
+    temporaries: list[Path] = []
     files: list[BinaryIO] = []
+    locks = contextlib.ExitStack()
     try:
-        _LIVE.add(token)
-        for target, temporary in zip(targets, temporaries, strict=True):
+        for target in targets:
             with _set_filename(target):
                 _check_regular(target)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _remove_stale(target)
-                files.append(open(temporary, "wb"))  # noqa: SIM115 (closed below)
+                temporary, file = _open_temporary(target, locks)
+                temporaries.append(temporary)
+                files.append(file)
         yield files
         for target, file in zip(targets, files, strict=True):
             with _set_filename(target), file:
@@ -84,7 +82,7 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
                 file.close()
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        _LIVE.discard(token)
+        locks.close()
 
 
 def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
@@ -145,25 +143,59 @@ def _check_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
 
 
+def _open_temporary(path: Path, locks: contextlib.ExitStack) -> tuple[Path, BinaryIO]:
+    """Open a temporary file of `path`, which no other thread or process writes or removes under `locks`."""
+    while True:
+        temporary = path.with_name(f".{shortened(path.name)}.{os.getpid()}.{secrets.token_hex(4)}.part")
+        file = open(temporary, "wb")  # noqa: SIM115 (closed by the caller)
+        locks.enter_context(locked(temporary))
+        if temporary.exists():
+            return temporary, file
+        file.close()  # another writer took it for a stale one, before it was locked
+
+
 def _remove_stale(path: Path) -> None:
-    """Remove the temporary files of `path` whose process is gone."""
+    """Remove the temporary files of `path` that nobody is writing."""
     name = shortened(path.name)
     for temporary in path.parent.glob(f".{glob.escape(name)}.*.part"):
-        found = re.fullmatch(rf"\.{re.escape(name)}\.(\d+)(?:\.([0-9a-f]{{8}}))?\.part", temporary.name)
-        if found and found[2] not in _LIVE and not _is_running(int(found[1])):
-            temporary.unlink(missing_ok=True)
+        if re.fullmatch(rf"\.{re.escape(name)}\.\d+(\.[0-9a-f]{{8}})?\.part", temporary.name):
+            with locked(temporary, wait=False) as held:
+                if held:
+                    temporary.unlink(missing_ok=True)
 
 
-def _is_running(pid: int) -> bool:
-    if pid == os.getpid():
-        return False  # left by an earlier process with the same number
-    try:
-        os.kill(pid, 0)  # sends no signal
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+def remove_stale(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files of any name in a folder that nobody is writing.
+
+    Args:
+        folder: which need not exist.
+
+    Example:
+        >>> import tempfile
+        >>> from torchprim.files import remove_stale
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, ".x.txt.99999999.part").touch()  # killed while writing
+        ...     remove_stale(folder)
+        ...     os.listdir(folder)
+        []
+    """
+    for temporary in Path(folder).glob(".*.part*"):  # earlier versions wrote ".partial"
+        if re.fullmatch(r"\..+\.\d+(\.[0-9a-f]{8})?\.part(ial)?", temporary.name):
+            with locked(temporary, wait=False) as held, contextlib.suppress(OSError):
+                if held:
+                    temporary.unlink()
+
+
+def check_appendable(path: str | os.PathLike[str]) -> None:
+    """Create an empty file of JSON Lines, or check that an existing one can be appended to.
+
+    Raises:
+        OSError: where that is not possible; its `filename` is `path`.
+    """
+    with _set_filename(Path(path)):
+        _check_regular(Path(path))
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        open(path, "ab").close()
 
 
 def append_json_lines(path: str | os.PathLike[str], records: Iterable[dict[str, Any]]) -> None:
@@ -177,7 +209,7 @@ def append_json_lines(path: str | os.PathLike[str], records: Iterable[dict[str, 
         ValueError: for a NaN or an infinity, which JSON does not have.
     """
     text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records).encode()
-    with _locked(Path(path).parent), open(path, "a+b") as file:
+    with locked(Path(path).parent), open(path, "a+b") as file:
         size = file.tell()
         if size:
             file.seek(-1, os.SEEK_END)
@@ -224,7 +256,7 @@ def filter_json_lines(
     Raises:
         OSError: where the file cannot be replaced.
     """
-    with _locked(Path(path).parent):
+    with locked(Path(path).parent):
         content = _content(path)
         selected = keep(_parse(content))
         complete = not content or content.endswith(b"\n")
@@ -235,6 +267,7 @@ def filter_json_lines(
 
 def _content(path: str | os.PathLike[str]) -> bytes:
     try:
+        _check_regular(Path(path))
         return Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return b""
@@ -243,50 +276,6 @@ def _content(path: str | os.PathLike[str]) -> bytes:
 def _parse(content: bytes) -> list[dict[str, Any]]:
     records = []
     for line in content.splitlines():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             records.append(json.loads(line))
     return [record for record in records if isinstance(record, dict)]
-
-
-@contextlib.contextmanager
-def reserved(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Keep a lock file locked through the block, for work that only one process may do at a time.
-
-    The system releases the lock when the process ends, however it ends; the file stays. Its folder is
-    created. Where the system or the file system has no such locks, nothing is checked.
-
-    Raises:
-        BlockingIOError: while another process, or another block of this one, has the file locked.
-        OSError: where the file cannot be created.
-    """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with _flock(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), wait=False):
-        yield
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold an exclusive advisory lock on a folder, where the system has such locks."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # a folder that may be written but not listed, or any on Windows
-        yield
-        return
-    with _flock(descriptor, wait=True):
-        yield
-
-
-@contextlib.contextmanager
-def _flock(descriptor: int, wait: bool) -> Iterator[None]:
-    """Hold an exclusive advisory lock on an open file, and close it."""
-    try:
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise
-            except OSError:  # some network file systems have none
-                pass
-        yield
-    finally:
-        os.close(descriptor)

@@ -2,11 +2,15 @@
 
 import os
 
+import numpy as np
 import pytest
 
-from torchprim.audio.find import find_audio, find_files
-from torchprim.audio.stems import find_incomplete_songs, find_stem_songs
+from tests.support.sound_files import noise, write
+from torchprim.audio.find import SEPARATIONS, OwnOutput, find_audio, find_files
+from torchprim.audio.stems import find_incomplete_songs, find_stem_songs, read_stems
+from torchprim.cli.records import NAME
 from torchprim.errors import AudioError
+from torchprim.files import append_json_lines
 
 
 def touch(folder, *names):
@@ -85,3 +89,88 @@ def test_songs_with_stems_and_what_others_lack(tmp_path):
         tmp_path / "three": "no bass and no other",
     }
     assert find_incomplete_songs(tmp_path / "one.stem.mp4") == {}
+
+
+def test_a_file_of_sound_is_the_stem_whatever_lies_beside_it(tmp_path):
+    """Lyrics, a project of an editor, an MP3 of the same; names in capitals."""
+    vocals, rest = noise(4000), noise(4000, seed=1)
+    write(tmp_path / "Vocals.WAV", vocals, subtype="FLOAT")
+    write(tmp_path / "ACCOMPANIMENT.wav", rest, subtype="FLOAT")
+    touch(
+        tmp_path,
+        "vocals.xml",
+        "vocals.txt",
+        "accompaniment.json",
+        "vocals.mp3",
+        "._vocals.wav",
+        "mixture.doc",
+    )
+    touch(tmp_path, "lyrics/vocals.txt", "lyrics/mixture.txt")
+    assert find_stem_songs([tmp_path]) == [tmp_path]
+    assert find_incomplete_songs(tmp_path) == {}
+    read = read_stems(tmp_path)
+    assert np.array_equal(read[0].numpy(), vocals) and np.array_equal(read[1].numpy(), rest)
+    (tmp_path / "Vocals.WAV").unlink()
+    (tmp_path / "vocals.mp3").unlink()
+    assert find_incomplete_songs(tmp_path) == {tmp_path: "stems, but no vocals"}
+    with pytest.raises(AudioError, match=r"no vocals\.\* of sound in this folder"):
+        read_stems(tmp_path)
+
+
+# --- own output -----------------------------------------------------------------------------------
+
+
+def separated(folder, *inputs):
+    """Write the records of `torchprim separate` to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    append_json_lines(folder / NAME, [{"path": str(path), "output": path.stem} for path in inputs])
+
+
+def test_what_torchprim_wrote_is_left_out(tmp_path):
+    assert SEPARATIONS == NAME
+    music = tmp_path / "music"
+    touch(music, "a.wav", "b/vocals.wav", "examples/mixture.wav", "examples/0000001/mixture.wav")
+    songs = [music / "a.wav", music / "b" / "vocals.wav", *sorted(music.glob("examples/**/*.wav"))]
+    separated(music / "out" / "x", music / "a.wav")
+    touch(music, "out/x/a/vocals.wav", "out/x/a/accompaniment.flac", "out/x/killed/vocals.wav")
+    touch(music, *(f"run/examples/0000100/{n}.wav" for n in ("mixture", "vocals_target", "vocals_estimate")))
+    touch(music, "run/log.jsonl", "run/examples/0000100/example.png")
+    touch(
+        music, *(f"demo/{name}" for name in ("mixture.wav", "vocals.wav", "accompaniment.wav", "report.html"))
+    )
+    own = OwnOutput()
+    assert sorted(file.path for file in find_files([music], exclude=own)) == sorted(songs)
+    assert own.count == 9
+    # Given themselves, they are wanted.
+    given = [
+        music / "out/x/a/vocals.wav",
+        music / "run/examples/0000100/mixture.wav",
+        music / "demo/mixture.wav",
+    ]
+    assert [file.path for file in find_files(given, exclude=OwnOutput())] == given
+    # Below the output folder of this run they are not.
+    assert find_files(given[:1], exclude=OwnOutput(music / "out")) == []
+
+
+def test_inputs_of_separate_and_songs_with_other_stems_are_music(tmp_path):
+    """Also where the output lies in the music folder itself."""
+    separated(tmp_path, tmp_path / "song" / "vocals.wav")
+    touch(tmp_path, "song/vocals.wav", "song/vocals/vocals.wav", "song/vocals/accompaniment.wav")
+    touch(tmp_path, *(f"musdb/{name}.wav" for name in ("vocals", "drums", "bass", "other")))
+    found = [str(file.path.relative_to(tmp_path)) for file in find_files([tmp_path], exclude=OwnOutput())]
+    assert found == [
+        *(f"musdb/{name}.wav" for name in ("bass", "drums", "other", "vocals")),
+        "song/vocals.wav",
+    ]
+
+
+def test_estimates_are_no_true_stems(tmp_path):
+    separated(tmp_path / "out", tmp_path / "a.wav")
+    touch(
+        tmp_path, "out/a/vocals.wav", "out/a/accompaniment.wav", "true/vocals.wav", "true/accompaniment.wav"
+    )
+    touch(tmp_path, "demo/mixture.wav", "demo/vocals.wav", "demo/accompaniment.wav", "demo/report.html")
+    assert find_stem_songs([tmp_path]) == [tmp_path / "true"]
+    assert find_incomplete_songs(tmp_path) == {}
+    with pytest.raises(AudioError, match=r"no song with stems .*; 2 files that torchprim wrote are left out"):
+        find_stem_songs([tmp_path / "out"])

@@ -148,9 +148,14 @@ def test_a_broken_off_write_leaves_the_old_files(tmp_path, monkeypatch, suffix, 
 
 
 def test_left_overs_of_killed_processes_are_removed(tmp_path):
-    dead = tmp_path / ".x[1].wav.4194399.part"  # above the largest number a process can have
-    mine, other = tmp_path / f".x[1].wav.{os.getpid()}.part", tmp_path / f".x[1].wav.{os.getppid()}.part"
-    for path in (dead, mine, other):
-        path.touch()
-    save(tmp_path / "x[1].wav", torch.zeros(2, 3), 8000)
-    assert set(os.listdir(tmp_path)) == {"x[1].wav", other.name}
+    path, audio = tmp_path / "x[1].wav", torch.zeros(2, 3)
+    for number in (os.getpid(), os.getppid(), 4194399):  # the last above the largest a process can have
+        for token in ("", ".0123abcd"):
+            (tmp_path / f".x[1].wav.{number}{token}.part").touch()
+    save(path, audio, 8000)
+    assert os.listdir(tmp_path) == [path.name]
+    with pytest.raises(ZeroDivisionError), files.replaced(path):  # one that is being written stays
+        save(path, audio, 8000)
+        assert len(os.listdir(tmp_path)) == 2
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == [path.name] and torch.equal(load_audio(path)[0], audio)

@@ -148,16 +148,6 @@ def test_no_usable_song(make, message, tmp_path):
         make(tmp_path)
 
 
-def test_bad_settings(music):
-    for change, message in (
-        ({"residence": "disk"}, "residence must be one of"),
-        ({"segment_seconds": 0.0}, "segment_seconds must be positive, got 0.0"),
-        ({"hop_seconds": -1.0}, "hop_seconds must be positive"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            tp.Bank([music], RATE, **change)
-
-
 def test_true_stems(tmp_path):
     vocals, rest = tone(5, 300), tone(5, 500, 0.3)
     for name, parts in {

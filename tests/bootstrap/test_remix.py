@@ -253,6 +253,7 @@ def test_true_stems_stream(tmp_path):
         ({"coherent": 1.5}, r"coherent must lie in \[0, 1\], got 1.5"),
         ({"ratio": (2.0, -2.0)}, "ratio must be two levels in dB"),
         ({"ratio": 3.0}, "ratio must be two levels in dB, the lower one first, got 3.0"),
+        ({"ratio": (0, 1e9)}, r"ratio must lie within 100 dB, got \(0, 1000000000.0\)"),
         ({"ratio": (1, 2, 3)}, "ratio must be two levels in dB"),
         ({"quantiles": (0.9, 0.1)}, r"quantiles must satisfy 0 <= low < high <= 1, got \(0.9, 0.1\)"),
         ({"quantiles": (0.5,)}, "quantiles must satisfy"),
@@ -260,6 +261,11 @@ def test_true_stems_stream(tmp_path):
         ({"geometry": tp.Geometry()}, "geometry has 44100 Hz, the bank 8000"),
         ({"batch_size": 0}, "batch_size must be a whole number at least 1, got 0"),
         ({"bin_confidence": True, "speed": 0.1}, "bin_confidence needs the excerpts' own time"),
+        ({"batch_size": 10**9}, "batch_size must be at most 65536, got 1000000000"),
+        ({"pool": 0}, "pool must be a whole number at least 1, got 0"),
+        ({"segments": [0, 999]}, "segments must be those of the bank's 7 segments, got 999"),
+        ({"world": 0}, "world must be a whole number at least 1, got 0"),
+        ({"world": 2, "rank": 2}, r"rank must be a whole number in \[0, 1\], got 2"),
         ({"eq": -1.0}, "eq must be finite and not negative, got -1.0"),
         ({"speed": 2.0}, r"speed must lie in \[0, 0.5\], got 2.0"),
     ],
@@ -267,6 +273,16 @@ def test_true_stems_stream(tmp_path):
 def test_nothing_to_mix(bank, change, message):
     with pytest.raises(ValueError, match=message):
         stream(bank, **change)
+
+
+def test_true_stems_need_a_stem_bank(bank):
+    with pytest.raises(ValueError, match="teacher must be a separator, or bank a StemBank, got None"):
+        tp.RemixStream(bank, None, batch_size=2, frames=20)
+
+
+def test_no_batch_before_the_first(bank):
+    with pytest.raises(ValueError, match="step must not be negative, got -1"):
+        stream(bank).batch(-1)
 
 
 # --- settings -------------------------------------------------------------------------------------

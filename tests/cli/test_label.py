@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from tests.support.sound_files import noise, write
 from tests.support.training_runs import start, write_music
 from torchprim.cli.main import main
+from torchprim.files import append_json_lines
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,11 @@ def test_labels_and_goes_on(music, cache, tmp_path, capsys):
     assert len(lines_of(out)) == before + 1
 
 
+def made(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def lines_of(path):
     return [line for line in path.read_text().splitlines() if line.endswith("}")]
 
@@ -74,12 +81,32 @@ def test_two_processes_share_the_songs(music, cache, tmp_path):
     assert "label" not in said[1][1]  # one bar
 
 
+def test_own_output_is_left_out_and_one_loud_sample_stops_nothing(tmp_path, capsys):
+    music = write_music(tmp_path / "music", 1)
+    audio = np.random.default_rng(0).standard_normal((2, 44100)) / 10
+    audio[0, 5000] = 1e20
+    write(music / "spike.wav", audio, subtype="FLOAT")
+    for name in ("vocals", "accompaniment"):
+        write(made(music / "stems" / "0") / f"{name}.wav", noise(44100))
+    append_json_lines(music / "stems" / "separations.jsonl", [{"path": str(music / "0.wav"), "output": "0"}])
+    write(made(music / "RUN" / "examples" / "0000002") / "mixture.wav", noise(44100))
+    (music / "RUN" / "log.jsonl").touch()
+    out = music / "RUN" / "labels.jsonl"
+    assert label(tmp_path / "cache", music, "--out", out) == 1  # one could not be used
+    said = capsys.readouterr()
+    assert "3 files that torchprim wrote are left out" in said.err
+    assert f"skipped {music / 'spike.wav'}: a sample is 5e+19 at 0.113 s, far above" in said.err
+    assert said.out.startswith("1 segments labelled, 0 before, of 1 songs")
+    assert [record["song"] for record in lines(out)] == [str(music / "0.wav")]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
         (["nowhere", "--out", "OUT/l"], 1, "error: nowhere: no such file or folder"),
         (["MUSIC/broken.wav", "--out", "OUT/l"], 1, "no song that can be used"),
         (["MUSIC", "--out", "OUT"], 1, "OUT: cannot be written"),
+        (["MUSIC", "--out", "/dev/null"], 1, "/dev/null: cannot be written: not a regular file"),
         (["MUSIC", "--out", "OUT/l", "--teacher", "no.pt"], 1, "error: no.pt: there is no such file"),
         (
             ["MUSIC", "--out", "OUT/l", "--batch", "0"],

@@ -134,6 +134,51 @@ def test_compare_names_what_it_leaves_out_and_resumes(root, tmp_path, monkeypatc
     assert "`mixture`" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("command", "file"), [("compare", "scores"), ("compare", "bss"), ("confidence", "confidence")]
+)
+def test_lines_of_other_types_are_no_results(tmp_path, command, file):
+    write_song(tmp_path / "in" / "a", 0)
+    words = (command, "--stems", tmp_path / "in", "--out", tmp_path)
+    words += ("--methods", "mixture", "--bss", "torch") if command == "compare" else ("--method", "hpss")
+    assert run(*words) == 0
+    page = (tmp_path / f"{command}.md").read_text()
+    path = tmp_path / f"{file}.jsonl"
+    (record,) = lines(path)
+    numbers = {"scores": "scores", "bss": "frames", "confidence": "measures"}[file]
+    other = [
+        {"song": ["a"]},
+        {"identity": {}},
+        {"seconds": "long"},
+        {"method": None},
+        {numbers: []},
+        {numbers: {}},
+    ]
+    other += [{numbers: None}, {numbers: {name: [[]] for name in record[numbers]}}]
+    for change in other:
+        path.write_text("null\n[]\n" + json.dumps(record | change) + "\n")
+        assert run(*words) == 0, change
+        assert (tmp_path / f"{command}.md").read_text() == page
+        assert len(lines(path)) == 4  # the result was computed again
+
+
+def test_a_song_that_a_method_refuses_is_named_and_the_others_are_scored(tmp_path, monkeypatch):
+    for seed, name in enumerate("ab"):
+        write_song(tmp_path / "in" / name, 10 * seed)
+
+    def refuse(song, *rest, real=runner._score):
+        if song.name == "a":
+            raise ValueError("audio must be finite, its extremes are nan and nan")
+        return real(song, *rest)
+
+    monkeypatch.setattr(runner, "_score", refuse)
+    words = ("compare", "--stems", tmp_path / "in", "--out", tmp_path, "--methods", "mixture")
+    assert run(*words) == 0
+    whole = json.loads((tmp_path / "compare.json").read_text())["data"]
+    assert whole["left out"] == {"a": "audio must be finite, its extremes are nan and nan"}
+    assert whole["songs"] == 1
+
+
 def test_results_belong_to_their_data(tmp_path):
     write_song(tmp_path / "in" / "a", 0)
     words = ("compare", "--stems", tmp_path / "in", "--out", tmp_path / "out", "--methods", "mixture")
@@ -222,6 +267,16 @@ def test_quartiles_train_each_once_and_resume(root, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "figure3.png").stat().st_size > 8000
     assert run(*words, "--rate", "0.1") == 1  # another recipe in the same folder
     assert len(calls) == 5
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"options": 3}', "{}"])
+def test_a_damaged_record_of_a_quartile_is_named(tmp_path, capsys, content):
+    write_song(tmp_path / "in" / "a", 0)
+    (tmp_path / "q1").mkdir()
+    (tmp_path / "q1" / "started.json").write_text(content)
+    words = ("quartiles", "--audio", tmp_path / "in", "--stems", tmp_path / "in", "--out", tmp_path)
+    assert run(*words) == 1
+    assert "q1/started.json: does not hold the options of a training" in capsys.readouterr().err
 
 
 def test_train_takes_the_options_of_quartiles():

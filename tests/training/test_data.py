@@ -3,10 +3,11 @@
 import dataclasses
 
 import pytest
+import soundfile
 import torch
 
 import torchprim as tp
-from tests.support.small_bank import GEOMETRY, HalvingTeacher
+from tests.support.small_bank import GEOMETRY, RATE, HalvingTeacher, tone
 from torchprim.bootstrap.remix import RemixStream
 from torchprim.training import data
 from torchprim.training.data import DataSettings, prepare
@@ -59,6 +60,48 @@ def test_splits_are_checked_before_labels(settings, tmp_path, monkeypatch, chang
         settings["audio"] = (f"{settings['audio'][0]}/a.wav",)
     with pytest.raises(ValueError, match=message):
         prepare(DataSettings(**settings), dataclasses.replace(REMIX, **changes), tmp_path, 0, RANKS)
+
+
+def test_other_music_than_before_is_told(settings, music, tmp_path, capsys):
+    def prepared():
+        prepare(DataSettings(**settings), REMIX, tmp_path / "run", 0, RANKS)
+        said = [line for line in capsys.readouterr().err.splitlines() if "other music" in line]
+        return [line.replace(f"{music}/", "") for line in said]
+
+    assert prepared() == prepared() == []
+    (music / "a.wav").rename(music / "d.wav")
+    write_tone(music / "b.wav", tone(7, 900, 0.1))
+    told = "1 song gone (a.wav), 1 song new (d.wav), 1 song changed (b.wav)"
+    assert prepared() == [f"other music than this run had before: {told}"]
+    assert prepared() == []
+    # Lines of other types, as of another program, are no songs.
+    (tmp_path / "run" / "songs.jsonl").write_text(
+        'null\n{"song": 1}\n{"song": "x", "kind": "y", "segments": [1]}\n'
+    )
+    assert prepared() == []
+
+
+def write_tone(path, audio):
+    soundfile.write(path, audio.numpy(), RATE, subtype="FLOAT")
+
+
+def test_parts_of_killed_runs_are_removed(settings, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".last.pt.99999999.partial").touch()
+    prepare(DataSettings(**settings), REMIX, tmp_path / "run", 0, RANKS)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["labels.jsonl", "songs.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("FOLDER", "Is a directory"), ("/dev/zero", "not a regular file")]
+)
+def test_labels_that_cannot_be_written_are_named_before_the_music_is_decoded(
+    settings, tmp_path, path, reason
+):
+    path = path.replace("FOLDER", str(tmp_path))
+    with pytest.raises(tp.AudioError, match=f"^{path}: cannot be written: {reason}"):
+        prepare(DataSettings(**settings, labels=path), REMIX, tmp_path / "run", 0, RANKS)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_share_of_stems():

@@ -94,6 +94,24 @@ def test_other_settings_are_reported_on_resuming(common, whole, tmp_path, capsys
     assert "resumed with other settings: steps 24 -> 25, rate 0.01 -> 0.02" in capsys.readouterr().err
 
 
+def test_a_run_inside_its_music_is_resumed_with_the_same_songs(common, cache, tmp_path, capsys):
+    music = write_music(tmp_path / "music", 4)
+    run = music / "RUN"
+    data = ["--audio", str(music), "--labels", str(run / "labels.jsonl"), "--out", str(run)]
+    assert train.main([*common, *data, *steps(2, 2)]) == 0
+    assert len(list(run.glob("examples/*/*.wav"))) == 3
+    capsys.readouterr()
+    assert train.main([*common, *data, *steps(4, 2), "--resume"]) == 0
+    said = capsys.readouterr().err
+    assert "3 files that torchprim wrote are left out" in said and "other music" not in said
+    songs = {json.loads(line)["song"] for line in (run / "labels.jsonl").read_text().splitlines()}
+    assert songs == {str(music / f"{number}.wav") for number in range(4)}
+    (music / "0.wav").unlink()
+    assert train.main([*common, *data, *steps(5, 2), "--resume"]) == 0
+    told = f"other music than this run had before: 1 song gone ({music / '0.wav'})"
+    assert told in capsys.readouterr().err
+
+
 def test_true_stems_and_validation_on_them(common, stems, tmp_path):
     run = tmp_path / "run"
     arguments = [*common, "--stems", str(stems), "--out", str(run), *steps(4), "--validation", "0.3"]
@@ -149,7 +167,7 @@ def test_pairs_need_two_songs(cache, tmp_path, capsys):
     run = tmp_path / "run"
     assert train.main([*arguments, "--out", str(run), *steps(2)]) == 1
     assert "pairs need two songs" in capsys.readouterr().err.splitlines()[-1]
-    assert not (run / "labels.jsonl").exists()
+    assert not (run / "labels.jsonl").read_bytes()
     assert train.main([*arguments, "--out", str(run), *steps(2), "--coherent", "1"]) == 0
 
 

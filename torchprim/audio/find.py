@@ -1,4 +1,4 @@
-"""Find audio files: among files and folders, and the demo song inside a wheel."""
+"""Find audio files: among files and folders, without what torchprim wrote; and the demo song in a wheel."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import os
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torchprim.errors import AudioError
+from torchprim.files import read_json_lines
 
-_LOSSLESS = (".wav", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".caf", ".flac", ".ape", ".wv")
+SEPARATIONS = "separations.jsonl"  # records of `torchprim separate` in its output folder
+_STEMS = frozenset(f"{stem}.{suffix}" for stem in ("vocals", "accompaniment") for suffix in ("wav", "flac"))
+_TRUE_STEMS = ("drums", "bass", "other", "mixture")  # beside vocals that somebody else wrote
+_EXAMPLES = frozenset(f"{name}.wav" for name in ("mixture", "vocals_target", "vocals_estimate"))
+_DEMO = frozenset(f"{name}.wav" for name in ("mixture", "vocals", "accompaniment"))
+LOSSLESS = (".wav", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".caf", ".flac", ".ape", ".wv")
 _LOSSY = (".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".mp4", ".aac", ".ac3", ".wma", ".mka")
 
 
@@ -19,6 +25,85 @@ class FoundFile(NamedTuple):
 
     path: Path
     folder: Path | None
+
+
+def has_audio_suffix(name: str | os.PathLike[str]) -> bool:
+    """Return whether a file's name ends as those of audio files do."""
+    return os.path.splitext(name)[1].lower() in LOSSLESS + _LOSSY
+
+
+class OwnOutput:
+    """Recognise, and count, the audio files below a given folder that torchprim wrote, to leave them out.
+
+    They are the stems of `torchprim separate` (below a folder with its records, which are no input of it
+    and lie beside no other stems), the examples of `train.py`, and what `torchprim demo` wrote. So output may
+    lie inside the music. A file that is given itself is none, but for stems below `out`.
+
+    Args:
+        out: output folder of this run, if it has one.
+
+    Attributes:
+        count: number of files recognised.
+
+    Example:
+        >>> import tempfile
+        >>> from torchprim.audio.find import OwnOutput, find_files
+        >>> with tempfile.TemporaryDirectory() as music:
+        ...     for name in ("song.wav", "run/log.jsonl", "run/examples/0000100/mixture.wav"):
+        ...         Path(music, name).parent.mkdir(parents=True, exist_ok=True)
+        ...         Path(music, name).touch()
+        ...     [file.path.name for file in find_files([music], exclude=OwnOutput())]
+        ['song.wav']
+    """
+
+    def __init__(self, out: Path | None = None) -> None:
+        self.out, self.count = out, 0
+        self._inputs: dict[Path, set[str] | None] = {}
+
+    def __call__(self, file: FoundFile) -> bool:
+        path = Path(os.path.abspath(file.path))
+        below = file.folder is not None
+        own = self._is_stem(path, file.folder) or (below and (_is_example(path) or _is_demo(path)))
+        self.count += own
+        return own
+
+    def _is_stem(self, path: Path, folder: Path | None) -> bool:
+        if path.name not in _STEMS:
+            return False
+        roots = {Path(os.path.abspath(root)) for root in (self.out, folder) if root is not None}
+        # From the file up to the highest of `out` and the given folder that it lies below.
+        depths = [depth for depth, parent in enumerate(path.parents) if parent in roots]
+        inputs = [self._inputs_of(parent) for parent in path.parents[: max(depths, default=-1) + 1]]
+        recorded = [known for known in inputs if known is not None]
+        if not recorded or any(str(path) in known for known in recorded):
+            return False
+        return not any((path.parent / f"{name}{path.suffix}").exists() for name in _TRUE_STEMS)
+
+    def _inputs_of(self, folder: Path) -> set[str] | None:
+        """Return the inputs that were separated into a folder; None for a folder without records."""
+        path = folder / SEPARATIONS
+        if folder not in self._inputs:
+            inputs = {str(record.get("path")) for record in _records(path)} if path.is_file() else None
+            self._inputs[folder] = inputs
+        return self._inputs[folder]
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    try:
+        return read_json_lines(path)
+    except OSError:  # no right to read: output it is all the same
+        return []
+
+
+def _is_example(path: Path) -> bool:
+    """Return whether a file is an example in the folder of a run of `train.py`."""
+    if path.name not in _EXAMPLES or len(path.parents) < 3 or path.parents[1].name != "examples":
+        return False
+    return any((path.parents[2] / name).is_file() for name in ("log.jsonl", "last.pt"))
+
+
+def _is_demo(path: Path) -> bool:
+    return path.name in _DEMO and all((path.parent / name).is_file() for name in (*_DEMO, "report.html"))
 
 
 def find_files(
@@ -113,11 +198,7 @@ def find_audio(
             continue
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(here, name)
-            for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _LOSSLESS + _LOSSY
-        ]
+        found += [Path(here, name) for name in files if not name.startswith(".") and has_audio_suffix(name)]
     return sorted(found)
 
 

@@ -8,16 +8,21 @@ from pathlib import Path
 
 from torch import Tensor
 
+from torchprim.audio.find import LOSSLESS, FoundFile, OwnOutput, find_audio, has_audio_suffix
 from torchprim.audio.load import load_audio, load_stems
 from torchprim.errors import AudioError
 
 _OTHERS = ("drums", "bass", "other")
 _NAMES = ("vocals", "accompaniment", "mixture", *_OTHERS)
+_SUFFIXES = (".stem.mp4", ".stem.m4a")
 _LENGTH_TOLERANCE = 0.1  # s; codecs pad by less
 
 
 def find_stem_songs(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """Find songs with stems below folders: `.stem.mp4` files, and folders with a `vocals.*`.
+    """Find songs with stems below folders: `.stem.mp4` files, and folders with a `vocals.*` of sound.
+
+    Names are read in any case. What `torchprim separate` and `torchprim demo` wrote is left out: estimates
+    are no true stems.
 
     Args:
         roots: folders to search; a `.stem.mp4` may be given itself.
@@ -35,13 +40,19 @@ def find_stem_songs(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
         True
     """
     songs: list[Path] = []
-    for root in map(Path, roots):
-        if not root.exists():
-            raise AudioError(root, "no such file or folder")
-        found = [root] if root.is_file() else sorted(root.rglob("*.stem.mp4"))
-        found += sorted({path.parent for path in root.rglob("vocals.*") if not path.name.startswith(".")})
+    for given in roots:
+        root = Path(given)
+        if not (os.fspath(given) and root.exists()):
+            raise AudioError(given or "''", "no such file or folder")
+        own = OwnOutput()
+        if root.is_file():
+            found = [root]
+        else:
+            found = [path for path in find_audio(root) if path.name.lower().endswith(_SUFFIXES)]
+            found += sorted(folder for folder, files in _stem_folders(root, own).items() if "vocals" in files)
         if not found:
-            raise AudioError(root, "no song with stems (*.stem.mp4, or a folder with vocals.*)")
+            left = f"; {own.count} files that torchprim wrote are left out" if own.count else ""
+            raise AudioError(root, f"no song with stems (*.stem.mp4, or a folder with vocals.*){left}")
         songs += found
     return list(dict.fromkeys(songs))
 
@@ -65,14 +76,29 @@ def find_incomplete_songs(root: str | os.PathLike[str]) -> dict[Path, str]:
         ['no other']
     """
     reasons = {}
-    for folder in sorted({path.parent for name in _NAMES for path in Path(root).rglob(f"{name}.*")}):
-        present = {path.stem.lower() for path in folder.iterdir()}
-        missing = [name for name in _OTHERS if name not in present]
-        if "vocals" not in present:
+    for folder, files in sorted(_stem_folders(Path(root), OwnOutput()).items()):
+        missing = [name for name in _OTHERS if name not in files]
+        if "vocals" not in files:
             reasons[folder] = "stems, but no vocals"
-        elif "accompaniment" not in present and 0 < len(missing) < len(_OTHERS):
+        elif "accompaniment" not in files and 0 < len(missing) < len(_OTHERS):
             reasons[folder] = f"no {' and no '.join(missing)}"
     return reasons
+
+
+def _stem_folders(root: Path, own: OwnOutput) -> dict[Path, dict[str, Path]]:
+    """Find the folders with stems below a root: of each, its files of sound by the name of the stem."""
+    folders: dict[Path, dict[str, Path]] = {}
+    for path in find_audio(root) if root.is_dir() else ():
+        if path.stem.lower() in _NAMES and not own(FoundFile(path, root)):
+            folders.setdefault(path.parent, {})
+    return {folder: _stem_files(folder) for folder in folders}
+
+
+def _stem_files(folder: Path) -> dict[str, Path]:
+    """Return the files of sound in a folder by their name in small letters; of two, the lossless one."""
+    files = [path for path in folder.iterdir() if has_audio_suffix(path) and not path.name.startswith(".")]
+    files.sort(key=lambda path: (path.suffix.lower() in LOSSLESS, path.name))
+    return {path.stem.lower(): path for path in files}
 
 
 def read_stems(song: Path) -> tuple[Tensor, Tensor, float]:
@@ -95,7 +121,9 @@ def read_stems(song: Path) -> tuple[Tensor, Tensor, float]:
         stems, rate = load_stems(song)
         vocals = stems.pop("vocals")
         return vocals, sum(stems.values()), rate
-    files = {path.stem.lower(): path for path in sorted(song.iterdir()) if not path.name.startswith(".")}
+    files = _stem_files(song)
+    if "vocals" not in files:
+        raise AudioError(song, "no vocals.* of sound in this folder")
     vocals, rate = load_audio(files["vocals"])
     others = ("accompaniment",) if "accompaniment" in files else [name for name in _OTHERS if name in files]
     others = others or [name for name in ("mixture",) if name in files]

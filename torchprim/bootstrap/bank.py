@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,12 +14,13 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.audio.downmix import downmix
-from torchprim.audio.find import find_files
-from torchprim.audio.load import read
+from torchprim.audio.find import OwnOutput, find_files
+from torchprim.audio.load import Sound, read
 from torchprim.bootstrap import cache as song_cache
 from torchprim.bootstrap.cache import CachedSong
-from torchprim.bootstrap.segments import Segment, cut_segments, describe_quiet
-from torchprim.errors import AudioError
+from torchprim.bootstrap.segments import Segment, checked_indices, cut_segments, describe_quiet
+from torchprim.errors import AudioError, one_line
+from torchprim.files import remove_stale
 
 RESIDENCES = ("auto", "device", "pinned")
 # Largest part of the free device memory that a bank takes under `auto`; the rest is for training.
@@ -36,7 +37,8 @@ class Bank:
     threads and cached on disk, so that a second start decodes nothing.
 
     Args:
-        folders: folders or files of music, or a single one; None for every song in the cache folder.
+        folders: folders or files of music, or a single one; None for every song in the cache folder. What
+            torchprim wrote below a folder (see `OwnOutput`) is left out.
         sample_rate: in Hz; songs are resampled to it.
         segment_seconds: length of a segment.
         hop_seconds: hop between segments.
@@ -56,8 +58,10 @@ class Bank:
         notes: one line for each song that was decoded in part, or whose channels cancel, see `downmix`.
 
     Raises:
-        AudioError: for a path that does not exist, or if no song can be used.
+        AudioError: for a path that does not exist, if no song can be used, or (`CacheError`) if the cache
+            cannot hold the songs: it has those that were decoded until then.
         ValueError: for settings out of range.
+        TypeError: for folders that are no paths.
 
     Example:
         >>> import tempfile, torchprim as tp
@@ -86,41 +90,44 @@ class Bank:
         threads: int | None = None,
         progress: bool = True,
     ) -> None:
-        checks.positive(sample_rate, "sample_rate")
-        checks.positive(segment_seconds, "segment_seconds")
-        checks.positive(hop_seconds, "hop_seconds")
-        if residence not in RESIDENCES:
-            raise ValueError(f"residence must be one of {', '.join(RESIDENCES)}, got {residence!r}")
+        _check_settings(sample_rate, segment_seconds, hop_seconds, quietest, residence)
         self.sample_rate: int = sample_rate
-        self.device: torch.device = torch.device(device)
+        self.device: torch.device = _usable_device(device)
         self.skipped: list[str] = []
         self.notes: list[str] = []
-        folder = song_cache.default_folder() if cache is None else Path(cache)
-        if folders is None:
-            songs = song_cache.read_all(folder, self.kind, sample_rate)
+        self._progress = progress
+        if cache is not None and not os.fspath(cache):
+            raise ValueError(f"cache must name a folder, got {cache!r}")
+        self._cache = song_cache.default_folder() if cache is None else Path(cache)
+        paths = None if folders is None else _checked_paths(folders)
+        if paths is None:
+            songs = song_cache.read_all(self._cache, self.kind, sample_rate)
         else:
-            folders = [folders] if isinstance(folders, (str, os.PathLike)) else folders
-            songs = self._decode_all(folders, folder, threads or os.cpu_count() or 1, progress)
-        self.names: list[str] = [song.name for song in songs]
-        self.segments: list[Segment] = [
-            segment
-            for index, song in enumerate(songs)
-            for segment in cut_segments(index, song, segment_seconds, hop_seconds, quietest)
-        ]
-        heard = {segment.song for segment in self.segments}
-        for index, song in enumerate(songs):
-            if index not in heard:
-                self._skip(f"{song.name}: {describe_quiet(song, quietest)}")
-        self._scales = [song.scale for song in songs]
-        self._offsets = [0]
-        for song in songs:
-            self._offsets.append(self._offsets[-1] + song.length)
-        shape = (self.tracks, self._offsets[-1])
-        self.pinned: bool = _use_pinned(residence, self.device, 2 * self.tracks * self._offsets[-1])
+            threads = checks.integer(os.cpu_count() or 1 if threads is None else threads, "threads", 1)
+            songs = self._decode_all(paths, threads)
+        total = sum(song.length for song in songs)
+        self.pinned: bool = _use_pinned(residence, self.device, 2 * self.tracks * total)
         memory = torch.device("cpu") if self.pinned else self.device
-        self._samples = torch.empty(shape, dtype=torch.int16, device=memory, pin_memory=self.pinned)
-        for offset, song in zip(self._offsets, songs, strict=False):
-            self._samples[:, offset : offset + song.length] = song.samples()
+        self._samples = torch.empty(
+            (self.tracks, total), dtype=torch.int16, device=memory, pin_memory=self.pinned
+        )
+        self._offsets = [0]
+        songs = list(self._copied(songs, anew=paths is not None))
+        if not songs:
+            given = self._cache if paths is None else ", ".join(map(str, paths))
+            why = f"; the first problem: {self.skipped[0]}" if self.skipped else ""
+            raise AudioError(given, f"no song that can be used{why}")
+        self.names: list[str] = [song.name for song in songs]
+        self._scales = [song.scale for song in songs]
+        self.segments: list[Segment] = []
+        for index, song in enumerate(songs):
+            segments = list(cut_segments(index, song, segment_seconds, hop_seconds, quietest))
+            self.segments += segments
+            for note in song.notes:
+                self.notes.append(str(AudioError(song.name, note)))
+                _say(f"warning: {self.notes[-1]}")
+            if not segments:
+                self._skip(song.name, AudioError(song.name, describe_quiet(song, quietest)))
 
     @classmethod
     def from_cache(cls, cache: str | os.PathLike[str], **settings: Any) -> Self:
@@ -136,55 +143,68 @@ class Bank:
         return cls(None, cache=cache, **settings)
 
     def _find(self, folders: Sequence[str | os.PathLike[str]]) -> list[Path]:
-        """Find the songs: one path each."""
-        return [file.path for file in find_files(folders)]
+        """Find the songs: one path each, without what torchprim wrote."""
+        own = OwnOutput()
+        paths = [file.path for file in find_files(folders, exclude=own)]
+        if own.count:
+            _say(f"{own.count} files that torchprim wrote are left out")
+        return paths
 
-    def _decode(self, path: Path) -> tuple[Tensor, float]:
-        """Decode the tracks `(tracks, T)` of a song; return them with their rate in Hz."""
+    def _decode(self, path: Path) -> Sound:
+        """Decode the tracks `(tracks, T)` of a song."""
         audio, rate, notes = read(path)
-        self.notes += [str(AudioError(path, note)) for note in notes]
-        return downmix(audio)[None], rate
+        return Sound(downmix(audio)[None], rate, notes)
 
-    def _decode_all(
-        self, folders: Sequence[str | os.PathLike[str]], cache: Path, threads: int, progress: bool
-    ) -> list[CachedSong]:
+    def _read_or_decode(self, path: Path, anew: bool = False) -> CachedSong:
+        return song_cache.read_or_decode(path, self._cache, self.kind, self.sample_rate, self._decode, anew)
+
+    def _decode_all(self, folders: Sequence[str | os.PathLike[str]], threads: int) -> list[CachedSong]:
         """Read or decode all songs in threads; those that fail go to `skipped`."""
-        from tqdm import tqdm
-
         paths = self._find(folders)
         try:
-            cache.mkdir(parents=True, exist_ok=True)
+            self._cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise AudioError(cache, f"cannot be used as the bank's cache: {error.strerror}") from error
+            raise AudioError(self._cache, f"cannot be used as the bank's cache: {error.strerror}") from error
+        remove_stale(self._cache)
 
-        def load(path: Path) -> CachedSong | str:
+        songs = song_cache.load_all(paths, self._read_or_decode, threads, self._progress)
+        for path, song in zip(paths, songs, strict=True):
+            if isinstance(song, Exception):
+                self._skip(path, song)
+        return [song for song in songs if isinstance(song, CachedSong)]
+
+    def _copied(self, songs: Iterable[CachedSong], anew: bool) -> Iterator[CachedSong]:
+        """Copy the samples of songs to the bank, one after another; yield those that could be read.
+
+        Args:
+            songs: from the cache.
+            anew: whether a song whose cache file is damaged can be decoded anew.
+        """
+        for song in songs:
             try:
-                return song_cache.read_or_decode(path, cache, self.kind, self.sample_rate, self._decode)
-            except AudioError as error:
-                return str(error)
-            except (OSError, ImportError, ValueError) as error:
-                return f"{path}: {error}"
+                try:
+                    samples = song.samples()
+                except AudioError:
+                    if not anew:
+                        raise
+                    song, length = self._read_or_decode(Path(song.name), anew=True), song.length
+                    if song.length != length:
+                        raise AudioError(song.name, "has changed while it was read") from None
+                    samples = song.samples()
+            except song_cache.CacheError:
+                raise
+            except Exception as error:
+                self._skip(song.name, error)
+                continue
+            start = self._offsets[-1]
+            self._offsets.append(start + song.length)
+            self._samples[:, start : start + song.length] = samples
+            yield song
 
-        songs = []
-        with ThreadPoolExecutor(threads) as pool:
-            results = pool.map(load, paths)
-            bar = tqdm(results, "bank", len(paths), unit="song", disable=not progress, file=sys.stderr)
-            for song in bar:
-                if isinstance(song, str):
-                    self._skip(song)
-                else:
-                    songs.append(song)
-        for note in self.notes:
-            _say(f"warning: {note}")
-        if not songs:
-            given = ", ".join(str(folder) for folder in folders)
-            why = f"; the first problem: {self.skipped[0]}" if self.skipped else ""
-            raise AudioError(given, f"no song that can be used{why}")
-        return songs
-
-    def _skip(self, line: str) -> None:
-        self.skipped.append(line)
-        _say(f"skipped {line}")
+    def _skip(self, path: str | os.PathLike[str], error: Exception) -> None:
+        """Leave a song out, and say why."""
+        self.skipped.append(one_line(path, error, "cpu"))
+        _say(f"skipped {self.skipped[-1]}")
 
     @property
     def seconds(self) -> float:
@@ -195,13 +215,13 @@ class Bank:
         """Return the mixtures `(B, T)` of segments of one length, float32, on the bank's device.
 
         Raises:
-            ValueError: for no indices, or segments of different lengths.
+            ValueError: for no indices, one that is no segment's, or segments of different lengths.
         """
         return self._gather(indices).sum(1)
 
     def _gather(self, indices: Sequence[int]) -> Tensor:
         """Dequantise the tracks `(B, tracks, T)` of segments of one length."""
-        segments = [self.segments[i] for i in indices]
+        segments = [self.segments[i] for i in checked_indices(indices, len(self.segments), "indices")]
         lengths = {segment.length for segment in segments}
         if len(lengths) != 1:
             raise ValueError(f"indices must name segments of one length, got lengths {sorted(lengths)}")
@@ -221,6 +241,39 @@ class Bank:
         for group in by_length.values():
             for first in range(0, len(group), batch_size):
                 yield group[first : first + batch_size]
+
+
+def _check_settings(
+    rate: int, segment_seconds: float, hop_seconds: float, quietest: float, residence: str
+) -> None:
+    checks.file_rate(rate, "sample_rate")
+    for name, seconds in (("segment_seconds", segment_seconds), ("hop_seconds", hop_seconds)):
+        if checks.positive(seconds, name) * rate < 1:
+            raise ValueError(f"{name} must be at least a sample, got {seconds!r}")
+    if not isinstance(quietest, (int, float)) or math.isnan(quietest):
+        raise ValueError(f"quietest must be a level in LUFS, got {quietest!r}")
+    if residence not in RESIDENCES:
+        raise ValueError(f"residence must be one of {', '.join(RESIDENCES)}, got {residence!r}")
+
+
+def _checked_paths(folders: Paths) -> Sequence[str | os.PathLike[str]]:
+    """Return a list of paths, also of a single one."""
+    paths = list(folders) if isinstance(folders, Iterable) and not isinstance(folders, str) else [folders]
+    for path in paths:
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"folders must be paths, got {path!r}")
+    if not paths:
+        raise ValueError("folders must name at least one file or folder, got none")
+    return paths
+
+
+def _usable_device(device: str | torch.device) -> torch.device:
+    try:
+        torch.empty(0, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"device must be one that torch can use, got {device!r} ({reason})") from error
 
 
 def _say(line: str) -> None:

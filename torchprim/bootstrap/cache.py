@@ -5,22 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zipfile
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from torchprim.audio.loudness import block_powers
+from torchprim.audio.load import Sound
+from torchprim.audio.loudness import BLOCK_SECONDS, block_powers
 from torchprim.audio.resampling import resample
 from torchprim.errors import AudioError
 from torchprim.files import replaced
 
 _FORMAT = 1
 FULL_SCALE = 32767
+_LOUDEST = 1e10  # above the samples of any sound, also of 32-bit integers stored as floats
+_AUDIBLE = 1e-3  # peak of a block that is not silent
+_LEAST_STEPS = 30  # of the int16 samples, that half of the blocks reach; one spike may not take them all
+
+
+class CacheError(AudioError):
+    """Error about the cache folder: it stops a bank, since it would be the same for every song."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +43,19 @@ class CachedSong:
     powers: Tensor  # (blocks,) float32, see loudness.block_powers
     sample_rate: int
     file: Path
+    notes: tuple[str, ...] = ()  # on what could not be decoded
 
     def samples(self) -> Tensor:
-        """Read the tracks `(tracks, T)`, int16."""
-        with np.load(self.file, allow_pickle=False) as archive:
-            return torch.from_numpy(archive["samples"])
+        """Read the tracks `(tracks, T)`, int16.
+
+        Raises:
+            AudioError: for a file that has become damaged since its metadata were read, or is gone.
+        """
+        try:
+            with np.load(self.file, allow_pickle=False) as archive:
+                return torch.from_numpy(archive["samples"])
+        except Exception as error:  # zipfile and numpy have many types for what a flipped bit does
+            raise AudioError(self.name, f"its cache file {self.file} cannot be read: {error}") from error
 
 
 def to_int16(audio: Tensor) -> tuple[Tensor, float]:
@@ -50,6 +67,24 @@ def to_int16(audio: Tensor) -> tuple[Tensor, float]:
 def to_float(samples: Tensor, scale: Tensor | float) -> Tensor:
     """Dequantise int16 samples to float32 audio."""
     return samples.float() * (scale / FULL_SCALE)
+
+
+def _check_level(path: Path, tracks: Tensor, rate: float) -> None:
+    """Check that int16 samples of one scale hold a song: one flipped bit makes a sample of 1e37.
+
+    Raises:
+        AudioError: with the largest sample, where the rest is lost beside it.
+    """
+    levels = tracks.abs().amax(0)
+    scale = levels.max().item()
+    if scale <= 1:
+        return
+    size = min(len(levels), round(BLOCK_SECONDS * rate))
+    peaks = levels.unfold(0, size, size).amax(-1)
+    audible = peaks[peaks > _AUDIBLE]
+    if scale > _LOUDEST or audible.median() < _LEAST_STEPS * scale / FULL_SCALE:
+        second = levels.argmax().item() / rate
+        raise AudioError(path, f"a sample is {scale:.2g} at {second:.3f} s, far above all sound beside it")
 
 
 def default_folder() -> Path:
@@ -66,22 +101,28 @@ def cache_key(paths: Sequence[Path], kind: str, sample_rate: int) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
-def write(
-    folder: Path, key: str, name: str, kind: str, tracks: Tensor, powers: Tensor, sample_rate: int
-) -> None:
-    """Write a song's tracks `(tracks, T)` to the cache, whole or not at all."""
-    samples, scale = to_int16(tracks)
-    with replaced(folder / f"{key}.npz") as file:
-        np.savez(
-            file,
-            name=np.array(name),
-            kind=np.array(kind),
-            samples=samples.numpy(),
-            length=np.array(samples.shape[-1]),
-            scale=np.array(scale),
-            powers=powers.numpy(),
-            sample_rate=np.array(sample_rate),
-        )
+def write(folder: Path, key: str, song: CachedSong, samples: Tensor) -> None:
+    """Write a song with its samples `(tracks, T)`, int16, to the cache, whole or not at all.
+
+    Raises:
+        CacheError: where that is not possible, such as for a full disk.
+    """
+    try:
+        with replaced(folder / f"{key}.npz") as file:
+            np.savez(
+                file,
+                name=np.array(song.name),
+                kind=np.array(song.kind),
+                samples=samples.numpy(),
+                length=np.array(song.length),
+                scale=np.array(song.scale),
+                powers=song.powers.numpy(),
+                sample_rate=np.array(song.sample_rate),
+                notes=np.array(song.notes, dtype=np.str_),
+            )
+    except OSError as error:
+        reason = f"cannot hold the decoded songs: {error.strerror or error}; another folder can be given"
+        raise CacheError(folder, reason) from error
 
 
 def read(path: Path) -> CachedSong | None:
@@ -96,8 +137,9 @@ def read(path: Path) -> CachedSong | None:
                 torch.from_numpy(archive["powers"]),
                 int(archive["sample_rate"]),
                 path,
+                tuple(archive["notes"].tolist()) if "notes" in archive else (),
             )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except Exception:  # zipfile and numpy have many types for what a flipped bit does
         return None
 
 
@@ -117,32 +159,83 @@ def read_all(folder: str | os.PathLike[str], kind: str, sample_rate: int) -> lis
 
 
 def read_or_decode(
-    path: Path, folder: Path, kind: str, sample_rate: int, decode: Callable[[Path], tuple[Tensor, float]]
+    path: Path,
+    folder: Path,
+    kind: str,
+    sample_rate: int,
+    decode: Callable[[Path], Sound],
+    anew: bool = False,
 ) -> CachedSong:
     """Read a song from the cache; a missing or damaged entry is first decoded and written.
+
+    A file of several names (links to it) has one entry.
 
     Args:
         path: of the song: a file, or a folder of stems.
         folder: of the cache.
         kind: type of the song's tracks.
         sample_rate: in Hz, of the cached samples.
-        decode: returns the tracks `(tracks, T)` of a path, and their rate in Hz.
+        decode: returns the tracks `(tracks, T)` of a path.
+        anew: whether to decode whatever the cache holds.
+
+    Returns:
+        the song, with the name `path`.
 
     Raises:
         AudioError: for a song that cannot be decoded, or whose cache file cannot be read.
-        OSError: where the cache file cannot be written.
+        CacheError: where the cache cannot be written.
         ImportError: without a library that decoding needs.
     """
     files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
     key = cache_key(files, kind, sample_rate)
     file = folder / f"{key}.npz"
-    song = read(file)
+    song = None if anew else read(file)
     if song is None:
-        tracks, rate = decode(path)
+        tracks, rate, notes = decode(path)
+        _check_level(path, tracks, rate)
         tracks = resample(tracks, rate, sample_rate)
+        samples, scale = to_int16(tracks)
         powers = block_powers(tracks.sum(0), sample_rate)
-        write(folder, key, str(path), kind, tracks, powers, sample_rate)
+        new = CachedSong(str(path), kind, tracks.shape[-1], scale, powers, sample_rate, file, notes)
+        write(folder, key, new, samples)
         song = read(file)
     if song is None:
         raise AudioError(path, f"its cache file {file} cannot be read")
-    return song
+    return replace(song, name=str(path))
+
+
+def load_all(
+    paths: Sequence[Path], load: Callable[[Path], CachedSong], threads: int, progress: bool
+) -> list[CachedSong | Exception]:
+    """Load songs in threads, and once more alone those that failed for want of memory.
+
+    Args:
+        paths: of the songs.
+        load: reads or decodes one.
+        threads: number of them.
+        progress: whether to show a progress bar.
+
+    Returns:
+        each song, or the error that it raised.
+
+    Raises:
+        CacheError: at once, where `load` raises it.
+    """
+    from tqdm import tqdm
+
+    def attempt(path: Path) -> CachedSong | Exception:
+        try:
+            return load(path)
+        except CacheError:
+            raise
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        results = pool.map(attempt, paths)
+        bar = tqdm(results, "bank", len(paths), unit="song", disable=not progress, file=sys.stderr)
+        songs = list(bar)
+    for index, song in enumerate(songs):
+        if isinstance(song, (MemoryError, RuntimeError)):  # which torch raises on a CPU
+            songs[index] = attempt(paths[index])
+    return songs

@@ -28,6 +28,7 @@ from torchprim.bootstrap.seeds import (
 )
 from torchprim.bootstrap.selection import crop_length, mixable_segments, sequence_length, speed_limit
 from torchprim.bootstrap.settings import RemixSettings
+from torchprim.bootstrap.stem_bank import StemBank
 from torchprim.bootstrap.store import Estimate, RemixStore
 from torchprim.spectra.stft import Geometry
 
@@ -47,7 +48,8 @@ class RemixStream:
         bank: the music; with `teacher=None` a `StemBank`, whose true stems are mixed.
         teacher: a separator, such as `PrimitiveSeparator` or one that `tp.load` returns.
         settings: of the remixes; the defaults are the paper's.
-        labels: confidence of the segments, from `tp.label`; None trusts all.
+        labels: confidence of the segments, from `tp.label`, also of a bank with more music than this one;
+            None trusts all.
         segments: indices of the bank's segments to use, such as a training split; None for all.
         seed: of every random choice.
         rank: of this process.
@@ -55,9 +57,10 @@ class RemixStream:
         changes: fields of the settings to replace, such as `batch_size=2`.
 
     Raises:
-        ValueError: for settings out of range, a teacher on another grid where `bin_confidence` is set, and
-            where there is nothing to mix: no trusted segment, none as long as a sequence, or one song only
-            and pairs that need two.
+        ValueError: for settings out of range, labels of other music, segments that the bank does not have,
+            no teacher and no `StemBank`, a teacher on another grid where `bin_confidence` is set, and where
+            there is nothing to mix: no trusted segment, none as long as a sequence, or one song only and
+            pairs that need two.
         TypeError: for settings that are no `RemixSettings`, or a change that is no field of it.
 
     Example:
@@ -93,6 +96,9 @@ class RemixStream:
                 "such as batch_size=2"
             )
         settings = dataclasses.replace(settings, **changes)
+        if teacher is None and not isinstance(bank, StemBank):
+            raise ValueError(f"teacher must be a separator, or bank a StemBank, got None and {bank!r}")
+        labels = None if labels is None else labels.of(bank)
         trusted = mixable_segments(bank, settings, labels, segments, rank, world)
         self.bank: Bank = bank
         self.teacher: torch.nn.Module | None = teacher
@@ -146,7 +152,9 @@ class RemixStream:
             yield batch
 
     def batch(self, step: int) -> RemixBatch:
-        """Make the batch of a step."""
+        """Make the batch of a step, from 0 on."""
+        if step < 0:
+            raise ValueError(f"step must not be negative, got {step}")
         held = self.store.at(step)
         draws = self._draw(step, held)
         shared = np.random.default_rng(mixed_seed(self.seed, self.rank, SEED_BATCH, step))

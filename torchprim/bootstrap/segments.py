@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from torchprim.audio.loudness import BLOCK_SECONDS, gated_loudness
 from torchprim.bootstrap.cache import CachedSong
+
+_SHORTEST = 0.4  # seconds: the loudness of less is not defined (ITU-R BS.1770-4, annex 1)
 
 
 class Segment(NamedTuple):
@@ -21,6 +24,8 @@ class Segment(NamedTuple):
 
 def describe_quiet(song: CachedSong, quietest: float) -> str:
     """Describe why a song gave no segment: its loudness beside the quietest that is used, in LUFS."""
+    if song.length < _SHORTEST * song.sample_rate:
+        return f"it is shorter than {_SHORTEST:g} s"
     loudness = gated_loudness(song.powers)
     # The absolute gate of BS.1770: what is softer counts as silence.
     how = "is silent, below -70 LUFS" if loudness == -math.inf else f"has {loudness:.1f} LUFS"
@@ -32,7 +37,8 @@ def cut_segments(
 ) -> Iterator[Segment]:
     """Cut a song into segments of one length (section 4.1 of the paper).
 
-    A shorter song is one segment. The loudness (ITU-R BS.1770) is that of the cached block powers.
+    A shorter song is one segment, and one of less than 0.4 s none. The loudness (ITU-R BS.1770) is that of
+    the cached block powers.
 
     Args:
         index: of the song in its bank.
@@ -41,6 +47,8 @@ def cut_segments(
         hop_seconds: hop between segments.
         quietest: minimum loudness of a segment in LUFS.
     """
+    if song.length < _SHORTEST * song.sample_rate:
+        return
     hop = round(hop_seconds * song.sample_rate)
     length = min(round(segment_seconds * song.sample_rate), song.length)
     for start in range(0, song.length - length + 1, hop):
@@ -48,3 +56,16 @@ def cut_segments(
         loudness = gated_loudness(song.powers[first : max(last, first + 1)])
         if loudness >= quietest:
             yield Segment(index, start, length, loudness)
+
+
+def checked_indices(indices: Iterable[int], count: int, name: str) -> list[int]:
+    """Check for indices of `count` segments.
+
+    Raises:
+        ValueError: naming the first that is none.
+    """
+    numbers = [operator.index(i) for i in indices]
+    for number in numbers:
+        if not 0 <= number < count:
+            raise ValueError(f"{name} must be those of the bank's {count} segments, got {number}")
+    return numbers

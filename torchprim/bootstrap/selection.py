@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from torchprim import checks
 from torchprim.bootstrap.bank import Bank
 from torchprim.bootstrap.labels import Labels
+from torchprim.bootstrap.segments import checked_indices
 from torchprim.bootstrap.settings import RemixSettings
 from torchprim.spectra.stft import Geometry
 
@@ -42,14 +44,18 @@ def mixable_segments(
 ) -> list[int]:
     """Select the segments of a rank: trusted, as long as a sequence, of two songs unless pairs are coherent.
 
-    Args: as for `RemixStream`.
+    Args: as for `RemixStream`; the labels are in the order of the bank's segments.
 
     Raises:
-        ValueError: where there is none, or the geometry has another sample rate than the bank.
+        ValueError: where there is none, for segments that the bank does not have, or a geometry of another
+            sample rate than the bank's.
     """
     geometry = settings.geometry or Geometry(bank.sample_rate)
     if geometry.sample_rate != bank.sample_rate:
         raise ValueError(f"geometry has {geometry.sample_rate} Hz, the bank {bank.sample_rate}")
+    checks.integer(rank, "rank", 0, checks.integer(world, "world", 1) - 1)
+    if segments is not None:
+        segments = checked_indices(segments, len(bank.segments), "segments")
     if labels is None:
         trusted = list(range(len(bank.segments))) if segments is None else sorted(segments)
     else:

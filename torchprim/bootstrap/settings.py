@@ -11,6 +11,10 @@ from typing import Any
 from torchprim import checks
 from torchprim.spectra.stft import Geometry
 
+# Beyond what any device holds.
+_LARGEST = {"batch_size": 1 << 16, "frames": 1 << 20, "teacher_batch": 1 << 16}
+_LARGEST_LEVEL = 100  # dB
+
 
 def option(default: Any, help: str) -> Any:
     """Return a dataclass field that a command line offers as an option, with its help text."""
@@ -68,10 +72,15 @@ class RemixSettings:
     def __post_init__(self) -> None:
         for name in ("batch_size", "frames", "slots", "every", "teacher_batch"):
             checks.integer(getattr(self, name), name, 1)
+        for name, largest in _LARGEST.items():
+            if getattr(self, name) > largest:
+                raise ValueError(f"{name} must be at most {largest}, got {getattr(self, name)}")
         if self.pool is not None:
             checks.integer(self.pool, "pool", 1)
         if not (_is_range(self.ratio) and all(map(math.isfinite, self.ratio))):
             raise ValueError(f"ratio must be two levels in dB, the lower one first, got {self.ratio!r}")
+        if max(map(abs, self.ratio)) > _LARGEST_LEVEL:
+            raise ValueError(f"ratio must lie within {_LARGEST_LEVEL} dB, got {self.ratio!r}")
         if not (_is_range(self.quantiles) and 0 <= self.quantiles[0] < self.quantiles[1] <= 1):
             raise ValueError(f"quantiles must satisfy 0 <= low < high <= 1, got {self.quantiles!r}")
         if self.geometry is not None and not isinstance(self.geometry, Geometry):

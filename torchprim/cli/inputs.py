@@ -10,12 +10,10 @@ from itertools import chain, count
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from torchprim.audio.find import FoundFile, find_files
-from torchprim.cli.records import NAME
+from torchprim.audio.find import OwnOutput, find_files
 from torchprim.errors import AudioError
 
 STEM_NAMES = ("vocals", "accompaniment")
-_RESULTS = frozenset(f"{stem}.{suffix}" for stem in STEM_NAMES for suffix in ("wav", "flac"))
 
 
 class InputFile(NamedTuple):
@@ -38,49 +36,23 @@ class Gathered(NamedTuple):
     results: int
 
 
-def gather(given: Iterable[str], out: Path, known: Mapping[str, Any]) -> Gathered:
+def gather(given: Iterable[str], out: Path) -> Gathered:
     """List the input files among files and folders, each once.
 
-    Results of earlier runs are left out: files named vocals or accompaniment below a folder with a
-    `separations.jsonl`, which `out` or a folder below a given one may be. So `out` may lie inside the
-    music: a second run does not separate the output of the first.
+    Results of earlier runs are left out, see `OwnOutput`: so `out` may lie inside the music, and a second run
+    does not separate the output of the first.
 
     Args:
         given: files and folders.
         out: the output folder.
-        known: the records of `out`: a file with a record is an input, whatever its name.
     """
     errors: list[AudioError] = []
-    results = _Results(out, known)
+    results = OwnOutput(out)
     files = [
         InputFile(path, path.relative_to(folder).parent if folder else PurePath())
         for path, folder in find_files(given, errors.append, exclude=results)
     ]
     return Gathered(files, errors, results.count)
-
-
-class _Results:
-    """Recognise and count the stems that an earlier run wrote."""
-
-    def __init__(self, out: Path, known: Mapping[str, Any]) -> None:
-        self.out, self.known, self.count = out, known, 0
-        self._has_records: dict[Path, bool] = {}
-
-    def __call__(self, file: FoundFile) -> bool:
-        path = Path(os.path.abspath(file.path))
-        if path.name not in _RESULTS or str(path) in self.known:
-            return False
-        roots = {Path(os.path.abspath(root)) for root in (self.out, file.folder) if root is not None}
-        # From the file up to the highest of `out` and the given folder that it lies below.
-        depths = [depth for depth, parent in enumerate(path.parents) if parent in roots]
-        is_result = any(map(self._records_in, path.parents[: max(depths, default=-1) + 1]))
-        self.count += is_result
-        return is_result
-
-    def _records_in(self, folder: Path) -> bool:
-        if folder not in self._has_records:
-            self._has_records[folder] = (folder / NAME).is_file()
-        return self._has_records[folder]
 
 
 def name_folders(files: Sequence[InputFile], known: Mapping[str, Mapping[str, Any]]) -> list[PurePath]:

@@ -12,6 +12,7 @@ from torchprim.cli.device import DEVICES, choose_ranks
 from torchprim.cli.option_types import count, number
 from torchprim.cli.separate import PRESETS
 from torchprim.errors import AudioError, shown, writing
+from torchprim.files import check_appendable
 
 if TYPE_CHECKING:
     from torchprim.bootstrap.bank import Bank
@@ -43,19 +44,22 @@ def run(args: argparse.Namespace) -> int:
     ranks = choose_ranks(args.device)
     out = Path(args.out)
     with writing(out):  # before hours of work, not after
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.open("ab").close()
+        check_appendable(out)
 
-    from torchprim.audio.find import find_files
+    from torchprim.audio.find import OwnOutput, find_files
     from torchprim.bootstrap.bank import Bank
     from torchprim.bootstrap.labels import count_labelled, label
     from torchprim.training.data import find_teacher
 
     teacher = find_teacher(args.teacher or "pcl", args.preset, ranks.device)
     errors: list[AudioError] = []
-    files = [file.path for file in find_files(args.inputs, errors.append)]
-    for error in errors if ranks.first else []:
-        print(f"error: {error}", file=sys.stderr)
+    own = OwnOutput()
+    files = [file.path for file in find_files(args.inputs, errors.append, own)]
+    if ranks.first:
+        for error in errors:
+            print(f"error: {error}", file=sys.stderr)
+        if own.count:
+            print(f"{own.count} files that torchprim wrote are left out", file=sys.stderr)
     if not files:
         return 1
     files = files[ranks.rank :: ranks.world]  # each rank decodes and separates its own songs

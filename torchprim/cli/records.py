@@ -7,7 +7,7 @@ from typing import Any
 
 from torchprim.files import append_json_lines, filter_json_lines, read_json_lines
 
-NAME = "separations.jsonl"
+NAME = "separations.jsonl"  # as in audio/find.py, which imports torch; a test compares
 
 
 class Records:

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     with writing(out):
         try:
             records = Records(out)
-            gathered = gather(args.inputs, out, records.by_path)
+            gathered = gather(args.inputs, out)
             for error in gathered.errors:
                 _say(f"error: {error}", sys.stderr)
             if gathered.results:

@@ -11,12 +11,12 @@ import torch
 from torchprim.evaluation.figures import save_scatter
 from torchprim.evaluation.markdown import interval, table
 from torchprim.evaluation.methods import Method
-from torchprim.evaluation.runner import Record, Settings, problem_of, read_songs, record_key
-from torchprim.evaluation.scores import closed_form, from_json
+from torchprim.evaluation.runner import SONG_ERRORS, Record, Settings, problem_of, read_records, read_songs
+from torchprim.evaluation.scores import closed_form, from_json, is_number, is_table
 from torchprim.evaluation.songs import SOURCES, SongIndex, fingerprint
 from torchprim.evaluation.statistics import Interval, correlation
 from torchprim.evaluation.trust import MEASURES, measures
-from torchprim.files import append_json_lines, read_json_lines
+from torchprim.files import append_json_lines
 
 # target of the prediction -> (field of the record, sources)
 TARGETS = {
@@ -49,7 +49,7 @@ def run_confidence(
         Records of the songs in their order, and the reasons for those that could not be used.
     """
     path = out / "confidence.jsonl"
-    done = {record_key(record) for record in read_json_lines(path)}
+    done = read_records(path, _has_numbers)
     data = {name: fingerprint(song) for name, song in index.songs.items()}
     keys = {name: (name, data[name], method.identity, settings.channels, None) for name in index.songs}
 
@@ -64,7 +64,7 @@ def run_confidence(
         try:
             separation = method.separate(song, keep_masks=True)
             confidence = measures(method.separator, separation, song.mixture, song.sample_rate)
-        except (MemoryError, torch.OutOfMemoryError) as error:
+        except SONG_ERRORS as error:
             problems[name] = problem_of(Path(name), error, settings)
             continue
         estimates = torch.stack([separation.vocals, separation.accompaniment])
@@ -82,8 +82,19 @@ def run_confidence(
             "gains": gains,
         }
         append_json_lines(path, [record])
-    latest = {record_key(record): record for record in read_json_lines(path)}
+    latest = read_records(path, _has_numbers)
     return [latest[key] for key in keys.values() if key in latest], problems
+
+
+def _has_numbers(record: Record) -> bool:
+    """Return whether a record holds all that is correlated."""
+    measured = record.get("measures")
+    return (
+        isinstance(measured, dict)
+        and {"confidence", "posterior", "silhouette"} <= set(measured)
+        and all(map(is_number, [record.get("level ratio"), *measured.values()]))
+        and all(is_table(record.get(field), ["SD-SDR"]) for field in ("scores", "gains"))
+    )
 
 
 def finite_targets(records: Sequence[Record]) -> tuple[list[Record], dict[str, list[float]]]:

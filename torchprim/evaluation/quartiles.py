@@ -54,7 +54,8 @@ def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
         the four checkpoints `last.pt`, after equally many steps.
 
     Raises:
-        TrainingFailed: where a training exits with an error, or was started with other options.
+        TrainingFailed: where a training exits with an error, or was started with other options, or its
+            `started.json` is damaged.
     """
     checkpoints = []
     for number, name in enumerate(QUARTILES):
@@ -62,7 +63,7 @@ def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
         started = run / "started.json"
         run.mkdir(parents=True, exist_ok=True)
         options = list(args)
-        previous = json.loads(started.read_text())["options"] if started.exists() else options
+        previous = _options_of(started) if started.exists() else options
         if previous != options and (run / "last.pt").exists():
             raise TrainingFailed(f"{run}: was trained with {' '.join(previous)}; give another --out")
         _write(started, {"options": options})
@@ -78,6 +79,17 @@ def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
             _write(run / "finished.json", {"command": command[1:]})
         checkpoints.append(run / "last.pt")
     return checkpoints
+
+
+def _options_of(path: Path) -> list[str]:
+    """Read the options that a training was started with."""
+    try:
+        options = json.loads(path.read_text())["options"]
+        if isinstance(options, list) and all(isinstance(word, str) for word in options):
+            return options
+    except (ValueError, LookupError, TypeError, RecursionError):
+        pass
+    raise TrainingFailed(f"{path}: does not hold the options of a training; give another --out")
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 import torch
@@ -16,13 +17,15 @@ from torch import Tensor
 from torchprim.errors import AudioError, one_line
 from torchprim.evaluation.methods import Method
 from torchprim.evaluation.museval_peer import museval_bss_eval
-from torchprim.evaluation.scores import closed_form, framewise
+from torchprim.evaluation.scores import METRICS, closed_form, framewise, is_number, is_table
 from torchprim.evaluation.songs import Song, SongIndex, fingerprint, read_song
 from torchprim.files import append_json_lines, read_json_lines
 from torchprim.metrics.bss_eval_v4 import BSSEval, bss_eval
 
 Record = dict[str, Any]
 BSS = ("none", "torch", "museval")
+# What one song can bring about, such as samples beyond what can be computed with: the others are scored.
+SONG_ERRORS = (ValueError, MemoryError, torch.OutOfMemoryError)
 # field of a record with its numbers -> file of these records
 FILES = {"scores": "scores.jsonl", "frames": "bss.jsonl"}
 
@@ -71,7 +74,7 @@ def read_songs(
         path = index.songs[name]
         try:
             yield read_song(name, path, settings.stereo, settings.device), name, ""
-        except (AudioError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+        except (AudioError, OSError, *SONG_ERRORS) as error:
             yield None, name, problem_of(path, error, settings)
 
 
@@ -83,6 +86,40 @@ def problem_of(path: Path, error: Exception, settings: Settings) -> str:
 def record_key(record: Record) -> tuple:
     """Return the cache key of a result: song and fingerprint, method, channels, and BSSEval's program."""
     return tuple(record.get(field) for field in ("song", "data", "identity", "channels", "by"))
+
+
+def read_records(path: Path, is_valid: Callable[[Record], bool]) -> dict[tuple, Record]:
+    """Read the latest record of each key; lines of JSON that are no records are left out, as torn ones are.
+
+    Args:
+        path: the file.
+        is_valid: whether a record holds the numbers that are read.
+    """
+    return {
+        record_key(record): record for record in filter(is_valid, read_json_lines(path)) if _has_key(record)
+    }
+
+
+def _has_key(record: Record) -> bool:
+    named = all(isinstance(record.get(field), str) for field in ("song", "method"))
+    return (
+        named
+        and is_number(record.get("seconds"))
+        and all(isinstance(value, (str, NoneType)) for value in record_key(record))
+    )
+
+
+def _has_numbers(field: str) -> Callable[[Record], bool]:
+    """Return a check of the numbers of a file's records."""
+
+    def is_list(value: Any) -> bool:
+        return isinstance(value, list) and all(map(is_number, value))
+
+    if field == "frames":
+        return lambda record: is_table(
+            record.get("frames"), [name.upper() for name in BSSEval._fields], is_list
+        )
+    return lambda record: all(is_table(record.get(name), METRICS) for name in ("scores", "gains"))
 
 
 def run_methods(index: SongIndex, methods: Sequence[Method], settings: Settings, out: Path) -> Results:
@@ -106,7 +143,7 @@ def run_methods(index: SongIndex, methods: Sequence[Method], settings: Settings,
     paths = {field: out / file for field, file in FILES.items()}
     fields = [field for field in FILES if field == "scores" or settings.bss != "none"]
     data = {name: fingerprint(path) for name, path in index.songs.items()}
-    done = {field: {record_key(record) for record in read_json_lines(paths[field])} for field in fields}
+    done = {field: set(read_records(paths[field], _has_numbers(field))) for field in fields}
 
     def key(field: str, name: str, method: Method) -> tuple:
         by = settings.bss if field == "frames" else None
@@ -129,7 +166,7 @@ def run_methods(index: SongIndex, methods: Sequence[Method], settings: Settings,
                 if missing_fields := missing(name, method):
                     try:
                         _score(song, data[name], method, missing_fields, settings, paths, pool)
-                    except (MemoryError, torch.OutOfMemoryError) as error:
+                    except SONG_ERRORS as error:
                         problems[name] = problem_of(Path(name), error, settings)
         if pool is not None:
             pool.finish()
@@ -138,7 +175,7 @@ def run_methods(index: SongIndex, methods: Sequence[Method], settings: Settings,
             pool.close()
     records: dict[str, list[Record]] = {}
     for field in fields:
-        latest = {record_key(record): record for record in read_json_lines(paths[field])}
+        latest = read_records(paths[field], _has_numbers(field))
         pairs = [(key(field, name, method), method.name) for name in index.songs for method in methods]
         # The name may be another than when the record was written: a checkpoint's path.
         records[field] = [{**latest[k], "method": name} for k, name in pairs if k in latest]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -34,6 +35,26 @@ def to_json(value: float) -> Number:
 def from_json(value: Number) -> float:
     """Decode a number of `to_json`."""
     return math.nan if value is None else float(value)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is one that `to_json` returns."""
+    return value in (None, "inf", "-inf") or (isinstance(value, (int, float)) and abs(value) < math.inf)
+
+
+def is_table(value: Any, rows: Collection[str], of: Callable[[Any], bool] = is_number) -> bool:
+    """Return whether a value of JSON has all rows, such as metrics, and in each an entry for every source.
+
+    Example:
+        >>> from torchprim.evaluation.scores import is_table
+        >>> is_table({"SDR": {"vocals": 1.0, "accompaniment": None}}, ["SDR"]), is_table([], ["SDR"])
+        (True, False)
+    """
+    return isinstance(value, dict) and all(
+        isinstance(value.get(row), dict)
+        and all(source in value[row] and of(value[row][source]) for source in SOURCES)
+        for row in rows
+    )
 
 
 def closed_form(sources: Tensor, estimates: Tensor) -> tuple[MetricScores, MetricScores]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,9 @@ from torchprim.bootstrap.labels import label
 from torchprim.bootstrap.mixed_stream import MixedStream
 from torchprim.bootstrap.settings import RemixSettings
 from torchprim.bootstrap.stem_bank import StemBank
-from torchprim.errors import AudioError
+from torchprim.errors import AudioError, writing
+from torchprim.files import check_appendable, remove_stale
+from torchprim.training.music import update_songs
 from torchprim.training.ranks import Ranks
 from torchprim.training.splits import Source, Split, split_songs
 from torchprim.training.validation import StemValidation
@@ -91,7 +94,7 @@ def prepare(data: DataSettings, remix: RemixSettings, run: Path, seed: int, rank
     Args:
         data: settings of the music.
         remix: settings of the remixes, with the network's geometry.
-        run: folder of the run, for its labels.
+        run: folder of the run, for its labels and `songs.jsonl`.
         seed: of the split and of the remixes.
         ranks: rank of this process, world size and device.
 
@@ -99,17 +102,31 @@ def prepare(data: DataSettings, remix: RemixSettings, run: Path, seed: int, rank
         AudioError, CheckpointError, ValueError, OSError: one line on why there is nothing to train on.
         RankError: the same, of another rank.
     """
+    labels = Path(data.labels or run / "labels.jsonl")
     with ranks.sharing_errors():  # the first rank decodes into the cache; then the others read it
-        sources = _open_sources(data, remix, ranks) if ranks.first else []
+        sources = _open_first(data, remix, run, labels, ranks) if ranks.first else []
     with ranks.sharing_errors():
         sources = sources or _open_sources(data, remix, ranks)
     with ranks.sharing_errors():  # labels may take hours: fail before them
         for split in split_songs(sources, data.validation, remix, seed, ranks):
             split.check()
-    labels = Path(data.labels or run / "labels.jsonl")
     sources = [_add_labels(source, labels, remix.teacher_batch, ranks) for source in sources]
     with ranks.sharing_errors():
         return _build_streams(split_songs(sources, data.validation, remix, seed, ranks), seed)
+
+
+def _open_first(
+    data: DataSettings, remix: RemixSettings, run: Path, labels: Path, ranks: Ranks
+) -> list[Source]:
+    """Open the music on the rank that writes the files of the run; say where it is not what it was."""
+    if data.audio:
+        with writing(labels):  # before hours of work, not after
+            check_appendable(labels)
+    remove_stale(run)
+    sources = _open_sources(data, remix, ranks)
+    if changed := update_songs(run, [source.bank for source in sources]):
+        print(f"other music than this run had before: {changed}", file=sys.stderr)
+    return sources
 
 
 def _open_sources(data: DataSettings, remix: RemixSettings, ranks: Ranks) -> list[Source]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from torchprim.errors import CheckpointError, FileError
-from torchprim.files import append_json_lines, filter_json_lines, reserved
+from torchprim.files import append_json_lines, filter_json_lines
+from torchprim.locks import reserved
 from torchprim.networks.checkpoint import Checkpoint, read_checkpoint
 from torchprim.networks.config import NetworkConfig
 from torchprim.training.recipes import Recipe
