@@ -7,12 +7,14 @@ import soundfile
 import torch
 
 import torchprim as tp
+from tests.support import small_bank
 from tests.support.small_bank import GEOMETRY, RATE, HalvingTeacher, tone
 from torchprim.bootstrap.remix import RemixStream
 from torchprim.training import data
 from torchprim.training.data import DataSettings, prepare
 from torchprim.training.ranks import Ranks
 
+music = small_bank.music  # not the session's: a test changes its songs
 RANKS = Ranks(0, 1, torch.device("cpu"))
 REMIX = tp.RemixSettings(batch_size=2, frames=20, coherent=1.0, slots=2, geometry=GEOMETRY)
 
