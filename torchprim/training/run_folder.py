@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torchprim.errors import CheckpointError, FileError
+from torchprim.errors import CheckpointError, FileError, is_out_of_memory
 from torchprim.files import append_json_lines, filter_json_lines
 from torchprim.locks import reserved
 from torchprim.networks.checkpoint import Checkpoint, read_checkpoint
@@ -84,6 +84,8 @@ def restoring(folder: Path) -> Iterator[None]:
     try:
         yield
     except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = f"its state of the training is damaged ({type(error).__name__}: {error})"
         raise CheckpointError(folder / "last.pt", reason) from error
 
