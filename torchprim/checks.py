@@ -74,6 +74,17 @@ def positive(value: Number, name: str) -> Number:
     return value
 
 
+def not_negative(value: Number, name: str) -> Number:
+    """Check for a number of at least zero; a tensor is read as by `positive`."""
+    if isinstance(value, Tensor):
+        bad = _readable(value) and not bool((value.detach() >= 0).all())
+    else:
+        bad = not (isinstance(value, (int, float)) and 0 <= value < math.inf)
+    if bad:
+        raise ValueError(f"{name} must not be negative, got {value!r}")
+    return value
+
+
 def integer(value: int, name: str, low: int, high: int | None = None) -> int:
     """Check for an integer in [low, high]."""
     whole = isinstance(value, int) and not isinstance(value, bool)

@@ -29,9 +29,10 @@ class Preset:
         cutoff: high-pass in Hz.
         smooth: high-pass as a raised cosine in log frequency instead of a step.
         cut: names of the cues with a high-pass.
+        spatial: strength of the spatial cue, which refines the mask of stereo recordings; 0 for none.
 
     Raises:
-        ValueError: for an unknown cue, a negative weight, no weight above 0, or beta <= 0.
+        ValueError: for an unknown cue, a negative weight, no weight above 0, beta <= 0, or spatial < 0.
 
     Example:
         >>> import torchprim as tp
@@ -48,6 +49,7 @@ class Preset:
     cutoff: float = 200.0
     smooth: bool = True
     cut: tuple[str, ...] = PRIMITIVES
+    spatial: float = 2.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
@@ -59,6 +61,7 @@ class Preset:
         if min(self.weights.values()) < 0 or not 0 < sum(self.weights.values()) < math.inf:
             raise ValueError(f"weights must not be negative and not all 0, got {dict(self.weights)}")
         checks.positive(self.beta, "beta")
+        checks.not_negative(self.spatial, "spatial")
 
     @property
     def active_weights(self) -> dict[str, float]:
@@ -84,6 +87,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             cutoff=100.0,
             smooth=False,
             cut=_2DFT,
+            spatial=0.0,
         ),
         "companion": Preset(
             "companion",
@@ -93,6 +97,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             cutoff=250.0,
             smooth=False,
             cut=_2DFT,
+            spatial=0.0,
         ),
         "best": Preset(
             "best",
