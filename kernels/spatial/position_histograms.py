@@ -1,4 +1,4 @@
-"""Histograms of position in bands of frequency, of all that a mask lets through and of all that it does not."""
+"""Histograms of position in bands of frequency, of the vocals by a mask and of the rest."""
 
 from __future__ import annotations
 

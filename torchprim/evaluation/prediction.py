@@ -10,7 +10,7 @@ import torch
 
 from torchprim.evaluation.figures import save_scatter
 from torchprim.evaluation.markdown import interval, table
-from torchprim.evaluation.methods import Method
+from torchprim.evaluation.methods import Method, stems
 from torchprim.evaluation.runner import Record, Settings, problem_of, read_songs, record_key
 from torchprim.evaluation.scores import closed_form, from_json
 from torchprim.evaluation.songs import SOURCES, SongIndex, fingerprint
@@ -67,7 +67,8 @@ def run_confidence(
         except (MemoryError, torch.OutOfMemoryError) as error:
             problems[name] = problem_of(Path(name), error, settings)
             continue
-        estimates = torch.stack([separation.vocals, separation.accompaniment])
+        estimates = stems(separation, not settings.stereo)
+        song = song if settings.stereo else song.to_mono()
         scores, gains = closed_form(song.sources, estimates)
         record = {
             "song": name,

@@ -26,8 +26,8 @@ def spatial(
     """Refine a vocals mask of a stereo recording by where its vocals lie between centre and sides.
 
     Without training: the mask so far says which positions are the vocals'. The position x of a bin is its
-    side-to-mid ratio in dB, a panning index (Avendano and Jot 2004), see `side_to_mid`. In each of three bands
-    the histograms of x, weighted by level and by m or 1 - m, give by Bayes' rule
+    side-to-mid ratio in dB, a panning index (Avendano and Jot 2004), see `side_to_mid`. In each of three
+    bands the histograms of x, weighted by level and by m or 1 - m, give by Bayes' rule
 
         logit m' = logit m + strength · log (p(x | vocals) / p(x | accompaniment)).
 

@@ -47,16 +47,16 @@ class Separator(nn.Module, ABC):
 
     Args:
         geometry: STFT grid of the masks; audio at another rate is resampled.
-        strength: of the spatial cue, which refines the estimated mask of two channels; 0 for none.
+        spatial: strength of the spatial cue, which refines the estimated mask of two channels; 0 for none.
 
     Raises:
         ValueError: for a strength that is negative or not finite.
     """
 
-    def __init__(self, geometry: Geometry, strength: float = 0.0) -> None:
+    def __init__(self, geometry: Geometry, spatial: float = 0.0) -> None:
         super().__init__()
         self.geometry = geometry
-        self.spatial = checks.not_negative(strength, "spatial")
+        self.spatial: float = checks.not_negative(spatial, "spatial")
 
     @property
     @abstractmethod

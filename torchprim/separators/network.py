@@ -100,7 +100,17 @@ class NetworkSeparator(Separator):
         """Name of the network, and a digest of version, weights and settings."""
         name = self.name or state_digest(self)
         settings = repr(
-            (__version__, name, self.use, self.beta, self.n_points, self.spatial, LOUD_SHARE, ITERATIONS, PRIOR)
+            (
+                __version__,
+                name,
+                self.use,
+                self.beta,
+                self.n_points,
+                self.spatial,
+                LOUD_SHARE,
+                ITERATIONS,
+                PRIOR,
+            )
         )
         return f"network {self.config.name} {hashlib.sha256(settings.encode()).hexdigest()[:12]}"
 
