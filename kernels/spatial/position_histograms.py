@@ -13,17 +13,17 @@ from torchprim.kernels.tables import constant_table
 
 
 @constant_table
-def _first_points(edges: Sequence[int], device: torch.device) -> list[Tensor]:
+def first_points(edges: Sequence[int], device: torch.device) -> list[Tensor]:
     """Return the index of its band's first point for each bin, `(F, 1)`."""
-    band = torch.searchsorted(torch.tensor(edges), torch.arange(edges[-1]), right=True) - 1
-    return [(band * POINTS)[:, None].to(device)]
+    band = torch.bucketize(torch.arange(edges[-1]), torch.tensor(edges[1:-1]), right=True)
+    return [(band * POINTS).int()[:, None].to(device)]
 
 
 def hats(position: Tensor, edges: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Return the index of the point below each position, `(..., F * N)`, and the share of the point above."""
     lower = position.floor().clamp_(max=POINTS - 2)
     share = position - lower
-    (first,) = _first_points(tuple(edges), position.device)
+    (first,) = first_points(tuple(edges), position.device)
     return (lower.long().add_(first)).flatten(-2), share.flatten(-2)
 
 
