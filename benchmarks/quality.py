@@ -102,9 +102,10 @@ def run(options: argparse.Namespace) -> str:
     return "\n\n".join(
         [
             f"# Quality: SD-SDR (dB) on {len(songs)} previews of MUSDB18, split `{options.split}`",
-            "Whole previews, mixture = sum of the stems, channels averaged after the separation; `both` is the "
-            "mean of the two sources of a song. Primitives have the settings of the preset `best`; null = 0.7 x the mixture above 250 Hz; "
-            "ideal mask = ratio of the true magnitudes. The last column is the mean of the paired "
+            "Whole previews, mixture = sum of the stems, channels averaged after the separation; `both` is "
+            "the mean of the two sources of a song. Primitives have the settings of the preset `best`; "
+            "null = 0.7 x the mixture above 250 Hz; ideal mask = ratio of the true magnitudes. The last "
+            "column is the mean of the paired "
             f"differences of `both`, ± its standard error.{left_out}",
             table(head, [_row(name, scores, results[BEST]) for name, scores in results.items()]),
             f"![Box plots of SD-SDR, one box a method]({picture.name})",

@@ -38,6 +38,11 @@ PRIMITIVES = {
     "melody": (lambda a, width, bias: tp.melody(a, width=width, bias=bias), magnitude, (30.0, 0.8)),
     "melody, soft": (lambda a, jump: tp.melody(a, soft=True, jump=jump), magnitude, (9.0,)),
     "pitch": (lambda a: tp.track_pitch(a, RATE)[1:4], audio, ()),
+    "spatial": (
+        lambda a, strength: tp.spatial(tp.stft(a), a.abs().amin() / a.new_ones(1025, 12), strength),
+        audio,
+        (1.5,),
+    ),
     "clustering, confidence": (mask_and_confidence, magnitude, ([1.0, 2.0], 2.5)),
 }
 
@@ -109,7 +114,11 @@ def test_masks_of_a_mixture_and_stems():
     def stems(audio):
         return separator(audio, RATE)[:2]
 
-    for function, make in ((masks, lambda: tp.Mixture(audio(), RATE)), (stems, audio)):
+    def stereo_stems(audio):
+        return refined(audio, RATE, channels=True)[:2]
+
+    refined = tp.PrimitiveSeparator("paper", n_points=None, spatial=1.0)
+    for function, make in ((masks, lambda: tp.Mixture(audio(), RATE)), (stems, audio), (stereo_stems, audio)):
         compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
         for got, wanted in zip(compiled(make()), function(make()), strict=True):
             torch.testing.assert_close(got, wanted)

@@ -17,7 +17,11 @@ from torch import Tensor
 from torchprim.kernels.fast_log2 import fast_log2
 from torchprim.kernels.launch import Configuration
 from torchprim.kernels.spatial.side_to_mid import LOWEST, POINTS, STEP
-from torchprim.kernels.spectra.magnitude_triton import TILE, WARPS, grid, modulus, tile, unpack, words
+from torchprim.kernels.spectra.magnitude_triton import modulus, tile, unpack, words
+
+# Bins and frames of a program: six numbers of each are in registers at once.
+TILE = {"F": 32, "N": 32}
+WARPS = 8
 
 _ORIGIN = tl.constexpr(-LOWEST / STEP)
 _PER_OCTAVE = tl.constexpr(20 * math.log10(2) / STEP)
@@ -59,7 +63,8 @@ def forward(spectrum: Tensor) -> tuple[Tensor, Tensor]:
     if position.numel():
         spectrum, steps = words(spectrum)
         items, bins, frames = spectrum.shape
-        launch = _forward[grid(items // 2, bins, frames)]
+        programs = items // 2 * triton.cdiv(bins, TILE["F"]) * triton.cdiv(frames, TILE["N"])
+        launch = _forward[(programs,)]
         launch(spectrum, position, level, bins, frames, *steps, **TILE, num_warps=WARPS)
     return position, level
 

@@ -1,5 +1,7 @@
 """Histograms of position: kernel against reference, gradients, bands."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -28,7 +30,8 @@ def dense(position, weight, mask, edges):
     """Count every bin at every point, by the definition of a hat."""
     hats = (1 - (position[..., None] - torch.arange(POINTS, device=position.device)).abs()).clamp(min=0)
     parts = torch.stack([weight * mask, weight * (1 - mask)], -3)[..., None] * hats.unsqueeze(-4)
-    return torch.stack([parts[..., a:b, :, :].sum((-3, -2)) for a, b in zip(edges, edges[1:])], -2)
+    bands = (parts[..., first:last, :, :] for first, last in itertools.pairwise(edges))
+    return torch.stack([band.sum((-3, -2)) for band in bands], -2)
 
 
 @pytest.mark.parametrize(("shape", "edges"), CASES)
