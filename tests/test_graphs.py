@@ -28,6 +28,12 @@ def mask_and_confidence(a, weights, beta):
     return mask, *tp.confidence_measure(masks, a, weights, beta, n_points=None)
 
 
+def refined_mask(channels, strength):
+    spectrum = tp.stft(channels)
+    left, right = spectrum.abs()
+    return tp.spatial(spectrum, left / (left + right), strength)
+
+
 # name -> (function of a tensor and of learnable settings, the tensor, the settings)
 PRIMITIVES = {
     "hpss": (lambda a, power, cutoff: tp.hpss(a, power=power, cutoff=cutoff), magnitude, (1.7, 300.0)),
@@ -38,11 +44,7 @@ PRIMITIVES = {
     "melody": (lambda a, width, bias: tp.melody(a, width=width, bias=bias), magnitude, (30.0, 0.8)),
     "melody, soft": (lambda a, jump: tp.melody(a, soft=True, jump=jump), magnitude, (9.0,)),
     "pitch": (lambda a: tp.track_pitch(a, RATE)[1:4], audio, ()),
-    "spatial": (
-        lambda a, strength: tp.spatial(tp.stft(a), a.abs().amin() / a.new_ones(1025, 12), strength),
-        audio,
-        (1.5,),
-    ),
+    "spatial": (refined_mask, audio, (1.5,)),
     "clustering, confidence": (mask_and_confidence, magnitude, ([1.0, 2.0], 2.5)),
 }
 

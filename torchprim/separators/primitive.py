@@ -84,10 +84,10 @@ class PrimitiveSeparator(Separator):
 
         Where cues were replaced, or their settings changed or learnt, a digest of the cues follows.
         """
-        settings = hashlib.sha256(repr((__version__, self.preset, self.n_points)).encode()).hexdigest()
+        settings = repr((__version__, self.preset, self.n_points, self.spatial)).encode()
         cues = self._cue_digest()
         changed = "" if cues == self._preset_digest else f" {cues}"
-        return f"{self.method} {self.preset.name} {settings[:12]}{changed}"
+        return f"{self.method} {self.preset.name} {hashlib.sha256(settings).hexdigest()[:12]}{changed}"
 
     def _cue_digest(self) -> str:
         """Compute a digest of the cues: their classes, settings and tensors."""
