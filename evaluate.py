@@ -68,7 +68,7 @@ def arguments(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[s
             add("--teacher-preset", choices=PRESETS, default="best", help="preset of the primitives (best)")
         else:
             add("--preset", choices=PRESETS, default="best", help="settings of the primitives (best)")
-        add("--stereo", action="store_true", help="channels as they are; by default their mean, as the paper")
+        add("--stereo", action="store_true", help="score each channel; by default their mean, as the paper")
         add("--seed", type=option_types.seed, default=0, help="of the bootstrap, and of the trainings (0)")
         add("--device", choices=DEVICES, default="auto", help="(auto)")
         add("--threads", type=option_types.threads, default=None, help="CPU threads of torch")

@@ -43,12 +43,10 @@ def preview_paths(split: str = "odd") -> list[Path]:
 
 
 def read_preview(path: Path) -> Song:
-    """Read a preview in mono, C = 1; drums, bass and other add up to the accompaniment.
+    """Read a preview with its channels; drums, bass and other add up to the accompaniment.
 
-    Unlike `read_song` of the evaluation it takes silent stems, and averages channels before it adds stems,
-    which the published numbers were computed with.
+    Unlike `read_song` of the evaluation it takes silent stems.
     """
     stems, sample_rate = load_stems(path)
-    mono = {name: stem.mean(0, keepdim=True) for name, stem in stems.items()}
-    vocals = mono.pop("vocals")
-    return Song(path.name.removesuffix(".stem.mp4"), torch.stack([vocals, sum(mono.values())]), sample_rate)
+    vocals = stems.pop("vocals")
+    return Song(path.name.removesuffix(".stem.mp4"), torch.stack([vocals, sum(stems.values())]), sample_rate)

@@ -102,7 +102,7 @@ def _masks_of(name: str, curve: Curve, separator: tp.PrimitiveSeparator, mixture
 
 def separation_scores(path: Path, curves: dict[str, Curve]) -> dict[str, tuple[float, float]]:
     """Score each tracker's comb alone and the ensemble with it: SD-SDR, mean of both sources."""
-    song = read_preview(path)
+    song = read_preview(path).to_mono()
     vocals, accompaniment, audio = song.vocals[0], song.accompaniment[0], song.mixture[0]
     separator = tp.PrimitiveSeparator("best")
     mixture = tp.Mixture(audio, song.sample_rate)
@@ -168,7 +168,7 @@ def run(options: argparse.Namespace) -> str:
                 accuracies[name]["mir"].append(accuracy(clip.reference, curve))
             bar.update()
         for path in paths:
-            song = read_preview(path)
+            song = read_preview(path).to_mono()
             vocals, mixture = song.vocals[0], song.mixture[0]
             reference = pyin(vocals)
             curves = {name: tracker(mixture, song.sample_rate) for name, tracker in installed.items()}

@@ -1,7 +1,7 @@
 """SD-SDR of vocals and accompaniment for every primitive and preset, on previews of MUSDB18.
 
-The mixture is the sum of the stems, channels are averaged to mono, silence below the null and the ideal
-mask above stand beside. Primitives have the settings of the preset `best`.
+The mixture is the sum of the stems, channels are averaged after the separation, silence below the null and
+the ideal mask above stand beside. Primitives have the settings of the preset `best`.
 """
 
 from __future__ import annotations
@@ -102,9 +102,10 @@ def run(options: argparse.Namespace) -> str:
     return "\n\n".join(
         [
             f"# Quality: SD-SDR (dB) on {len(songs)} previews of MUSDB18, split `{options.split}`",
-            "Mono, whole previews, mixture = sum of the stems; `both` is the mean of the two sources of a "
-            "song. Primitives have the settings of the preset `best`; null = 0.7 x the mixture above 250 Hz; "
-            "ideal mask = ratio of the true magnitudes. The last column is the mean of the paired "
+            "Whole previews, mixture = sum of the stems, channels averaged after the separation; `both` is "
+            "the mean of the two sources of a song. Primitives have the settings of the preset `best`; "
+            "null = 0.7 x the mixture above 250 Hz; ideal mask = ratio of the true magnitudes. The last "
+            "column is the mean of the paired "
             f"differences of `both`, ± its standard error.{left_out}",
             table(head, [_row(name, scores, results[BEST]) for name, scores in results.items()]),
             f"![Box plots of SD-SDR, one box a method]({picture.name})",

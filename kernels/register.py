@@ -115,12 +115,12 @@ def register_gradient(
 
 
 def save(ctx, values: Sequence) -> None:
-    """Save arguments of an operator for its gradient: tensors, lists of tensors, numbers and None."""
+    """Save arguments of an operator for its gradient: tensors, lists of tensors or of numbers, others."""
     tensors, ctx.others = [], []
     for i, value in enumerate(values):
         if isinstance(value, Tensor):
             tensors.append(value)
-        elif isinstance(value, (list, tuple)):
+        elif isinstance(value, (list, tuple)) and any(isinstance(x, Tensor) for x in value):
             tensors += value
             ctx.others.append((i, slice(i, i + len(value))))
         else:

@@ -28,6 +28,12 @@ def mask_and_confidence(a, weights, beta):
     return mask, *tp.confidence_measure(masks, a, weights, beta, n_points=None)
 
 
+def refined_mask(channels, strength):
+    spectrum = tp.stft(channels)
+    left, right = spectrum.abs()
+    return tp.spatial(spectrum, left / (left + right), strength)
+
+
 # name -> (function of a tensor and of learnable settings, the tensor, the settings)
 PRIMITIVES = {
     "hpss": (lambda a, power, cutoff: tp.hpss(a, power=power, cutoff=cutoff), magnitude, (1.7, 300.0)),
@@ -38,6 +44,7 @@ PRIMITIVES = {
     "melody": (lambda a, width, bias: tp.melody(a, width=width, bias=bias), magnitude, (30.0, 0.8)),
     "melody, soft": (lambda a, jump: tp.melody(a, soft=True, jump=jump), magnitude, (9.0,)),
     "pitch": (lambda a: tp.track_pitch(a, RATE)[1:4], audio, ()),
+    "spatial": (refined_mask, audio, (1.5,)),
     "clustering, confidence": (mask_and_confidence, magnitude, ([1.0, 2.0], 2.5)),
 }
 
@@ -109,7 +116,11 @@ def test_masks_of_a_mixture_and_stems():
     def stems(audio):
         return separator(audio, RATE)[:2]
 
-    for function, make in ((masks, lambda: tp.Mixture(audio(), RATE)), (stems, audio)):
+    def stereo_stems(audio):
+        return refined(audio, RATE, channels=True)[:2]
+
+    refined = tp.PrimitiveSeparator("paper", n_points=None, spatial=1.0)
+    for function, make in ((masks, lambda: tp.Mixture(audio(), RATE)), (stems, audio), (stereo_stems, audio)):
         compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
         for got, wanted in zip(compiled(make()), function(make()), strict=True):
             torch.testing.assert_close(got, wanted)

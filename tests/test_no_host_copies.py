@@ -37,14 +37,14 @@ import torchprim as tp
 with FakeTensorMode(allow_non_fake_inputs=True):
     separator = tp.PrimitiveSeparator(sys.argv[1])
     rate = separator.geometry.sample_rate
-    audio = torch.empty(2, 2, round(0.15 * rate), device="cuda")
+    audio = torch.empty(2, 2, round(0.15 * rate), device="cuda")  # stereo
     randperm = torch.randperm
     torch.randperm = lambda n, *, generator=None, device=None: randperm(n, device="cuda")
     with torch.no_grad():
         for run in range(2):
             Recorder.recorded.clear()
             with Recorder():
-                stems = separator(audio, rate, True, generator=torch.Generator())
+                stems = separator(audio, rate, channels=True, generator=torch.Generator())
             if run == 0:
                 assert Recorder.recorded, "constant tables are copied from the host: nothing was recorded"
 assert stems.vocals.device.type == stems.confidence.device.type == "cuda"

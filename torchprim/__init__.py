@@ -56,6 +56,8 @@ _PUBLIC = {
     "PitchTrack": "torchprim.primitives.pitch.track_pitch",
     "repet_sim": "torchprim.primitives.repet_sim",
     "RepetSim": "torchprim.primitives.repet_sim",
+    "spatial": "torchprim.primitives.spatial",
+    "Spatial": "torchprim.primitives.spatial",
     "soft_assignment": "torchprim.ensemble.clustering",
     "embed": "torchprim.ensemble.clustering",
     "Preset": "torchprim.ensemble.presets",

@@ -46,6 +46,8 @@ from torchprim.primitives.pitch.track_pitch import PitchTrack as PitchTrack
 from torchprim.primitives.pitch.track_pitch import track_pitch as track_pitch
 from torchprim.primitives.repet_sim import RepetSim as RepetSim
 from torchprim.primitives.repet_sim import repet_sim as repet_sim
+from torchprim.primitives.spatial import Spatial as Spatial
+from torchprim.primitives.spatial import spatial as spatial
 from torchprim.separators.base import Separation as Separation
 from torchprim.separators.load import load as load
 from torchprim.separators.network import EnsembleSeparator as EnsembleSeparator

@@ -129,7 +129,8 @@ def not_negative(value: Number, name: str, high: float = math.inf) -> Number:
     if isinstance(value, Tensor):
         return in_range(value, name, 0, high)
     if not (isinstance(value, (int, float)) and 0 <= value <= high and value < math.inf):
-        raise ValueError(f"{name} must lie in [0, {high}], got {value!r}")
+        wanted = "must be finite and not negative" if high == math.inf else f"must lie in [0, {high}]"
+        raise ValueError(f"{name} {wanted}, got {value!r}")
     return value
 
 

@@ -35,6 +35,21 @@ def magnitude(s: Scene) -> list[Phase]:
     return [Phase(bytes=(3 + 1 / 8) * s.mask_bytes)]
 
 
+def side_to_mid(s: Scene) -> list[Phase]:
+    """Two complex spectra in, position and level out."""
+    return [Phase(bytes=6 * s.mask_bytes)]
+
+
+def position_histograms(s: Scene) -> list[Phase]:
+    """Position, level and mask in."""
+    return [Phase(bytes=3 * s.mask_bytes)]
+
+
+def spatial(s: Scene) -> list[Phase]:
+    """Spectra and mask in, for the histograms; position and mask again, a mask out."""
+    return [Phase(bytes=5 * s.mask_bytes), Phase(bytes=3 * s.mask_bytes)]
+
+
 def median(s: Scene) -> list[Phase]:
     per_output = extrema_of_median(s.preset.kernel_size)
     return [Phase(bytes=2 * s.mask_bytes, extrema=per_output * s.mask_bytes / 4)]

@@ -12,6 +12,7 @@ from benchmarks.sound import synthetic_batch
 from torchprim.kernels.dispatch import plain_torch
 from torchprim.kernels.salience.banded_product import Banded, banded_product
 from torchprim.kernels.salience.salience_inputs import salience_inputs
+from torchprim.kernels.spatial.side_to_mid import side_to_mid
 from torchprim.primitives.pitch import salience
 from torchprim.primitives.pitch.grid import PitchGrid
 from torchprim.primitives.pitch.harmonic_comb import comb_table
@@ -69,6 +70,17 @@ class Scene:
     @cached_property
     def spectrum(self) -> Tensor:
         return self.mixture.spectrum()
+
+    @cached_property
+    def stereo_spectrum(self) -> Tensor:
+        """Two channels, `(B, 2, F, N)`: the second has, more softly, what the first had three frames ago."""
+        audio = torch.stack([self.audio, 0.5 * self.audio.roll(3 * self.geometry.hop_length, -1)], 1)
+        return tp.stft(audio, self.geometry)
+
+    @cached_property
+    def position_and_level(self) -> tuple[Tensor, Tensor]:
+        with plain_torch():
+            return side_to_mid(self.stereo_spectrum)
 
     @cached_property
     def magnitude(self) -> Tensor:

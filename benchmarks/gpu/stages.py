@@ -11,6 +11,7 @@ import torchprim as tp
 from benchmarks.gpu import floors, peers
 from benchmarks.gpu.melody_stages import MELODY
 from benchmarks.gpu.scene import Scene
+from benchmarks.gpu.spatial_stages import SPATIAL
 from benchmarks.gpu.stage import Call, Stage
 from torchprim.ensemble.clustering import checked_weights
 from torchprim.kernels.clustering.embedding_grams import embedding_grams
@@ -270,7 +271,7 @@ _CLUSTERING = (
     ),
 )
 
-STAGES: tuple[Stage, ...] = _TRANSFORMS + MELODY + _CLUSTERING
+STAGES: tuple[Stage, ...] = _TRANSFORMS + MELODY + SPATIAL + _CLUSTERING
 
 
 def find_stage(name: str) -> Stage:

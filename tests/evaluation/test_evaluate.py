@@ -74,11 +74,11 @@ def test_layouts(root):
     found = find_songs([root])
     assert set(found.problems) == {"no bass", "no vocals"}
     assert set(found.songs) == {"a", "b", "c", "silent", "misfit", "torn", "spike"}
-    a, b, c = (read_song(name, found.songs[name], stereo=True) for name in "abc")
+    a, b, c = (read_song(name, found.songs[name]) for name in "abc")
     torch.testing.assert_close(a.sources[1], noise(2, 1))
     torch.testing.assert_close(b.sources[1], noise(2, 11) + noise(2, 12) + noise(2, 13))
     torch.testing.assert_close(c.mixture, noise(2, 21))
-    assert read_song("a", found.songs["a"]).sources.shape == (2, 1, 2 * RATE)
+    assert a.sources.shape == (2, 2, 2 * RATE)
     assert a.seconds == 2 and a.level_ratio == pytest.approx(0, abs=0.2)
     (name,) = find_songs([demo_song()]).songs
     assert name == "The Easton Ellises - Falcon 69"
@@ -110,7 +110,7 @@ def test_compare_names_what_it_leaves_out_and_resumes(root, tmp_path, monkeypatc
     assert len(scores) == 12 == len(lines(tmp_path / "bss.jsonl"))
 
     # The numbers are those of the metrics, and the table those of the lines.
-    song = read_song("a", root / "a")
+    song = read_song("a", root / "a").to_mono()
     record = next(r for r in scores if (r["song"], r["method"]) == ("a", "mixture"))
     want = tp.sd_sdr(song.sources[0, 0], song.mixture[0]).item()
     assert record["scores"]["SD-SDR"]["vocals"] == pytest.approx(want)
@@ -193,7 +193,7 @@ def test_stereo_scores_each_channel(root, tmp_path):
     words = ("--stems", root, "--out", tmp_path, "--methods", "null", "--stereo")
     assert run("compare", *words) == 0
     record = next(r for r in lines(tmp_path / "scores.jsonl") if r["song"] == "a")
-    song = read_song("a", root / "a", stereo=True)
+    song = read_song("a", root / "a")
     estimate = find_method("null").estimate(song)
     want = tp.sd_sdr(song.sources[0], estimate[0]).mean().item()
     assert record["channels"] == "stereo"
@@ -314,8 +314,8 @@ def test_excerpts_are_laid_out(tmp_path):
         excerpts.lay_out(tmp_path / "out", source)
     found = find_songs([tmp_path / "out"])
     assert list(found.songs) == ["x", "y"] and not found.problems
-    assert read_song("x", found.songs["x"], stereo=True).level_ratio == pytest.approx(-4, abs=0.01)
-    torch.testing.assert_close(read_song("y", found.songs["y"], stereo=True).mixture, noise(1, 3))
+    assert read_song("x", found.songs["x"]).level_ratio == pytest.approx(-4, abs=0.01)
+    torch.testing.assert_close(read_song("y", found.songs["y"]).mixture, noise(1, 3))
 
 
 def test_benchmark_collects_pages_and_figures(tmp_path, monkeypatch):

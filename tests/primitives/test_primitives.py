@@ -24,6 +24,7 @@ PAIRS = [
     (tp.long_hpss, tp.LongHPSS),
     (tp.repet_sim, tp.RepetSim),
     (tp.melody, tp.Melody),
+    (tp.spatial, tp.Spatial),
 ]
 
 

@@ -153,6 +153,7 @@ def test_long_audio_is_separated_in_pieces(monkeypatch, generator):
         (("mask",), torch.zeros(2, 9), {}, r"anchors must have shape \(2, 4\), got \(2, 9\)"),
         (("mask",), None, {"beta": -1.0}, "beta must be positive, got -1.0"),
         (("mask",), None, {"n_points": 1}, "n_points must be a whole number at least 2"),
+        (("mask",), None, {"spatial": -1.0}, "spatial must be finite and not negative, got -1.0"),
     ],
 )
 def test_bad_settings(heads, anchors, arguments, message):
@@ -201,6 +202,22 @@ def test_bad_ensembles():
         network.with_primitives(betta=1.0)
 
 
+def test_the_spatial_cue_refines_a_network_and_an_ensemble_once(generator):
+    stereo = torch.randn(2, 9000, generator=generator).cumsum(0)
+    separators = []
+    for strength in (0.0, 2.0):
+        network = tp.NetworkSeparator(*anchored(), spatial=strength)
+        separators.append((network, network.with_primitives(spatial=strength)))
+    for plain, refined in zip(*separators, strict=True):
+        geometry = plain.geometry
+        with torch.no_grad():
+            before, after = (x(stereo, geometry.sample_rate, channels=True) for x in (plain, refined))
+        spectrum = tp.stft(stereo - stereo.mean(-1, keepdim=True), geometry)
+        want = tp.spatial(spectrum, before.mask, sample_rate=geometry.sample_rate)
+        torch.testing.assert_close(after.mask, want, atol=1e-4, rtol=0)
+        assert not torch.equal(before.mask, after.mask)
+
+
 # ---- files
 
 
@@ -218,13 +235,13 @@ def test_load(tmp_path, generator):
 
 def test_identity_depends_on_weights_and_settings():
     network, anchors = anchored()
-    settings = ({}, {"use": "both"}, {"beta": 3.0}, {"n_points": None})
+    settings = ({}, {"use": "both"}, {"beta": 3.0}, {"n_points": None}, {"spatial": 0.0})
     identities = {tp.NetworkSeparator(network, anchors, **kwargs).identity for kwargs in settings}
     identities.add(tp.NetworkSeparator(network, anchors + 0.1).identity)
     identities.add(tp.NetworkSeparator(tp.build_network(TINY), anchors).identity)
     separator = tp.NetworkSeparator(network, anchors)
     identities |= {separator.with_primitives(*args).identity for args in ((), ("paper",), ("best", 3.0))}
-    assert len(identities) == 9
+    assert len(identities) == 10
     assert tp.NetworkSeparator(network, anchors).identity == separator.identity
 
 

@@ -98,7 +98,7 @@ def test_the_mask_of_one_primitive(method, mix):
 
 def test_channels_share_one_mask(mix):
     stereo = torch.stack([mix[:60000], 0.5 * mix[1000:61000]])
-    stems = tp.PrimitiveSeparator()(stereo, 44100, channels=True)
+    stems = tp.PrimitiveSeparator(spatial=0.0)(stereo, 44100, channels=True)
     assert stems.vocals.shape == stereo.shape
     assert stems.confidence.shape == ()
     middle = tp.PrimitiveSeparator()(stereo.mean(0), 44100)
@@ -128,6 +128,38 @@ def test_the_largest_and_smallest_audio_is_separated(mix, level):
     stems = tp.PrimitiveSeparator()(level * song, 44100)
     assert stems.vocals.isfinite().all() and stems.vocals.any()
     assert stems.confidence.isfinite()
+
+
+def test_the_spatial_cue_refines_the_mask_of_two_channels(mix):
+    stereo = torch.stack([mix[:60000], 0.5 * mix[1000:61000]])
+    separator = tp.PrimitiveSeparator()
+    stems, plain = (x(stereo, 44100, channels=True) for x in (separator, tp.PrimitiveSeparator(spatial=0.0)))
+    assert (stems.confidence, stems.silhouette) == (plain.confidence, plain.silhouette)
+    spectrum = tp.stft(stereo - stereo.mean(-1, keepdim=True))
+    torch.testing.assert_close(stems.mask, tp.spatial(spectrum, plain.mask), atol=1e-4, rtol=0)
+    assert (stems.mask - plain.mask).abs().max() > 0.1
+    batch = separator(torch.stack([stereo, stereo.flip(0)]), 44100, channels=True)
+    torch.testing.assert_close(
+        batch.vocals, torch.stack([stems.vocals, stems.vocals.flip(0)]), atol=1e-4, rtol=0
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3, "equal"])
+def test_the_spatial_cue_needs_two_different_channels(channels, mix):
+    audio = mix[None, :30000].expand(2 if channels == "equal" else channels, -1)
+    stems, plain = (tp.PrimitiveSeparator(spatial=s)(audio, 44100, channels=True) for s in (2.0, 0.0))
+    assert torch.equal(stems.mask, plain.mask)
+    assert torch.equal(
+        tp.PrimitiveSeparator()(audio, 44100).mask, tp.PrimitiveSeparator(spatial=0.0)(audio, 44100).mask
+    )
+
+
+def test_the_spatial_cue_belongs_to_the_ensemble(mix):
+    stereo = torch.stack([mix[:30000], 0.5 * mix[1000:31000]])
+    for separator in (tp.PrimitiveSeparator("best", "hpss"), tp.PrimitiveSeparator("paper")):
+        assert separator.spatial == 0
+    stems = tp.PrimitiveSeparator("best", "hpss")(stereo, 44100, channels=True)
+    assert torch.equal(stems.mask, stems.masks["hpss"])
 
 
 def test_long_audio_is_separated_in_pieces(mix, monkeypatch):
@@ -220,6 +252,7 @@ def test_changed_presets():
     assert separator.preset.beta == 3.0
     assert separator.cues.names == ("hpss",)  # a cue with weight 0 is not computed
     assert tp.PRESETS["best"].beta == 2.5
+    assert tp.PrimitiveSeparator(spatial=1.0).identity != tp.PrimitiveSeparator().identity
 
 
 @pytest.mark.parametrize(

@@ -28,14 +28,14 @@ def fake_device():
 
 
 def separate(preset, batch, seconds, mask_dtype=None):
-    """Separate noise, without gradients and with them; masks in half precision pass none on."""
+    """Separate noise of two channels, without gradients and with them; half precision passes none on."""
     separator = tp.PrimitiveSeparator(preset, mask_dtype=mask_dtype)
     rate = round(separator.geometry.sample_rate)
-    separator(torch.zeros(1, rate // 4), rate)  # constant tables, faster for real
+    separator(torch.zeros(1, 2, rate // 4), rate, channels=True)  # constant tables, faster for real
     for gradients in (False, True) if mask_dtype is None else (False,):
         with fake_device(), torch.set_grad_enabled(gradients):
-            audio = torch.empty(batch, round(seconds * rate), requires_grad=gradients)
-            stems = separator(audio, rate, generator=torch.Generator())
+            audio = torch.empty(batch, 2, round(seconds * rate), requires_grad=gradients)
+            stems = separator(audio, rate, channels=True, generator=torch.Generator())
             if gradients:
                 (stems.vocals.square().sum() + stems.confidence.sum()).backward()
 
@@ -49,6 +49,7 @@ OPERATORS = {
     "soft_assignment": lambda x: tp.soft_assignment([x], [1.0]),
     "confidence_measure": lambda x: tp.confidence_measure([x], x, [1.0])[0],
     "deep_clustering_loss": lambda x: tp.deep_clustering_loss(x[..., None], x > 0.5, x),
+    "spatial": lambda x: tp.spatial(torch.stack([x, x], -3) + 0j, x),
 }
 
 

@@ -42,6 +42,8 @@ def primitives(magnitude: Tensor, audio: Tensor) -> None:
     assert_type(tp.Melody(f_min=100)(magnitude, weight=None), Tensor)
     assert_type(tp.repet_sim(magnitude), Tensor)
     assert_type(tp.RepetSim(apart=0.5)(magnitude), Tensor)
+    assert_type(tp.spatial(tp.stft(audio), magnitude), Tensor)
+    assert_type(tp.Spatial(strength=1.0)(tp.stft(audio), magnitude), Tensor)
     module = tp.HPSS()
     module.power = power
     module.power = 3.0

@@ -34,9 +34,10 @@ class Preset:
         cut: names of the cues with a high-pass.
         mask_dtype: in which the cues' masks are stored, `torch.float16` or `torch.float32`; by default that
             of the audio. Float16 halves what a GPU moves from cues to clustering, and passes no gradient on.
+        spatial: strength of the spatial cue, which refines the mask of stereo recordings; 0 for none.
 
     Raises:
-        ValueError: for an unknown cue, a negative weight, no weight above 0, beta <= 0, or a
+        ValueError: for an unknown cue, a negative weight, no weight above 0, beta <= 0, spatial < 0, or a
             `mask_dtype` that is neither.
 
     Example:
@@ -55,6 +56,7 @@ class Preset:
     smooth: bool = True
     cut: tuple[str, ...] = PRIMITIVES
     mask_dtype: torch.dtype | None = None
+    spatial: float = 2.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
@@ -67,6 +69,7 @@ class Preset:
             raise ValueError(f"weights must not be negative and not all 0, got {dict(self.weights)}")
         checks.positive(self.beta, "beta")
         mask_dtype(self.mask_dtype, torch.float32)
+        checks.not_negative(self.spatial, "spatial")
 
     @property
     def active_weights(self) -> dict[str, float]:
@@ -92,6 +95,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             cutoff=100.0,
             smooth=False,
             cut=_2DFT,
+            spatial=0.0,
         ),
         "companion": Preset(
             "companion",
@@ -101,6 +105,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             cutoff=250.0,
             smooth=False,
             cut=_2DFT,
+            spatial=0.0,
         ),
         "best": Preset(
             "best",

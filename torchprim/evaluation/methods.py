@@ -50,16 +50,22 @@ class Method(NamedTuple):
         return self.separator(song.mixture, song.sample_rate, channels=True, keep_masks=keep_masks)
 
     @torch.no_grad()
-    def estimate(self, song: Song) -> Tensor:
-        """Estimate a song's sources `(2, C, T)`, vocals first."""
+    def estimate(self, song: Song, mono: bool = False) -> Tensor:
+        """Estimate a song's sources `(2, C, T)`, vocals first; with `mono` the means of the channels, C = 1.
+
+        A separator gets the channels all the same; a baseline is made from the means of the true sources.
+        """
         if self.separator is None:
+            song = song.to_mono() if mono else song
             pair = baseline_estimates(*song.sources, song.sample_rate)[BASELINES[self.name]]
             return torch.stack(pair)
-        return _stems(self.separate(song))
+        return stems(self.separate(song), mono)
 
 
-def _stems(separation: Separation) -> Tensor:
-    return torch.stack([separation.vocals, separation.accompaniment])
+def stems(separation: Separation, mono: bool = False) -> Tensor:
+    """Return the estimated sources `(2, C, T)`, vocals first; with `mono` the mean of the channels, C = 1."""
+    estimates = torch.stack([separation.vocals, separation.accompaniment])
+    return estimates.mean(1, keepdim=True) if mono else estimates
 
 
 class Score(NamedTuple):
@@ -99,12 +105,12 @@ def score_methods(methods: Iterable[Method], song: Song) -> Iterator[tuple[Score
         null True
         pcl False
     """
-    mono = song.to_mono()
+    sources = song.to_mono().sources
     for method in methods:
         separation = method.separate(song)
-        estimates = method.estimate(mono) if separation is None else _stems(separation)
+        estimates = method.estimate(song, mono=True) if separation is None else stems(separation, mono=True)
         # Source by source: a batch is summed in another order.
-        pairs = zip(mono.sources.squeeze(1), estimates.mean(1), strict=True)
+        pairs = zip(sources.squeeze(1), estimates.squeeze(1), strict=True)
         values = (sd_sdr(source, estimate).item() for source, estimate in pairs)
         confidence = None if separation is None else separation.confidence.item()
         yield Score(method.name, *values, confidence), separation

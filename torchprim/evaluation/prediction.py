@@ -6,11 +6,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from torchprim.evaluation.figures import save_scatter
 from torchprim.evaluation.markdown import interval, table
-from torchprim.evaluation.methods import Method
+from torchprim.evaluation.methods import Method, stems
 from torchprim.evaluation.runner import SONG_ERRORS, Record, Settings, problem_of, read_records, read_songs
 from torchprim.evaluation.scores import closed_form, from_json, is_number, is_table
 from torchprim.evaluation.songs import SOURCES, SongIndex, fingerprint
@@ -67,7 +65,8 @@ def run_confidence(
         except SONG_ERRORS as error:
             problems[name] = problem_of(Path(name), error, settings)
             continue
-        estimates = torch.stack([separation.vocals, separation.accompaniment])
+        estimates = stems(separation, not settings.stereo)
+        song = song if settings.stereo else song.to_mono()
         scores, gains = closed_form(song.sources, estimates)
         record = {
             "song": name,

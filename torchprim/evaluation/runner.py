@@ -34,7 +34,7 @@ class Settings(NamedTuple):
     """Settings of a run, beside its songs and methods.
 
     Args:
-        stereo: score each channel, instead of the mean of the channels.
+        stereo: score each channel, instead of the mean of the channels; methods get the channels either way.
         bss: who computes BSSEval v4, one of `BSS`.
         workers: processes of museval.
         device: of the methods.
@@ -73,7 +73,7 @@ def read_songs(
     for name in tqdm(names, desc=label, unit="song", file=sys.stderr, disable=not names):
         path = index.songs[name]
         try:
-            yield read_song(name, path, settings.stereo, settings.device), name, ""
+            yield read_song(name, path, settings.device), name, ""
         except (AudioError, OSError, *SONG_ERRORS) as error:
             yield None, name, problem_of(path, error, settings)
 
@@ -201,7 +201,8 @@ def _score(
         "rate": song.sample_rate,
         "seconds": round(song.seconds, 3),
     }
-    estimates = method.estimate(song)
+    estimates = method.estimate(song, not settings.stereo)
+    song = song if settings.stereo else song.to_mono()
     if "scores" in fields:
         scores, gains = closed_form(song.sources, estimates)
         append_json_lines(paths["scores"], [{**head, "scores": scores, "gains": gains}])

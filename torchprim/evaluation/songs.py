@@ -116,13 +116,12 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(repr(sizes).encode()).hexdigest()[:12]
 
 
-def read_song(name: str, path: Path, stereo: bool = False, device: str | torch.device = "cpu") -> Song:
-    """Read the stems of a song onto a device.
+def read_song(name: str, path: Path, device: str | torch.device = "cpu") -> Song:
+    """Read the stems of a song, with their channels, onto a device.
 
     Args:
         name: of the song in the results.
         path: from `find_songs`.
-        stereo: keep the channels instead of their mean.
         device: of the tensors.
 
     Raises:
@@ -132,13 +131,11 @@ def read_song(name: str, path: Path, stereo: bool = False, device: str | torch.d
         >>> from torchprim.audio.find import demo_song
         >>> from torchprim.evaluation.songs import read_song
         >>> read_song("Falcon 69", demo_song()).sources.shape
-        torch.Size([2, 1, 268288])
+        torch.Size([2, 2, 268288])
     """
     vocals, accompaniment, rate = read_stems(path)
     song = Song(name, torch.stack([vocals, accompaniment]), rate)
-    if not stereo:
-        song = song.to_mono()
-    for source, label in zip(song.sources, SOURCES, strict=True):
+    for source, label in zip(song.to_mono().sources, SOURCES, strict=True):
         if source.numel() == 0 or not (source - source.mean()).abs().max() > SILENCE:
             raise AudioError(path, f"the {label} {'are' if label == 'vocals' else 'is'} silent")
     return song._replace(sources=song.sources.to(device))

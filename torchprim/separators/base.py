@@ -13,6 +13,7 @@ from torchprim import checks
 from torchprim.audio.downmix import downmix
 from torchprim.audio.resampling import resample
 from torchprim.ensemble.confidence import Confidence
+from torchprim.primitives.spatial import spatial
 from torchprim.separators.pieces import Piece, split, to_frames
 from torchprim.spectra.mixture import Mixture
 from torchprim.spectra.stft import Geometry, masked_istft, stft
@@ -47,11 +48,16 @@ class Separator(nn.Module, ABC):
 
     Args:
         geometry: STFT grid of the masks; audio at another rate is resampled.
+        spatial: strength of the spatial cue, which refines the estimated mask of two channels; 0 for none.
+
+    Raises:
+        ValueError: for a strength that is negative or not finite.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, spatial: float = 0.0) -> None:
         super().__init__()
         self.geometry = geometry
+        self.spatial: float = checks.not_negative(spatial, "spatial")
 
     @property
     @abstractmethod
@@ -87,7 +93,8 @@ class Separator(nn.Module, ABC):
             audio: `(..., T)`, or `(..., C, T)` with `channels`; on any device.
             sample_rate: in Hz; audio at another rate than the grid's is resampled, and the vocals back.
             channels: whether the last but one dimension is channels: one mask, estimated from their mean
-                (from the loudest where they cancel in it, see `downmix`), is applied to all.
+                (from the loudest where they cancel in it, see `downmix`), is applied to all. Of two
+                channels the spatial cue refines it first.
             generator: for the bins sampled by the silhouette; by default one seeded with 0, so that
                 results are reproducible. Under `torch.compile` leave it out: the global one is used.
             keep_masks: whether to return `mask` and `masks`; by default up to 30 s.
@@ -172,6 +179,9 @@ class Separator(nn.Module, ABC):
         if channels:
             resampled = resample(_remove_mean(audio), sample_rate, geometry.sample_rate)
             spectrum = stft(resampled, geometry)
+            if audio.shape[-2] == 2 and self.spatial > 0:
+                mask = spatial(spectrum, estimate.mask, self.spatial, sample_rate=geometry.sample_rate)
+                estimate = estimate._replace(mask=mask)
         vocals = masked_istft(estimate.mask, spectrum, geometry, mixture.audio.shape[-1])
         vocals = resample(vocals, geometry.sample_rate, sample_rate)[..., : audio.shape[-1]]
         padding = audio.shape[-1] - vocals.shape[-1]  # resampling by a rounded ratio may fall short

@@ -20,7 +20,7 @@ def load(
     Args:
         path: of a checkpoint written by `train.py`, such as `RUN/best.pt`.
         device: of the separator.
-        settings: of the `NetworkSeparator`: `use`, `beta`, `n_points`, `name`.
+        settings: of the `NetworkSeparator`: `use`, `beta`, `n_points`, `name`, `spatial`.
 
     Returns:
         A `NetworkSeparator` in evaluation mode, its weights frozen.

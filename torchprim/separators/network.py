@@ -45,6 +45,7 @@ class NetworkSeparator(Separator):
         beta: hardness of the assignment; the network's setting by default.
         n_points: bins sampled for the silhouette; None for all of the loudest 1 %.
         name: identifies the network in `identity`; a digest of the weights by default.
+        spatial: strength of the spatial cue, which refines the mask of two channels; 0 for none.
 
     Raises:
         ValueError: for a use that the network's heads or the anchors do not allow, or a number out of range.
@@ -68,9 +69,10 @@ class NetworkSeparator(Separator):
         beta: float | None = None,
         n_points: int | None = 1000,
         name: str | None = None,
+        spatial: float = 2.0,
     ) -> None:
         config: NetworkConfig = network.config
-        super().__init__(config.geometry)
+        super().__init__(config.geometry, spatial)
         if use not in USES:
             raise ValueError(f"use must be one of {', '.join(USES)}, got {use!r}")
         if n_points is not None:
@@ -99,7 +101,17 @@ class NetworkSeparator(Separator):
         """Name of the network, and a digest of version, weights and settings."""
         name = self.name or state_digest(self)
         settings = repr(
-            (__version__, name, self.use, self.beta, self.n_points, LOUD_SHARE, ITERATIONS, PRIOR)
+            (
+                __version__,
+                name,
+                self.use,
+                self.beta,
+                self.n_points,
+                self.spatial,
+                LOUD_SHARE,
+                ITERATIONS,
+                PRIOR,
+            )
         )
         return f"network {self.config.name} {hashlib.sha256(settings.encode()).hexdigest()[:12]}"
 

@@ -34,7 +34,8 @@ class PrimitiveSeparator(Separator):
 
     Args:
         preset: `best`, `paper`, `companion`, or a `Preset`.
-        method: `pcl` for the ensemble, or the name of a primitive to use its mask alone.
+        method: `pcl` for the ensemble, or the name of a primitive to use its mask alone, without the spatial
+            cue.
         n_points: bins sampled for the silhouette; None for all of the loudest 1 %.
         changes: fields of the preset to replace, such as `beta=3.0`.
 
@@ -68,7 +69,7 @@ class PrimitiveSeparator(Separator):
         if unknown:
             raise ValueError(f"a preset has no field {sorted(unknown)[0]!r}")
         preset = dataclasses.replace(preset, **changes)
-        super().__init__(preset.geometry)
+        super().__init__(preset.geometry, preset.spatial if method == "pcl" else 0.0)
         self.preset = preset
         self.method = method
         self.n_points = n_points
@@ -83,10 +84,10 @@ class PrimitiveSeparator(Separator):
 
         Where cues were replaced, or their settings changed or learnt, a digest of the cues follows.
         """
-        settings = hashlib.sha256(repr((__version__, self.preset, self.n_points)).encode()).hexdigest()
+        settings = repr((__version__, self.preset, self.n_points, self.spatial)).encode()
         cues = self._cue_digest()
         changed = "" if cues == self._preset_digest else f" {cues}"
-        return f"{self.method} {self.preset.name} {settings[:12]}{changed}"
+        return f"{self.method} {self.preset.name} {hashlib.sha256(settings).hexdigest()[:12]}{changed}"
 
     def _cue_digest(self) -> str:
         """Compute a digest of the cues: their classes, settings and tensors."""
