@@ -25,6 +25,7 @@ from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
 from torchprim.kernels.paths.band import band_groups, join_columns, split_columns
+from torchprim.kernels.paths.ring import fetch, fetch4, open_ring, past, put, ring_memory
 
 ROWS = {"BLOCK_S": 32, "BLOCK_N": 64}
 ROWS_WARPS = 4
@@ -34,6 +35,8 @@ AHEAD, AHEAD_WIDE = 6, 2
 WARPS = {32: 1, 64: 2, 128: 4, 256: 8, 512: 16}
 # Up to here the band is unrolled and its costs stay in registers; a wider one is a loop.
 UNROLLED = 32
+MAXIMA = tl.constexpr(16)  # places for those of the warps, at the start of a row of the ring
+
 
 
 @triton.jit
@@ -65,22 +68,21 @@ def _sortable(bits):
 
 
 @triton.jit
-def _warp_maxima(score, T: tl.constexpr):
-    """Compute for each thread the largest of its warp's 128 scores, as `_sortable` integers."""
-    largest = _sortable(tl.max(score, 1).to(tl.int32, bitcast=True))
+def _warp_maxima(largest, T: tl.constexpr):
+    """Compute for each thread the largest number of its warp, as `_sortable` integers."""
+    largest = _sortable(largest.to(tl.int32, bitcast=True))
     largest = tl.max(tl.reshape(largest, (T // 32, 32)), 1).to(tl.float32, bitcast=True)
     return tl.reshape(tl.broadcast_to(largest[:, None], (T // 32, 32)), (T,))
 
 
 @triton.jit
-def _largest(maxima_ptr, T: tl.constexpr):
+def _largest(row, T: tl.constexpr):
     """Compute the largest of all scores from `_warp_maxima`, in each of T threads anew."""
-    COUNT: tl.constexpr = min(T // 32, 4)  # a load of 16 bytes
-    index = 0 * tl.arange(0, T)[:, None] + tl.arange(0, COUNT)[None, :]
     largest = tl.full((T,), -(2**31), tl.int32)
-    for first in tl.static_range(0, T // 32, COUNT):
-        maxima = tl.load(maxima_ptr + first + index).to(tl.int32, bitcast=True)
-        largest = tl.maximum(largest, tl.max(maxima, 1))
+    for first in tl.static_range(0, T // 32, 4):
+        maxima = fetch4(row, first + 0 * tl.arange(0, T))
+        for k in tl.static_range(min(T // 32, 4)):
+            largest = tl.maximum(largest, maxima[k].to(tl.int32, bitcast=True))
     return _sortable(largest).to(tl.float32, bitcast=True)
 
 
@@ -93,60 +95,81 @@ def _running(x0, x1, x2, x3, step):
 
 
 @triton.jit
-def _publish(row, score, index, side, slope, T: tl.constexpr, BAND: tl.constexpr):
-    """Store for the other threads: running maxima of each group, in both directions, and their last.
+def _publish(row, x, side, slope, T: tl.constexpr, BAND: tl.constexpr):
+    """Store for the other threads: running maxima of each group, in both directions.
 
-    A row: maxima from each state to the end of its group, as seen from that state; from the group's start
-    to each state; those of whole groups, seen from their start and from their end; the warps' largest scores.
+    A row: the warps' largest scores; then planes of a column each, with padding on either side: maxima from
+    each state to the end of its group, as seen from that state; from the group's start to each state.
     """
-    group, width = tl.arange(0, T), T + side
-    up, down = score, score
+    place = MAXIMA + side + tl.arange(0, T)
+    x0, x1, x2, x3 = x
+    down = x
     if BAND < 0 or BAND > 2:
-        x0, x1, x2, x3 = split_columns(score, T)
         d3, d2, d1, d0 = _running(x3, x2, x1, x0, slope)
-        u0, u1, u2, u3 = _running(x0, x1, x2, x3, slope)
-        down, up = join_columns(d0, d1, d2, d3, T), join_columns(u0, u1, u2, u3, T)
-        tl.store(row + 8 * width + side + group, d0)
-        tl.store(row + 9 * width + group, u3)
-    tl.store(row + 4 * side + index, down)
-    tl.store(row + 4 * width + index, up)
-    tl.store(row + 10 * width + group // 32, _warp_maxima(score, T))
+        down = (d0, d1, d2, d3)
+        up = _running(x0, x1, x2, x3, slope)
+        for r in tl.static_range(4):
+            put(row, place + (4 + r) * (T + side), up[r])
+    for r in tl.static_range(4):
+        put(row, place + r * (T + side), down[r])
+    largest = tl.maximum(tl.maximum(x0, x1), tl.maximum(x2, x3))
+    put(row, tl.arange(0, T) // 32, _warp_maxima(largest, T))
 
 
 @triton.jit
-def _best_in_band(row, score, index, side, band, slope, T: tl.constexpr, BAND: tl.constexpr):
+def _fetch_state(row, plane: tl.constexpr, state, side, T: tl.constexpr):
+    """Load a number of each group from the planes from `plane` on: of the state so far from its first."""
+    return fetch(row, MAXIMA + side + (plane + (state & 3)) * (T + side) + tl.arange(0, T) + (state >> 2))
+
+
+@triton.jit
+def _whole_groups(row, plane: tl.constexpr, way: tl.constexpr, full, side, slope, T: tl.constexpr):
+    """Compute the largest of the groups 1 to `full - 1` further in one way, as seen from the own one."""
+    place = MAXIMA + side + plane * (T + side) + tl.arange(0, T)
+    best = fetch(row, place + way) - slope * 4
+    for x in range(2, full):
+        best = tl.maximum(best, fetch(row, place + way * x) - slope * (4 * x))
+    return best
+
+
+@triton.jit
+def _best_in_band(row, x, side, band, slope, T: tl.constexpr, BAND: tl.constexpr):
     """Compute the best score of the states within the band of each, minus the cost of the step.
 
     The cost is linear, so that windows are maxima of running maxima (van Herk 1992, Gil and Werman 1993):
     the window of a state ends inside a group on either side, and whole groups lie between that and its own.
     """
-    group, column, width = tl.arange(0, T), tl.arange(0, 4)[None, :], T + side
-    below, above = row + 4 * side + index, row + 4 * width + index
+    best = ()
     if BAND >= 0 and BAND <= 2:  # ends inside the own group
-        best = score
-        for d in tl.static_range(1, BAND + 1):
-            best = tl.maximum(best, tl.maximum(tl.load(below - d), tl.load(above + d)) - slope * d)
+        for r in tl.static_range(4):
+            column = x[r]
+            for d in tl.static_range(1, BAND + 1):
+                left = _fetch_state(row, 0, r - d, side, T)
+                column = tl.maximum(column, tl.maximum(left, _fetch_state(row, 0, r + d, side, T)) - slope * d)
+            best += (column,)
     else:
-        edges = tl.maximum(tl.load(below - band), tl.load(above + band)) - slope * band
-        below, above = row + 8 * width + side + group, row + 9 * width + group
-        x0, x1, x2, x3 = split_columns(score, T)
-        u0, u1, u2, u3 = _running(x0, x1, x2, x3, -slope)
+        x0, x1, x2, x3 = x
+        up = _running(x0, x1, x2, x3, -slope)
         d3, d2, d1, d0 = _running(x3, x2, x1, x0, -slope)
-        u0, u1, u2, u3 = tl.maximum(u0, d0), tl.maximum(u1, d1), tl.maximum(u2, d2), tl.maximum(u3, d3)
-        best = tl.maximum(join_columns(u0, u1, u2, u3, T), edges)
+        down = (d0, d1, d2, d3)
         full, over = band // 4, band % 4  # of a band that is no multiple of 4, one group is in some windows
-        upward, downward = slope * column, slope * (3 - column)
-        if full > 1:
-            left, right = tl.load(below - 1) - slope * 4, tl.load(above + 1) - slope * 4
-            for x in range(2, full):
-                left = tl.maximum(left, tl.load(below - x) - slope * (4 * x))
-                right = tl.maximum(right, tl.load(above + x) - slope * (4 * x))
-            best = tl.maximum(best, tl.maximum(left[:, None] - upward, right[:, None] - downward))
+        if BAND < 0 or BAND >= 8:
+            left = _whole_groups(row, 0, -1, full, side, slope, T)
+            right = _whole_groups(row, 7, 1, full, side, slope, T)
         if BAND < 0 or (BAND % 4 > 0 and BAND > 4):
-            left = tl.load(below - full) - slope * (4 * full)
-            right = tl.load(above + full) - slope * (4 * full)
-            best = tl.where(column < over, tl.maximum(best, left[:, None] - upward), best)
-            best = tl.where(column > 3 - over, tl.maximum(best, right[:, None] - downward), best)
+            end_left = _fetch_state(row, 0, -4 * full, side, T) - slope * (4 * full)
+            end_right = _fetch_state(row, 4, 4 * full + 3, side, T) - slope * (4 * full)
+        for r in tl.static_range(4):
+            left_edge = _fetch_state(row, 0, r - band, side, T)
+            edges = tl.maximum(left_edge, _fetch_state(row, 4, r + band, side, T)) - slope * band
+            column = tl.maximum(tl.maximum(up[r], down[r]), edges)
+            upward, downward = slope * r, slope * (3 - r)
+            if BAND < 0 or BAND >= 8:
+                column = tl.where(full > 1, tl.maximum(column, tl.maximum(left - upward, right - downward)), column)
+            if BAND < 0 or (BAND % 4 > 0 and BAND > 4):
+                column = tl.where(r < over, tl.maximum(column, end_left - upward), column)
+                column = tl.where(r > 3 - over, tl.maximum(column, end_right - downward), column)
+            best += (column,)
     return best
 
 
@@ -161,10 +184,9 @@ def _scores(
     Every few frames the largest is subtracted: they stay small, and exact. Frames after the last are computed
     and not stored, so that none needs a branch.
 
-    Neighbours exchange scores through a ring of two rows in global memory, small enough for the L1 cache.
-    One barrier a frame suffices: all threads of a block see after it what any of them stored before. A row
-    of the ring is overwritten two frames later, after the barrier of the next frame, which a thread reaches
-    only when it has loaded the row.
+    Neighbours exchange scores through a ring of two rows. One barrier a frame suffices: all threads of a
+    block see after it what any of them stored before. A row of the ring is overwritten two frames later,
+    after the barrier of the next frame, which a thread reaches only when it has loaded the row.
     """
     item = tl.program_id(0).to(tl.int64)
     thread = tl.arange(0, T)
@@ -174,14 +196,14 @@ def _scores(
     stride = 4 * (T + side)  # a visible multiple of 4: loads of four numbers are aligned
     rows_ptr += 4 * side + item * frames * stride
     rest_ptr += item * frames
-    size = 3 * stride
-    ring = ring_ptr + item * (2 * size)
-    padding = tl.full((T, 4), float("-inf"), tl.float32)
-    for first in range(0, 2 * size, 4 * T):
-        tl.store(ring + first + index, padding, mask=first + index < 2 * size)
+    size = MAXIMA + 8 * T + 12 * side
+    NUMBERS: tl.constexpr = 2 * (MAXIMA + 8 * T + 12 * band_groups(BAND))
+    ring = open_ring(ring_ptr + item * (2 * size), BAND, NUMBERS)
+    for first in range(0, 2 * size, T):
+        put(ring, tl.minimum(first + thread, 2 * size - 1), tl.full((T,), float("-inf"), tl.float32))
     tl.debug_barrier()
-    score = tl.load(rows_ptr + index)
-    _publish(ring, score, index, side, slope, T, BAND)
+    score = split_columns(tl.load(rows_ptr + index), T)
+    _publish(ring, score, side, slope, T, BAND)
     # Emissions are loaded for some frames at once, in the first of as many frames before: the hardware waits
     # for all loads of a kind, so that one load in each frame would make each wait for the latest.
     last = frames - 1
@@ -197,24 +219,29 @@ def _scores(
         emissions, rest_emissions, ahead, rest_ahead = ahead, rest_ahead, (), ()
         for k in tl.static_range(AHEAD):
             tl.debug_barrier()
-            row, other = ring + (k % 2) * size, ring + (1 - k % 2) * size
-            top = _largest(row + 10 * (T + side), T)
-            best = _best_in_band(row, score, index, side, band, slope, T, BAND)
-            best = tl.maximum(best, (top - jump)[:, None])
-            emission = emissions[k]
+            row, other = past(ring, (k % 2) * size), past(ring, (1 - k % 2) * size)
+            top = _largest(row, T)
+            best = _best_in_band(row, score, side, band, slope, T, BAND)
+            entry = top - jump
+            emission = split_columns(emissions[k], T)
             if k == 0:
                 base = tl.where(top > float("-inf"), top, 0.0)
-                emission -= base[:, None]
             if REST:
-                best = tl.maximum(best, (rest - switch)[:, None])
+                entry = tl.maximum(entry, rest - switch)
                 rest = tl.maximum(rest, top - switch) + rest_emissions[k]
                 if k == 0:
                     rest -= base
                 tl.store(rest_ptr + first + k, rest, mask=(thread == 0) & (first + k < frames))
-            score = best + emission
-            _publish(other, score, index, side, slope, T, BAND)
+            score = ()
+            for r in tl.static_range(4):
+                if k == 0:
+                    score += (tl.maximum(best[r], entry) + (emission[r] - base),)
+                else:
+                    score += (tl.maximum(best[r], entry) + emission[r],)
+            _publish(other, score, side, slope, T, BAND)
             rows_ptr += stride
-            tl.store(rows_ptr + index, score, mask=first + k < frames)
+            joined = join_columns(score[0], score[1], score[2], score[3], T)
+            tl.store(rows_ptr + index, joined, mask=first + k < frames)
             if k == 0:
                 for j in tl.static_range(AHEAD):
                     later = tl.minimum(AHEAD + j, last - first)
@@ -254,7 +281,7 @@ def scores(
     like = {"dtype": torch.float32, "device": emission.device}
     rows = torch.empty(4 * (side + items * frames * width), **like)
     cost = torch.empty(4 * (side + 1), **like)
-    ring = torch.empty(items * 2 * 12 * width, **like)
+    ring = ring_memory(items, 2 * (MAXIMA.value + 8 * T + 12 * side), unrolled, rows)
     rest = cost if unvoiced is None else unvoiced.to(torch.float32, copy=True).contiguous()
     constants = {"T": T, "BAND": unrolled, "REST": unvoiced is not None, "num_warps": WARPS[T]}
     grid = (items, triton.cdiv(frames, ROWS["BLOCK_N"]), triton.cdiv(4 * width, ROWS["BLOCK_S"]))
