@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from torchprim.kernels.paths.band import split_columns
+from torchprim.kernels.paths.band import join_columns, split_columns
 
 _INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 
@@ -58,7 +58,7 @@ def put(ring, offset, value):
         tl.store(ring + offset, value)
     else:
         tl.inline_asm_elementwise(
-            "st.shared.f32 [$1], $2; mov.u32 $0, 0;", "=r,r,f", [ring + 4 * offset, value],
+            "st.volatile.shared.f32 [$1], $2; mov.u32 $0, 0;", "=r,r,f", [ring + 4 * offset, value],
             dtype=tl.int32, is_pure=False, pack=1,
         )  # fmt: skip
 
@@ -67,13 +67,12 @@ def put(ring, offset, value):
 def put4(ring, offset, x0, x1, x2, x3):
     """Store four columns at offsets, multiples of 4."""
     if ring.dtype.is_ptr():
-        tl.store(ring + offset, x0)
-        tl.store(ring + offset + 1, x1)
-        tl.store(ring + offset + 2, x2)
-        tl.store(ring + offset + 3, x3)
+        T: tl.constexpr = offset.shape[0]
+        index = tl.multiple_of(offset, 4)[:, None] + tl.arange(0, 4)[None, :]
+        tl.store(ring + index, join_columns(x0, x1, x2, x3, T))
     else:
         tl.inline_asm_elementwise(
-            "st.shared.v4.f32 [$1], {$2, $3, $4, $5}; mov.u32 $0, 0;",
+            "st.volatile.shared.v4.f32 [$1], {$2, $3, $4, $5}; mov.u32 $0, 0;",
             "=r,r,f,f,f,f", [ring + 4 * offset, x0, x1, x2, x3],
             dtype=tl.int32, is_pure=False, pack=1,
         )  # fmt: skip
@@ -86,7 +85,7 @@ def fetch(ring, offset):
         return tl.load(ring + offset)
     else:
         return tl.inline_asm_elementwise(
-            "ld.shared.f32 $0, [$1];", "=f,r", [ring + 4 * offset], dtype=tl.float32, is_pure=False, pack=1
+            "ld.volatile.shared.f32 $0, [$1];", "=f,r", [ring + 4 * offset], dtype=tl.float32, is_pure=False, pack=1
         )
 
 
@@ -98,7 +97,7 @@ def fetch4(ring, offset):
         return split_columns(tl.load(ring + index), offset.shape[0])
     else:
         return tl.inline_asm_elementwise(
-            "ld.shared.v4.f32 {$0, $1, $2, $3}, [$4];", "=f,=f,=f,=f,r", [ring + 4 * offset],
+            "ld.volatile.shared.v4.f32 {$0, $1, $2, $3}, [$4];", "=f,=f,=f,=f,r", [ring + 4 * offset],
             dtype=(tl.float32, tl.float32, tl.float32, tl.float32), is_pure=False, pack=1,
         )  # fmt: skip
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
 from torchprim.kernels.paths.band import band_groups, join_columns, split_columns
-from torchprim.kernels.paths.ring import fetch, fetch4, open_ring, past, put, ring_memory
+from torchprim.kernels.paths.ring import fetch, fetch4, open_ring, past, put, put4, ring_memory
 
 ROWS = {"BLOCK_S": 32, "BLOCK_N": 64}
 ROWS_WARPS = 4
@@ -96,40 +96,74 @@ def _running(x0, x1, x2, x3, step):
 
 @triton.jit
 def _publish(row, x, side, slope, T: tl.constexpr, BAND: tl.constexpr):
-    """Store for the other threads: running maxima of each group, in both directions.
+    """Store for the other threads: running maxima of each group, in both directions, and their last.
 
-    A row: the warps' largest scores; then planes of a column each, with padding on either side: maxima from
-    each state to the end of its group, as seen from that state; from the group's start to each state.
+    A row: the warps' largest scores; then, with padding between them, maxima from each state to the end of its
+    group, as seen from that state; from the group's start to each state; those of whole groups, seen from
+    their start and from their end.
     """
-    place = MAXIMA + side + tl.arange(0, T)
+    group, width = tl.arange(0, T), T + side
+    row = past(row, MAXIMA)
     x0, x1, x2, x3 = x
-    down = x
+    largest = tl.maximum(tl.maximum(x0, x1), tl.maximum(x2, x3))
+    maxima = _warp_maxima(largest, T)
     if BAND < 0 or BAND > 2:
         d3, d2, d1, d0 = _running(x3, x2, x1, x0, slope)
-        down = (d0, d1, d2, d3)
-        up = _running(x0, x1, x2, x3, slope)
+        u0, u1, u2, u3 = _running(x0, x1, x2, x3, slope)
+        put4(row, 4 * (side + group), d0, d1, d2, d3)
+        put4(row, 4 * (width + group), u0, u1, u2, u3)
+        put(row, 8 * width + side + group, d0)
+        put(row, 9 * width + group, u3)
+    else:
+        put4(row, 4 * (side + group), x0, x1, x2, x3)
+    put(row, group // 32 - MAXIMA, maxima)
+
+
+@triton.jit
+def _shifted(row, states: tl.constexpr, T: tl.constexpr):
+    """Load for each state the number of that some states further, as four columns."""
+    groups: tl.constexpr = states // 4
+    first: tl.constexpr = states % 4
+    place = 4 * (groups + tl.arange(0, T))
+    near = fetch4(row, place)
+    if first == 0:
+        return near
+    else:
+        far, columns = fetch4(row, place + 4), ()
         for r in tl.static_range(4):
-            put(row, place + (4 + r) * (T + side), up[r])
+            if first + r < 4:
+                columns += (near[first + r],)
+            else:
+                columns += (far[first + r - 4],)
+        return columns
+
+
+@triton.jit
+def _shifted_far(row, states, T: tl.constexpr):
+    """Do as `_shifted`, by any number of states."""
+    columns = ()
     for r in tl.static_range(4):
-        put(row, place + r * (T + side), down[r])
-    largest = tl.maximum(tl.maximum(x0, x1), tl.maximum(x2, x3))
-    put(row, tl.arange(0, T) // 32, _warp_maxima(largest, T))
+        columns += (fetch(row, 4 * tl.arange(0, T) + r + states),)
+    return columns
 
 
 @triton.jit
-def _fetch_state(row, plane: tl.constexpr, state, side, T: tl.constexpr):
-    """Load a number of each group from the planes from `plane` on: of the state so far from its first."""
-    return fetch(row, MAXIMA + side + (plane + (state & 3)) * (T + side) + tl.arange(0, T) + (state >> 2))
-
-
-@triton.jit
-def _whole_groups(row, plane: tl.constexpr, way: tl.constexpr, full, side, slope, T: tl.constexpr):
+def _whole_groups(groups, way: tl.constexpr, full, slope, T: tl.constexpr):
     """Compute the largest of the groups 1 to `full - 1` further in one way, as seen from the own one."""
-    place = MAXIMA + side + plane * (T + side) + tl.arange(0, T)
-    best = fetch(row, place + way) - slope * 4
+    group = tl.arange(0, T)
+    best = fetch(groups, group + way) - slope * 4
     for x in range(2, full):
-        best = tl.maximum(best, fetch(row, place + way * x) - slope * (4 * x))
+        best = tl.maximum(best, fetch(groups, group + way * x) - slope * (4 * x))
     return best
+
+
+@triton.jit
+def _less(score, slope, states: tl.constexpr):
+    """Subtract the cost of a step."""
+    if states == 0:
+        return score
+    else:
+        return score - slope * states
 
 
 @triton.jit
@@ -139,36 +173,40 @@ def _best_in_band(row, x, side, band, slope, T: tl.constexpr, BAND: tl.constexpr
     The cost is linear, so that windows are maxima of running maxima (van Herk 1992, Gil and Werman 1993):
     the window of a state ends inside a group on either side, and whole groups lie between that and its own.
     """
-    best = ()
+    row, width, group, best = past(row, MAXIMA), T + side, tl.arange(0, T), ()
+    below, above = past(row, 4 * side), past(row, 4 * width)
     if BAND >= 0 and BAND <= 2:  # ends inside the own group
-        for r in tl.static_range(4):
-            column = x[r]
-            for d in tl.static_range(1, BAND + 1):
-                left = _fetch_state(row, 0, r - d, side, T)
-                column = tl.maximum(column, tl.maximum(left, _fetch_state(row, 0, r + d, side, T)) - slope * d)
-            best += (column,)
+        best = x
+        for d in tl.static_range(1, BAND + 1):
+            left, right = _shifted(below, -d, T), _shifted(below, d, T)
+            nearer, best = best, ()
+            for r in tl.static_range(4):
+                best += (tl.maximum(nearer[r], tl.maximum(left[r], right[r]) - slope * d),)
     else:
+        if BAND < 0:
+            left, right = _shifted_far(below, -band, T), _shifted_far(above, band, T)
+        else:
+            left, right = _shifted(below, -BAND, T), _shifted(above, BAND, T)
         x0, x1, x2, x3 = x
         up = _running(x0, x1, x2, x3, -slope)
         d3, d2, d1, d0 = _running(x3, x2, x1, x0, -slope)
         down = (d0, d1, d2, d3)
+        below, above = past(row, 8 * width + side), past(row, 9 * width)
         full, over = band // 4, band % 4  # of a band that is no multiple of 4, one group is in some windows
         if BAND < 0 or BAND >= 8:
-            left = _whole_groups(row, 0, -1, full, side, slope, T)
-            right = _whole_groups(row, 7, 1, full, side, slope, T)
+            whole_left = _whole_groups(below, -1, full, slope, T)
+            whole_right = _whole_groups(above, 1, full, slope, T)
         if BAND < 0 or (BAND % 4 > 0 and BAND > 4):
-            end_left = _fetch_state(row, 0, -4 * full, side, T) - slope * (4 * full)
-            end_right = _fetch_state(row, 4, 4 * full + 3, side, T) - slope * (4 * full)
+            last_left = fetch(below, group - full) - slope * (4 * full)
+            last_right = fetch(above, group + full) - slope * (4 * full)
         for r in tl.static_range(4):
-            left_edge = _fetch_state(row, 0, r - band, side, T)
-            edges = tl.maximum(left_edge, _fetch_state(row, 4, r + band, side, T)) - slope * band
-            column = tl.maximum(tl.maximum(up[r], down[r]), edges)
-            upward, downward = slope * r, slope * (3 - r)
+            column = tl.maximum(tl.maximum(up[r], down[r]), tl.maximum(left[r], right[r]) - slope * band)
             if BAND < 0 or BAND >= 8:
-                column = tl.where(full > 1, tl.maximum(column, tl.maximum(left - upward, right - downward)), column)
+                whole = tl.maximum(_less(whole_left, slope, r), _less(whole_right, slope, 3 - r))
+                column = tl.where(full > 1, tl.maximum(column, whole), column)
             if BAND < 0 or (BAND % 4 > 0 and BAND > 4):
-                column = tl.where(r < over, tl.maximum(column, end_left - upward), column)
-                column = tl.where(r > 3 - over, tl.maximum(column, end_right - downward), column)
+                column = tl.where(r < over, tl.maximum(column, _less(last_left, slope, r)), column)
+                column = tl.where(r > 3 - over, tl.maximum(column, _less(last_right, slope, 3 - r)), column)
             best += (column,)
     return best
 
@@ -196,8 +234,8 @@ def _scores(
     stride = 4 * (T + side)  # a visible multiple of 4: loads of four numbers are aligned
     rows_ptr += 4 * side + item * frames * stride
     rest_ptr += item * frames
-    size = MAXIMA + 8 * T + 12 * side
-    NUMBERS: tl.constexpr = 2 * (MAXIMA + 8 * T + 12 * band_groups(BAND))
+    size = MAXIMA + 10 * T + 12 * side
+    NUMBERS: tl.constexpr = 2 * (MAXIMA + 10 * T + 12 * band_groups(BAND))
     ring = open_ring(ring_ptr + item * (2 * size), BAND, NUMBERS)
     for first in range(0, 2 * size, T):
         put(ring, tl.minimum(first + thread, 2 * size - 1), tl.full((T,), float("-inf"), tl.float32))
@@ -206,15 +244,14 @@ def _scores(
     _publish(ring, score, side, slope, T, BAND)
     # Emissions are loaded for some frames at once, in the first of as many frames before: the hardware waits
     # for all loads of a kind, so that one load in each frame would make each wait for the latest.
-    last = frames - 1
     ahead, rest_ahead = (), ()
     for k in tl.static_range(1, AHEAD + 1):
-        ahead += (tl.load(rows_ptr + tl.minimum(k, last) * stride + index),)
+        ahead += (tl.load(rows_ptr + k * stride + index),)
     if REST:
         rest_ptr += tl.zeros((T,), tl.int32)
         rest = tl.load(rest_ptr)
         for k in tl.static_range(1, AHEAD + 1):
-            rest_ahead += (tl.load(rest_ptr + tl.minimum(k, last)),)
+            rest_ahead += (tl.load(rest_ptr + k),)
     for first in range(1, frames, AHEAD):
         emissions, rest_emissions, ahead, rest_ahead = ahead, rest_ahead, (), ()
         for k in tl.static_range(AHEAD):
@@ -222,6 +259,15 @@ def _scores(
             row, other = past(ring, (k % 2) * size), past(ring, (1 - k % 2) * size)
             top = _largest(row, T)
             best = _best_in_band(row, score, side, band, slope, T, BAND)
+            # Of the frame before: stores wait, and no thread waits for them, while the ring is loaded.
+            joined = join_columns(score[0], score[1], score[2], score[3], T)
+            tl.store(rows_ptr + index, joined, mask=first + k <= frames)
+            rows_ptr += stride
+            if k == 0:
+                for j in tl.static_range(AHEAD):
+                    ahead += (tl.load(rows_ptr + (AHEAD + j) * stride + index),)
+                    if REST:
+                        rest_ahead += (tl.load(rest_ptr + first + AHEAD + j),)
             entry = top - jump
             emission = split_columns(emissions[k], T)
             if k == 0:
@@ -239,15 +285,8 @@ def _scores(
                 else:
                     score += (tl.maximum(best[r], entry) + emission[r],)
             _publish(other, score, side, slope, T, BAND)
-            rows_ptr += stride
-            joined = join_columns(score[0], score[1], score[2], score[3], T)
-            tl.store(rows_ptr + index, joined, mask=first + k < frames)
-            if k == 0:
-                for j in tl.static_range(AHEAD):
-                    later = tl.minimum(AHEAD + j, last - first)
-                    ahead += (tl.load(rows_ptr + later * stride + index),)
-                    if REST:
-                        rest_ahead += (tl.load(rest_ptr + first + later),)
+    joined = join_columns(score[0], score[1], score[2], score[3], T)
+    tl.store(rows_ptr + index, joined, mask=(frames - 1) % AHEAD == 0)
 
 
 def ahead(unrolled: int) -> int:
@@ -279,10 +318,14 @@ def scores(
     T, side, unrolled = shape(pitches + (unvoiced is not None), band)
     width = T + side
     like = {"dtype": torch.float32, "device": emission.device}
-    rows = torch.empty(4 * (side + items * frames * width), **like)
+    after = 2 * ahead(unrolled)  # frames that are loaded after the last, and not used
+    rows = torch.empty(4 * (side + (items * frames + after) * width), **like)
     cost = torch.empty(4 * (side + 1), **like)
-    ring = ring_memory(items, 2 * (MAXIMA.value + 8 * T + 12 * side), unrolled, rows)
-    rest = cost if unvoiced is None else unvoiced.to(torch.float32, copy=True).contiguous()
+    ring = ring_memory(items, 2 * (MAXIMA.value + 10 * T + 12 * side), unrolled, rows)
+    rest = cost
+    if unvoiced is not None:
+        rest = torch.empty(items * frames + after, **like)
+        rest[:-after] = unvoiced.flatten()
     constants = {"T": T, "BAND": unrolled, "REST": unvoiced is not None, "num_warps": WARPS[T]}
     grid = (items, triton.cdiv(frames, ROWS["BLOCK_N"]), triton.cdiv(4 * width, ROWS["BLOCK_S"]))
     sizes = (pitches, frames, width, side, band, slope)
