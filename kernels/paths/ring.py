@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from torchprim.kernels.paths.band import join_columns, split_columns
+from torchprim.kernels.paths.columns import join_columns, split_columns
 
 _INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 
@@ -58,7 +58,7 @@ def put(ring, offset, value):
         tl.store(ring + offset, value)
     else:
         tl.inline_asm_elementwise(
-            "st.volatile.shared.f32 [$1], $2; mov.u32 $0, 0;", "=r,r,f", [ring + 4 * offset, value],
+            "st.shared.f32 [$1], $2; mov.u32 $0, 0;", "=r,r,f", [ring + 4 * offset, value],
             dtype=tl.int32, is_pure=False, pack=1,
         )  # fmt: skip
 
@@ -72,7 +72,7 @@ def put4(ring, offset, x0, x1, x2, x3):
         tl.store(ring + index, join_columns(x0, x1, x2, x3, T))
     else:
         tl.inline_asm_elementwise(
-            "st.volatile.shared.v4.f32 [$1], {$2, $3, $4, $5}; mov.u32 $0, 0;",
+            "st.shared.v4.f32 [$1], {$2, $3, $4, $5}; mov.u32 $0, 0;",
             "=r,r,f,f,f,f", [ring + 4 * offset, x0, x1, x2, x3],
             dtype=tl.int32, is_pure=False, pack=1,
         )  # fmt: skip
@@ -85,7 +85,7 @@ def fetch(ring, offset):
         return tl.load(ring + offset)
     else:
         return tl.inline_asm_elementwise(
-            "ld.volatile.shared.f32 $0, [$1];", "=f,r", [ring + 4 * offset], dtype=tl.float32, is_pure=False, pack=1
+            "ld.shared.f32 $0, [$1];", "=f,r", [ring + 4 * offset], dtype=tl.float32, is_pure=False, pack=1
         )
 
 
@@ -97,7 +97,7 @@ def fetch4(ring, offset):
         return split_columns(tl.load(ring + index), offset.shape[0])
     else:
         return tl.inline_asm_elementwise(
-            "ld.volatile.shared.v4.f32 {$0, $1, $2, $3}, [$4];", "=f,=f,=f,=f,r", [ring + 4 * offset],
+            "ld.shared.v4.f32 {$0, $1, $2, $3}, [$4];", "=f,=f,=f,=f,r", [ring + 4 * offset],
             dtype=(tl.float32, tl.float32, tl.float32, tl.float32), is_pure=False, pack=1,
         )  # fmt: skip
 

@@ -24,7 +24,8 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.paths.band import band_groups, join_columns, split_columns
+from torchprim.kernels.paths.band import band_groups
+from torchprim.kernels.paths.columns import join_columns, split_columns
 from torchprim.kernels.paths.ring import fetch, fetch4, open_ring, past, put, put4, ring_memory
 
 ROWS = {"BLOCK_S": 32, "BLOCK_N": 64}
@@ -148,13 +149,14 @@ def _shifted_far(row, states, T: tl.constexpr):
 
 
 @triton.jit
-def _whole_groups(groups, way: tl.constexpr, full, slope, T: tl.constexpr):
-    """Compute the largest of the groups 1 to `full - 1` further in one way, as seen from the own one."""
+def _whole_groups(before, after, full, slope, T: tl.constexpr):
+    """Compute the largest of the groups 1 to `full - 1` further in both directions, as seen from the own one."""
     group = tl.arange(0, T)
-    best = fetch(groups, group + way) - slope * 4
+    left, right = fetch(before, group - 1) - slope * 4, fetch(after, group + 1) - slope * 4
     for x in range(2, full):
-        best = tl.maximum(best, fetch(groups, group + way * x) - slope * (4 * x))
-    return best
+        left = tl.maximum(left, fetch(before, group - x) - slope * (4 * x))
+        right = tl.maximum(right, fetch(after, group + x) - slope * (4 * x))
+    return left, right
 
 
 @triton.jit
@@ -191,14 +193,13 @@ def _best_in_band(row, x, side, band, slope, T: tl.constexpr, BAND: tl.constexpr
         up = _running(x0, x1, x2, x3, -slope)
         d3, d2, d1, d0 = _running(x3, x2, x1, x0, -slope)
         down = (d0, d1, d2, d3)
-        below, above = past(row, 8 * width + side), past(row, 9 * width)
+        before, after = past(row, 8 * width + side), past(row, 9 * width)
         full, over = band // 4, band % 4  # of a band that is no multiple of 4, one group is in some windows
         if BAND < 0 or BAND >= 8:
-            whole_left = _whole_groups(below, -1, full, slope, T)
-            whole_right = _whole_groups(above, 1, full, slope, T)
+            whole_left, whole_right = _whole_groups(before, after, full, slope, T)
         if BAND < 0 or (BAND % 4 > 0 and BAND > 4):
-            last_left = fetch(below, group - full) - slope * (4 * full)
-            last_right = fetch(above, group + full) - slope * (4 * full)
+            last_left = fetch(before, group - full) - slope * (4 * full)
+            last_right = fetch(after, group + full) - slope * (4 * full)
         for r in tl.static_range(4):
             column = tl.maximum(tl.maximum(up[r], down[r]), tl.maximum(left[r], right[r]) - slope * band)
             if BAND < 0 or BAND >= 8:
