@@ -1,9 +1,10 @@
 """A ring in shared memory, through which the threads of a program exchange numbers frame by frame.
 
-A value that one thread stores and another loads takes some 30 clocks through shared memory, and hundreds where
-it waits for the second-level cache. Triton lays out shared memory itself and gives a kernel no address in it;
-a few lines of PTX do. The interpreter knows no assembler, and a ring may be too large: then it lies in global
-memory, at the same offsets, and `put`, `fetch` and `fetch4` see by its type which it is.
+What one thread stores another loads some 30 clocks after the barrier, where a ring in global memory waits
+for the second-level cache, about 270 clocks. Triton lays out shared memory itself and gives a kernel no
+address in it; a few lines of PTX do. The interpreter knows no assembler, and a band that is a loop may need
+more than the 48 KB that a program can declare: there the ring lies in global memory. Offsets are the same in
+both, so that the interpreter checks all but the instructions; functions see by a ring's type which it is.
 """
 
 from __future__ import annotations
@@ -85,8 +86,9 @@ def fetch(ring, offset):
         return tl.load(ring + offset)
     else:
         return tl.inline_asm_elementwise(
-            "ld.shared.f32 $0, [$1];", "=f,r", [ring + 4 * offset], dtype=tl.float32, is_pure=False, pack=1
-        )
+            "ld.shared.f32 $0, [$1];", "=f,r", [ring + 4 * offset],
+            dtype=tl.float32, is_pure=False, pack=1,
+        )  # fmt: skip
 
 
 @triton.jit
