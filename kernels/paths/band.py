@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from torchprim.kernels.paths.ring import fetch4
+from torchprim.kernels.paths.ring import fetch4, past
 
 
 @triton.constexpr_function
@@ -49,14 +49,14 @@ def fold_band(
         for x in tl.static_range(-band_groups(BAND), band_groups(BAND) + 1):
             columns = own
             if own is None or x != 0:
-                columns = fetch4(row, 4 * x + 4 * tl.arange(0, T))
+                columns = fetch4(past(row, 4 * x), 4 * tl.arange(0, T))
             a0 = near(a0, columns, table, x, 0, BAND)
             a1 = near(a1, columns, table, x, 1, BAND)
             a2 = near(a2, columns, table, x, 2, BAND)
             a3 = near(a3, columns, table, x, 3, BAND)
     else:
         for x in range(-side, side + 1):
-            columns = fetch4(row, 4 * x + 4 * tl.arange(0, T))
+            columns = fetch4(past(row, 4 * x), 4 * tl.arange(0, T))
             a0 = far(a0, columns, table_ptr, x, 0)
             a1 = far(a1, columns, table_ptr, x, 1)
             a2 = far(a2, columns, table_ptr, x, 2)
