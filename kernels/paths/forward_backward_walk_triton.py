@@ -5,7 +5,7 @@ voicing, so that a step costs 33 multiplications a state and one sum, not a matr
 
 Floor: 33 x 512 multiply-adds a step are 132 clocks of one multiprocessor, 0.07 µs at 1.8 GHz or 0.2 ms for
 2584 frames; plus an exchange between the threads with one barrier, and one sum over all of them. By the stall
-counts of the code for 9.0 a step takes 340 clocks in a band of 16, 410 where warps wait for one another's
+counts of the code for 9.0 a step takes 345 clocks in a band of 16, 425 where warps wait for one another's
 loads; it was 960 with a ring in global memory, and a load of the likelihood that each step waited for. With
 tangents it takes 690 (1,680). The sum over all threads, five shuffles of 30 clocks, goes on beside the
 multiply-adds.
@@ -141,7 +141,7 @@ def walk(
     direction = tl.program_id(1)
     backward = direction == 1
     index = 4 * tl.arange(0, T)[:, None] + tl.arange(0, 4)[None, :]
-    stride = (1 - 2 * direction) * (4 * T)  # to the next frame in this direction
+    stride = (1 - 2 * direction).to(tl.int64) * (4 * T)  # to the next frame in this direction
     start = (item * frames + direction * (frames - 1)) * (4 * T)
     out = (direction * tl.num_programs(0).to(tl.int64)) * frames * (4 * T) + start
     likelihood_ptr += start
