@@ -42,8 +42,8 @@ def operators() -> list[str]:
     return sorted(".".join(path.parts).removesuffix("_triton.py") for path in paths)
 
 
-def _assembled(ptx: str, capability: int) -> tuple[int, int]:
-    """Return registers of a thread and bytes spilled, from `ptxas -v`."""
+def _assembled(ptx: str, capability: int) -> tuple[int, int, int]:
+    """Return registers of a thread, bytes spilled, and bytes of shared memory declared, from `ptxas -v`."""
     from triton import knobs
 
     with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +53,8 @@ def _assembled(ptx: str, capability: int) -> tuple[int, int]:
         command = [knobs.nvidia.ptxas.path, "-v", f"--gpu-name={arch}", str(source), "-o", os.devnull]
         report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     registers = max(int(n) for n in re.findall(r"Used (\d+) registers", report))
-    return registers, sum(int(n) for n in re.findall(r"(\d+) bytes spill", report))
+    spilled, declared = (sum(map(int, re.findall(rf"(\d+) bytes {x}", report))) for x in ("spill", "smem"))
+    return registers, spilled, declared
 
 
 def _pointers(types: Iterable[str | tuple[str, ...]]) -> Iterator[tuple[int, ...]]:
@@ -89,8 +90,9 @@ def compile_operator(operator: str, common: bool) -> list[Compiled]:
             try:
                 source = ASTSource(kernel, order, constants, aligned)
                 made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-                registers, spilled = _assembled(made.asm["ptx"], capability)
-                rows.append(Compiled(name, capability, registers, spilled, made.metadata.shared))
+                registers, spilled, declared = _assembled(made.asm["ptx"], capability)
+                shared = made.metadata.shared + declared  # laid out by Triton, and by a kernel's own PTX
+                rows.append(Compiled(name, capability, registers, spilled, shared))
             except Exception as error:
                 rows.append(Compiled(name, capability, 0, 0, 0, f"{type(error).__name__}: {error}"[:500]))
     return rows

@@ -32,7 +32,9 @@ COST = {
     **dict.fromkeys(("load", "store"), 0.5),  # four numbers in one
     **dict.fromkeys(("reduce", "scan", "gather"), 2),
 }
-_LATENCY = {"reduce": 60, "barrier": 40, "scan": 60, "gather": 40, "dot": 60}  # clocks that a program waits
+# Clocks that a program waits: at a barrier, for it and for the first load of shared memory after it. Waits
+# for global memory are not counted: a loop whose every pass waits for the second-level cache takes longer.
+_LATENCY = {"reduce": 60, "barrier": 55, "scan": 60, "gather": 40, "dot": 60}
 _MOST_TRIPS = 4096
 SECTOR = 32  # bytes of memory that an element of a gather takes
 

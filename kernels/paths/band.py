@@ -5,6 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from torchprim.kernels.paths.ring import fetch4, past
+
 
 @triton.constexpr_function
 def step(x, q, r):
@@ -25,23 +27,8 @@ def band_groups(band):
 
 
 @triton.jit
-def split_columns(x, T: tl.constexpr):
-    """Split `(T, 4)` into four columns, which lie in a thread's registers."""
-    even, odd = tl.split(tl.reshape(x, (T, 2, 2)))
-    x0, x2 = tl.split(even)
-    x1, x3 = tl.split(odd)
-    return x0, x1, x2, x3
-
-
-@triton.jit
-def join_columns(x0, x1, x2, x3, T: tl.constexpr):
-    """Join four columns to `(T, 4)`."""
-    return tl.reshape(tl.join(tl.join(x0, x2), tl.join(x1, x3)), (T, 4))
-
-
-@triton.jit
 def fold_band(
-    near: tl.constexpr, far: tl.constexpr, start, own, row_ptr, index, table, table_ptr, side,
+    near: tl.constexpr, far: tl.constexpr, start, own, row, table, table_ptr, side,
     T: tl.constexpr, BAND: tl.constexpr,
 ):  # fmt: skip
     """Fold the states within the band of each state, in ascending order, into four columns.
@@ -52,8 +39,7 @@ def fold_band(
         far: `(value, columns, table_ptr, x, r)` -> value: the same, by a table in memory.
         start: initial values of the four columns.
         own: the states as columns, or None to load them from the row, too.
-        row_ptr: states of a frame, `side` groups of padding on either side.
-        index: of the states in a row, `(T, 4)`.
+        row: of the ring or of memory, states of a frame, `side` groups of padding on either side.
         table: of each distance, from `load_table`.
         table_ptr: the same in memory.
         side: groups of the band on either side, where it is a loop (BAND < 0).
@@ -63,14 +49,14 @@ def fold_band(
         for x in tl.static_range(-band_groups(BAND), band_groups(BAND) + 1):
             columns = own
             if own is None or x != 0:
-                columns = split_columns(tl.load(row_ptr + 4 * x + index), T)
+                columns = fetch4(past(row, 4 * x), 4 * tl.arange(0, T))
             a0 = near(a0, columns, table, x, 0, BAND)
             a1 = near(a1, columns, table, x, 1, BAND)
             a2 = near(a2, columns, table, x, 2, BAND)
             a3 = near(a3, columns, table, x, 3, BAND)
     else:
         for x in range(-side, side + 1):
-            columns = split_columns(tl.load(row_ptr + 4 * x + index), T)
+            columns = fetch4(past(row, 4 * x), 4 * tl.arange(0, T))
             a0 = far(a0, columns, table_ptr, x, 0)
             a1 = far(a1, columns, table_ptr, x, 1)
             a2 = far(a2, columns, table_ptr, x, 2)

@@ -24,7 +24,8 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.paths.forward_backward_walk_triton import walk
+from torchprim.kernels.paths.forward_backward_walk_triton import ahead, walk
+from torchprim.kernels.paths.ring import ring_memory
 from torchprim.kernels.paths.transition import settings_gradients, transition
 from torchprim.kernels.paths.viterbi_scores_triton import WARPS, shape
 
@@ -143,14 +144,14 @@ def _walk(
     tangent = gradient is not None
     rows_gradient, tangents = (torch.empty_like(x) if tangent else x for x in (likelihood, messages))
     weight = torch.empty(4 * side + 6, **like)
-    ring = torch.empty(items * 4 * (1 + tangent) * (5 * T + 8 * side), **like)
+    ring = ring_memory(items * 2, (2 + 2 * tangent) * (5 * T + 8 * side), unrolled, messages)
     grid = (items, triton.cdiv(frames, TILES["BLOCK_N"]))
     scores = scores.contiguous()
     read = (scores, gradient.contiguous() if tangent else scores, *(x.float() for x in settings))
     sizes, constants = (states, frames, 4 * T, side, band), TILES | {"TANGENT": tangent}
     _likelihoods[grid](*read, likelihood, rows_gradient, weight, *sizes, **constants, num_warps=TILES_WARPS)
     rows = (likelihood, rows_gradient, weight, ring, messages, tangents)
-    constants = {"T": T, "BAND": unrolled, "REST": rest, "TANGENT": tangent}
+    constants = {"T": T, "BAND": unrolled, "REST": rest, "TANGENT": tangent, "AHEAD": ahead(tangent)}
     walk[(items, 2)](*rows, states - rest, frames, side, **constants, num_warps=WARPS[T])
     return Walk(likelihood, rows_gradient, messages, tangents)
 

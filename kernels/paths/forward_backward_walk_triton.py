@@ -4,7 +4,11 @@ One program an item and direction. The weights are a band, one number for all ju
 voicing, so that a step costs 33 multiplications a state and one sum, not a matrix product.
 
 Floor: 33 x 512 multiply-adds a step are 132 clocks of one multiprocessor, 0.07 µs at 1.8 GHz or 0.2 ms for
-2584 frames; plus an exchange between the threads with one barrier, and one sum over all of them.
+2584 frames; plus an exchange between the threads with one barrier, and one sum over all of them. By the stall
+counts of the code for 9.0 a step takes 345 clocks in a band of 16, 425 where warps wait for one another's
+loads; it was 960 with a ring in global memory, and a load of the likelihood that each step waited for. With
+tangents it takes 690 (1,680). The sum over all threads, five shuffles of 30 clocks, goes on beside the
+multiply-adds.
 """
 
 from __future__ import annotations
@@ -15,7 +19,9 @@ import triton
 import triton.language as tl
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.paths.band import distance, fold_band, join_columns, load_table, split_columns
+from torchprim.kernels.paths.band import band_groups, distance, fold_band, load_table
+from torchprim.kernels.paths.columns import join_columns, split_columns
+from torchprim.kernels.paths.ring import fetch4, open_ring, past, put, put4
 from torchprim.kernels.paths.viterbi_scores_triton import scan_constants
 
 # Sum of the messages before their frame's likelihood. The weight of two successive jumps, exp(-130) for jumps
@@ -41,35 +47,85 @@ def _sum_far(sum, columns, weight_ptr, x, r: tl.constexpr):
 
 
 @triton.jit
-def _band(ring, message, index, table, weight_ptr, side, T: tl.constexpr, BAND: tl.constexpr):
+def _band(row, message, table, weight_ptr, side, T: tl.constexpr, BAND: tl.constexpr):
     """Multiply messages by the band: the weights of its steps minus that of a jump."""
-    own = split_columns(message, T)
     zero = tl.zeros((T,), tl.float32)
-    b0, b1, b2, b3 = fold_band(
-        _sum_near, _sum_far, (zero, zero, zero, zero), own, ring, index, table, weight_ptr + 2, side, T, BAND
-    )  # fmt: skip
-    return join_columns(b0, b1, b2, b3, T)
+    row, start = past(row, T + 4 * side), (zero, zero, zero, zero)
+    return fold_band(_sum_near, _sum_far, start, message, row, table, weight_ptr + 2, side, T, BAND)
 
 
 @triton.jit
-def _warp_sums(message, T: tl.constexpr):
-    """Compute for each thread the sum of its warp's 128 numbers."""
-    sums = tl.sum(tl.reshape(tl.sum(message, 1), (T // 32, 32)), 1)
-    return tl.reshape(tl.broadcast_to(sums[:, None], (T // 32, 32)), (T,))
+def _publish(row, message, side, T: tl.constexpr):
+    """Store messages for the other threads, and before them their sums by threads; a barrier must follow."""
+    thread = tl.arange(0, T)
+    m0, m1, m2, m3 = message
+    put4(row, T + 4 * (side + thread), m0, m1, m2, m3)
+    put(row, thread, (m0 + m1) + (m2 + m3))
 
 
 @triton.jit
-def _publish(ring, message, index, side, T: tl.constexpr):
-    """Store messages for the other threads, and the sums of the warps after them; a barrier must follow."""
-    tl.store(ring + index, message)
-    tl.store(ring + 4 * (T + side) + tl.arange(0, T), _warp_sums(message, T))
+def _sums(row, T: tl.constexpr):
+    """Load the sums of all threads, in each of the warps; `tl.sum` of them needs no other warp."""
+    LANES: tl.constexpr = min(T // 4, 32)
+    sums = tl.zeros((LANES,), tl.float32)
+    for first in tl.static_range(0, T, 4 * LANES):
+        m0, m1, m2, m3 = fetch4(row, first + 4 * tl.arange(0, LANES))
+        sums += (m0 + m1) + (m2 + m3)
+    return sums
+
+
+@triton.jit
+def _voiced(columns, pitches, T: tl.constexpr, REST: tl.constexpr):
+    """Set the unvoiced state and what follows it to 0; without such a state they are 0."""
+    if not REST:
+        return columns
+    else:
+        voiced = ()
+        for r in tl.static_range(4):
+            voiced += (tl.where(4 * tl.arange(0, T) + r < pitches, columns[r], 0.0),)
+        return voiced
+
+
+@triton.jit
+def _with_rest(columns, rest, pitches, T: tl.constexpr):
+    """Put the unvoiced state behind the pitches."""
+    with_rest = ()
+    for r in tl.static_range(4):
+        with_rest += (tl.where(4 * tl.arange(0, T) + r == pitches, rest, columns[r]),)
+    return with_rest
+
+
+@triton.jit
+def _scaled(columns, others, scale):
+    """Add what comes from all states alike, and scale."""
+    scaled = ()
+    for r in tl.static_range(4):
+        scaled += ((columns[r] + others) * scale,)
+    return scaled
+
+
+@triton.jit
+def _ahead(pointer, first, last, stride, AHEAD: tl.constexpr):
+    """Load AHEAD frames, the last one for those after it."""
+    frames = ()
+    for k in tl.static_range(AHEAD):
+        frames += (tl.load(pointer + tl.minimum(first + k, last) * stride),)
+    return frames
+
+
+@triton.jit
+def _store(pointer, before, after, backward, inside, T: tl.constexpr):
+    """Store messages before the likelihood or after it."""
+    before = join_columns(before[0], before[1], before[2], before[3], T)
+    after = join_columns(after[0], after[1], after[2], after[3], T)
+    tl.store(pointer, tl.where(backward, before, after), mask=inside)
 
 
 @triton.jit
 def walk(
     likelihood_ptr, gradient_ptr, weight_ptr, ring_ptr, messages_ptr, tangents_ptr,
     pitches, frames, side,
-    T: tl.constexpr, BAND: tl.constexpr, REST: tl.constexpr, TANGENT: tl.constexpr,
+    T: tl.constexpr, BAND: tl.constexpr, REST: tl.constexpr, TANGENT: tl.constexpr, AHEAD: tl.constexpr,
 ):  # fmt: skip
     """Compute forward messages (direction 0), with their frame's likelihood, and backward ones without it.
 
@@ -78,95 +134,110 @@ def walk(
     u' = l · W u' · SIZE / sum + u · (g - c). Any number c gives the same marginals: the ratio of the sums of
     u' and u, one frame before, keeps tangents small.
 
-    Neighbours exchange messages through a ring of two rows in global memory, as in `viterbi_scores_triton`.
+    Neighbours exchange messages through a ring of two rows, and likelihoods are loaded some frames ahead, as
+    in `viterbi_scores_triton`. Frames after the last are computed and not stored.
     """
     item = tl.program_id(0).to(tl.int64)
     direction = tl.program_id(1)
     backward = direction == 1
     index = 4 * tl.arange(0, T)[:, None] + tl.arange(0, 4)[None, :]
-    pitch = index < pitches
-    stride = (1 - 2 * direction) * (4 * T)  # to the next frame in this direction
+    stride = (1 - 2 * direction).to(tl.int64) * (4 * T)  # to the next frame in this direction
     start = (item * frames + direction * (frames - 1)) * (4 * T)
-    likelihood_ptr += start
     out = (direction * tl.num_programs(0).to(tl.int64)) * frames * (4 * T) + start
+    likelihood_ptr += start
+    gradient_ptr += start
     messages_ptr += out
-    # A row of the ring has `side` groups of zeros before and after it; then the sums of its warps.
-    size = 4 * (T + 2 * side) + T
-    ring_ptr += 4 * side + (item * 2 + direction) * (2 + 2 * TANGENT) * size
-    for row in tl.static_range(2 + 2 * TANGENT):
-        zeros = tl.zeros((T, 4), tl.float32)
-        tl.store(ring_ptr + row * size - 4 * side + index, zeros, mask=index < 4 * side)
-        tl.store(ring_ptr + row * size + 4 * T + index, zeros, mask=index < 4 * side)
+    tangents_ptr += out
+    if BAND >= 0:
+        side = band_groups(BAND)
+    # A row of the ring: sums of the threads; `side` groups of zeros, the messages, and zeros again.
+    size = 5 * T + 8 * side
+    NUMBERS: tl.constexpr = (2 + 2 * TANGENT) * (5 * T + 8 * band_groups(BAND))
+    ring_ptr += (item * 2 + direction) * (2 + 2 * TANGENT) * size
+    ring = open_ring(ring_ptr, BAND, NUMBERS)
+    for first in range(0, (2 + 2 * TANGENT) * size, T):
+        place = tl.minimum(first + tl.arange(0, T), (2 + 2 * TANGENT) * size - 1)
+        put(ring, place, tl.zeros((T,), tl.float32))
+    tl.debug_barrier()
     table = load_table(weight_ptr + 2, BAND)
     jumping, switching = tl.load(weight_ptr), tl.load(weight_ptr + 1)
-    sums = 4 * (T + side) + 32 * tl.arange(0, T // 32)
-    last = frames - 1
-    likelihood = tl.load(likelihood_ptr + index)
-    message, rest, d_rest = tl.where(pitch, likelihood, 0.0), 0.0, 0.0
-    ring = ring_ptr
-    _publish(ring, message, index, side, T)
-    tl.store(messages_ptr + index, tl.where(backward, 1.0, likelihood))
+    tile = tl.load(likelihood_ptr + index)
+    tl.store(messages_ptr + index, tl.where(backward, 1.0, tile))
+    message = _voiced(split_columns(tile, T), pitches, T, REST)
+    _publish(ring, message, side, T)
+    d_message, rest, d_rest = message, 0.0, 0.0
     if REST:
         rest = tl.load(likelihood_ptr + pitches)
     if TANGENT:
-        gradient_ptr += start
-        tangents_ptr += out
-        slope = tl.load(gradient_ptr + index)
-        d_message = message * slope
-        _publish(ring + 2 * size, d_message, index, side, T)
-        tl.store(tangents_ptr + index, tl.where(backward, 0.0, likelihood * slope))
+        tile *= tl.load(gradient_ptr + index)
+        tl.store(tangents_ptr + index, tl.where(backward, 0.0, tile))
+        d_message = _voiced(split_columns(tile, T), pitches, T, REST)
+        _publish(past(ring, 2 * size), d_message, side, T)
         if REST:
             d_rest = rest * tl.load(gradient_ptr + pitches)
-        slope = tl.load(gradient_ptr + tl.minimum(1, last) * stride + index)
-        slope2 = tl.load(gradient_ptr + tl.minimum(2, last) * stride + index)
-    # Loads that do not depend on the recursion are issued two frames ahead.
-    likelihood = tl.load(likelihood_ptr + tl.minimum(1, last) * stride + index)
-    likelihood2 = tl.load(likelihood_ptr + tl.minimum(2, last) * stride + index)
-    for n in range(1, frames):
-        tl.debug_barrier()
-        likelihood_ptr += stride
-        messages_ptr += stride
-        ahead = tl.minimum(2, last - n) * stride
-        likelihood3 = tl.load(likelihood_ptr + ahead + index)
-        total = tl.sum(tl.load(ring + sums))
-        inverse = 1.0 / (total + rest)
-        scale = inverse * SIZE
-        before = _band(ring, message, index, table, weight_ptr, side, T, BAND)
-        before = (before + (jumping * total + switching * rest)) * scale
+    # Loads that do not depend on the recursion are issued a pass of the loop ahead.
+    last, none = frames - 1, ()
+    likelihoods = _ahead(likelihood_ptr + index, 1, last, stride, AHEAD)
+    slopes, rest_likelihoods, rest_slopes = none, none, none
+    if TANGENT:
+        slopes = _ahead(gradient_ptr + index, 1, last, stride, AHEAD)
+    if REST:
+        rest_likelihoods = _ahead(likelihood_ptr + pitches, 1, last, stride, AHEAD)
         if TANGENT:
-            gradient_ptr += stride
-            tangents_ptr += stride
-            slope3 = tl.load(gradient_ptr + ahead + index)
-            d_total = tl.sum(tl.load(ring + 2 * size + sums))
-            centre = (d_total + d_rest) * inverse
-            d_before = _band(ring + 2 * size, d_message, index, table, weight_ptr, side, T, BAND)
-            d_before = (d_before + (jumping * d_total + switching * d_rest)) * scale
+            rest_slopes = _ahead(gradient_ptr + pitches, 1, last, stride, AHEAD)
+    for first in range(1, frames, AHEAD):
+        now, slopes_now, rest_now, rest_slopes_now = likelihoods, slopes, rest_likelihoods, rest_slopes
+        likelihoods = _ahead(likelihood_ptr + index, first + AHEAD, last, stride, AHEAD)
+        if TANGENT:
+            slopes = _ahead(gradient_ptr + index, first + AHEAD, last, stride, AHEAD)
         if REST:
+            rest_likelihoods = _ahead(likelihood_ptr + pitches, first + AHEAD, last, stride, AHEAD)
             if TANGENT:
-                d_rest = (switching * d_total + d_rest) * scale
-                d_before = tl.where(index == pitches, d_rest, d_before)
-            rest = (switching * total + rest) * scale
-            before = tl.where(index == pitches, rest, before)
-        after = before * likelihood
-        tl.store(messages_ptr + index, tl.where(backward, before, after))
-        message = after
-        if REST:
-            message = tl.where(pitch, after, 0.0)
-            likelihood_rest = tl.load(likelihood_ptr + pitches)
-            rest *= likelihood_rest
-        if TANGENT:
-            d_after = d_before * likelihood + after * (slope - centre)
-            tl.store(tangents_ptr + index, tl.where(backward, d_before, d_after))
-            d_message = d_after
+                rest_slopes = _ahead(gradient_ptr + pitches, first + AHEAD, last, stride, AHEAD)
+        for k in tl.static_range(AHEAD):
+            tl.debug_barrier()
+            row, other = past(ring, (k % 2) * size), past(ring, (1 - k % 2) * size)
+            sums = _sums(row, T)
+            before = _band(row, message, table, weight_ptr, side, T, BAND)
+            total = tl.sum(sums)
+            inverse = 1.0 / (total + rest)
+            before = _scaled(before, jumping * total + switching * rest, inverse * SIZE)
+            if TANGENT:
+                sums = _sums(past(row, 2 * size), T)
+                d_before = _band(past(row, 2 * size), d_message, table, weight_ptr, side, T, BAND)
+                d_total = tl.sum(sums)
+                centre = (d_total + d_rest) * inverse
+                d_before = _scaled(d_before, jumping * d_total + switching * d_rest, inverse * SIZE)
             if REST:
-                d_message = tl.where(pitch, d_after, 0.0)
-                d_rest = d_rest * likelihood_rest + rest * (tl.load(gradient_ptr + pitches) - centre)
-            slope, slope2 = slope2, slope3
-        likelihood, likelihood2 = likelihood2, likelihood3
-        ring = ring_ptr + (n % 2) * size
-        _publish(ring, message, index, side, T)
-        if TANGENT:
-            _publish(ring + 2 * size, d_message, index, side, T)
+                if TANGENT:
+                    d_rest = (switching * d_total + d_rest) * (inverse * SIZE)
+                    d_before = _with_rest(d_before, d_rest, pitches, T)
+                rest = (switching * total + rest) * (inverse * SIZE)
+                before = _with_rest(before, rest, pitches, T)
+            likelihood, after, d_after = split_columns(now[k], T), (), ()
+            for r in tl.static_range(4):
+                after += (before[r] * likelihood[r],)
+            message = _voiced(after, pitches, T, REST)
+            _publish(other, message, side, T)
+            if TANGENT:
+                slope = split_columns(slopes_now[k], T)
+                for r in tl.static_range(4):
+                    d_after += (d_before[r] * likelihood[r] + after[r] * (slope[r] - centre),)
+                d_message = _voiced(d_after, pitches, T, REST)
+                _publish(past(other, 2 * size), d_message, side, T)
+            if REST:
+                rest *= rest_now[k]
+                if TANGENT:
+                    d_rest = d_rest * rest_now[k] + rest * (rest_slopes_now[k] - centre)
+            place = (first + k) * stride + index
+            _store(messages_ptr + place, before, after, backward, first + k < frames, T)
+            if TANGENT:
+                _store(tangents_ptr + place, d_before, d_after, backward, first + k < frames, T)
+
+
+def ahead(tangent: bool) -> int:
+    """Return how many frames a pass of the loop computes, an even number."""
+    return 2 if tangent else 4
 
 
 def configurations() -> Iterator[Configuration]:
@@ -175,4 +246,5 @@ def configurations() -> Iterator[Configuration]:
     signature = dict.fromkeys(names, "*fp32") | dict.fromkeys(("pitches", "frames", "side"), "i32")
     for tangent in (False, True):
         for constants, warps, common in scan_constants():
-            yield Configuration(walk, signature, constants | {"TANGENT": tangent}, warps, common=common)
+            constants = constants | {"TANGENT": tangent, "AHEAD": ahead(tangent)}
+            yield Configuration(walk, signature, constants, warps, common=common)

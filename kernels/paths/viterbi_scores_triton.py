@@ -8,9 +8,12 @@ the scores for all frames at once.
 Floor of the whole operator: emissions read once, written and read once in rows, scores written over them
 and read once, 16-bit pointers written and read: 24 bytes a pitch and frame, 0.45 GB or 0.10 ms for
 16 x 454 x 2584. The serial part takes longer. The cost of a step is linear in its distance, so that a frame
-costs a warp some 130 instructions in a band of 16, not two for each of 33 x 4 candidates. By the stall counts
-of the compiled code that is 0.15 µs, 0.4 ms for 2584 frames; an H200 took 1.0 ms (1.1 before), as if each
-exchange through the ring waited for the second-level cache.
+costs a warp some 120 instructions in a band of 16, not two for each of 33 x 4 candidates. What is serial in
+a frame, in clocks: the barrier 24, loads of shared memory 30, maxima and sums 60, the maximum over a warp 24,
+stores 20; and as each of four warps has a scheduler to itself, most instructions count. By the stall counts
+of the code for 9.0 a frame takes 250 clocks, 305 where warps wait for one another's loads: 0.44 ms for 2584.
+Through a ring in global memory it was 280, and 430 more for trips to the second-level cache: an H200 took
+1.18 ms.
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.paths.band import band_groups, join_columns, split_columns
+from torchprim.kernels.paths.band import band_groups
+from torchprim.kernels.paths.columns import join_columns, split_columns
+from torchprim.kernels.paths.ring import open_ring, past, put, ring_memory
+from torchprim.kernels.paths.window_maxima import MAXIMA, best_in_band, largest_of_all, publish
 
 ROWS = {"BLOCK_S": 32, "BLOCK_N": 64}
 ROWS_WARPS = 4
@@ -59,98 +65,6 @@ def _rows(
 
 
 @triton.jit
-def _sortable(bits):
-    """Map bits of floats to integers of the same order, and back: a warp has a maximum of integers."""
-    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
-
-
-@triton.jit
-def _warp_maxima(score, T: tl.constexpr):
-    """Compute for each thread the largest of its warp's 128 scores, as `_sortable` integers."""
-    largest = _sortable(tl.max(score, 1).to(tl.int32, bitcast=True))
-    largest = tl.max(tl.reshape(largest, (T // 32, 32)), 1).to(tl.float32, bitcast=True)
-    return tl.reshape(tl.broadcast_to(largest[:, None], (T // 32, 32)), (T,))
-
-
-@triton.jit
-def _largest(maxima_ptr, T: tl.constexpr):
-    """Compute the largest of all scores from `_warp_maxima`, in each of T threads anew."""
-    COUNT: tl.constexpr = min(T // 32, 4)  # a load of 16 bytes
-    index = 0 * tl.arange(0, T)[:, None] + tl.arange(0, COUNT)[None, :]
-    largest = tl.full((T,), -(2**31), tl.int32)
-    for first in tl.static_range(0, T // 32, COUNT):
-        maxima = tl.load(maxima_ptr + first + index).to(tl.int32, bitcast=True)
-        largest = tl.maximum(largest, tl.max(maxima, 1))
-    return _sortable(largest).to(tl.float32, bitcast=True)
-
-
-@triton.jit
-def _running(x0, x1, x2, x3, step):
-    """Compute running maxima of four columns; an earlier one changes by `step` for each column passed."""
-    y1 = tl.maximum(x1, x0 + step)
-    y3 = tl.maximum(tl.maximum(x3, x2 + step), y1 + 2 * step)
-    return x0, y1, tl.maximum(x2, y1 + step), y3
-
-
-@triton.jit
-def _publish(row, score, index, side, slope, T: tl.constexpr, BAND: tl.constexpr):
-    """Store for the other threads: running maxima of each group, in both directions, and their last.
-
-    A row: maxima from each state to the end of its group, as seen from that state; from the group's start
-    to each state; those of whole groups, seen from their start and from their end; the warps' largest scores.
-    """
-    group, width = tl.arange(0, T), T + side
-    up, down = score, score
-    if BAND < 0 or BAND > 2:
-        x0, x1, x2, x3 = split_columns(score, T)
-        d3, d2, d1, d0 = _running(x3, x2, x1, x0, slope)
-        u0, u1, u2, u3 = _running(x0, x1, x2, x3, slope)
-        down, up = join_columns(d0, d1, d2, d3, T), join_columns(u0, u1, u2, u3, T)
-        tl.store(row + 8 * width + side + group, d0)
-        tl.store(row + 9 * width + group, u3)
-    tl.store(row + 4 * side + index, down)
-    tl.store(row + 4 * width + index, up)
-    tl.store(row + 10 * width + group // 32, _warp_maxima(score, T))
-
-
-@triton.jit
-def _best_in_band(row, score, index, side, band, slope, T: tl.constexpr, BAND: tl.constexpr):
-    """Compute the best score of the states within the band of each, minus the cost of the step.
-
-    The cost is linear, so that windows are maxima of running maxima (van Herk 1992, Gil and Werman 1993):
-    the window of a state ends inside a group on either side, and whole groups lie between that and its own.
-    """
-    group, column, width = tl.arange(0, T), tl.arange(0, 4)[None, :], T + side
-    below, above = row + 4 * side + index, row + 4 * width + index
-    if BAND >= 0 and BAND <= 2:  # ends inside the own group
-        best = score
-        for d in tl.static_range(1, BAND + 1):
-            best = tl.maximum(best, tl.maximum(tl.load(below - d), tl.load(above + d)) - slope * d)
-    else:
-        edges = tl.maximum(tl.load(below - band), tl.load(above + band)) - slope * band
-        below, above = row + 8 * width + side + group, row + 9 * width + group
-        x0, x1, x2, x3 = split_columns(score, T)
-        u0, u1, u2, u3 = _running(x0, x1, x2, x3, -slope)
-        d3, d2, d1, d0 = _running(x3, x2, x1, x0, -slope)
-        u0, u1, u2, u3 = tl.maximum(u0, d0), tl.maximum(u1, d1), tl.maximum(u2, d2), tl.maximum(u3, d3)
-        best = tl.maximum(join_columns(u0, u1, u2, u3, T), edges)
-        full, over = band // 4, band % 4  # of a band that is no multiple of 4, one group is in some windows
-        upward, downward = slope * column, slope * (3 - column)
-        if full > 1:
-            left, right = tl.load(below - 1) - slope * 4, tl.load(above + 1) - slope * 4
-            for x in range(2, full):
-                left = tl.maximum(left, tl.load(below - x) - slope * (4 * x))
-                right = tl.maximum(right, tl.load(above + x) - slope * (4 * x))
-            best = tl.maximum(best, tl.maximum(left[:, None] - upward, right[:, None] - downward))
-        if BAND < 0 or (BAND % 4 > 0 and BAND > 4):
-            left = tl.load(below - full) - slope * (4 * full)
-            right = tl.load(above + full) - slope * (4 * full)
-            best = tl.where(column < over, tl.maximum(best, left[:, None] - upward), best)
-            best = tl.where(column > 3 - over, tl.maximum(best, right[:, None] - downward), best)
-    return best
-
-
-@triton.jit
 def _scores(
     rows_ptr, rest_ptr, ring_ptr,
     frames, side, band, slope, jump, switch,
@@ -161,10 +75,9 @@ def _scores(
     Every few frames the largest is subtracted: they stay small, and exact. Frames after the last are computed
     and not stored, so that none needs a branch.
 
-    Neighbours exchange scores through a ring of two rows in global memory, small enough for the L1 cache.
-    One barrier a frame suffices: all threads of a block see after it what any of them stored before. A row
-    of the ring is overwritten two frames later, after the barrier of the next frame, which a thread reaches
-    only when it has loaded the row.
+    Neighbours exchange scores through a ring of two rows. One barrier a frame suffices: all threads of a
+    block see after it what any of them stored before. A row of the ring is overwritten two frames later,
+    after the barrier of the next frame, which a thread reaches only when it has loaded the row.
     """
     item = tl.program_id(0).to(tl.int64)
     thread = tl.arange(0, T)
@@ -174,53 +87,59 @@ def _scores(
     stride = 4 * (T + side)  # a visible multiple of 4: loads of four numbers are aligned
     rows_ptr += 4 * side + item * frames * stride
     rest_ptr += item * frames
-    size = 3 * stride
-    ring = ring_ptr + item * (2 * size)
-    padding = tl.full((T, 4), float("-inf"), tl.float32)
-    for first in range(0, 2 * size, 4 * T):
-        tl.store(ring + first + index, padding, mask=first + index < 2 * size)
+    size = MAXIMA + 10 * T + 12 * side
+    NUMBERS: tl.constexpr = 2 * (MAXIMA + 10 * T + 12 * band_groups(BAND))
+    ring = open_ring(ring_ptr + item * (2 * size), BAND, NUMBERS)
+    for first in range(0, 2 * size, T):
+        put(ring, tl.minimum(first + thread, 2 * size - 1), tl.full((T,), float("-inf"), tl.float32))
     tl.debug_barrier()
-    score = tl.load(rows_ptr + index)
-    _publish(ring, score, index, side, slope, T, BAND)
+    score = split_columns(tl.load(rows_ptr + index), T)
+    publish(ring, score, side, slope, T, BAND)
     # Emissions are loaded for some frames at once, in the first of as many frames before: the hardware waits
     # for all loads of a kind, so that one load in each frame would make each wait for the latest.
-    last = frames - 1
     ahead, rest_ahead = (), ()
     for k in tl.static_range(1, AHEAD + 1):
-        ahead += (tl.load(rows_ptr + tl.minimum(k, last) * stride + index),)
+        ahead += (tl.load(rows_ptr + k * stride + index),)
     if REST:
         rest_ptr += tl.zeros((T,), tl.int32)
         rest = tl.load(rest_ptr)
         for k in tl.static_range(1, AHEAD + 1):
-            rest_ahead += (tl.load(rest_ptr + tl.minimum(k, last)),)
+            rest_ahead += (tl.load(rest_ptr + k),)
     for first in range(1, frames, AHEAD):
         emissions, rest_emissions, ahead, rest_ahead = ahead, rest_ahead, (), ()
         for k in tl.static_range(AHEAD):
             tl.debug_barrier()
-            row, other = ring + (k % 2) * size, ring + (1 - k % 2) * size
-            top = _largest(row + 10 * (T + side), T)
-            best = _best_in_band(row, score, index, side, band, slope, T, BAND)
-            best = tl.maximum(best, (top - jump)[:, None])
-            emission = emissions[k]
+            row, other = past(ring, (k % 2) * size), past(ring, (1 - k % 2) * size)
+            top = largest_of_all(row, T)
+            best = best_in_band(row, score, side, band, slope, T, BAND)
+            # Of the frame before: stores wait, and no thread waits for them, while the ring is loaded.
+            joined = join_columns(score[0], score[1], score[2], score[3], T)
+            tl.store(rows_ptr + index, joined, mask=first + k <= frames)
+            rows_ptr += stride
+            if k == 0:
+                for j in tl.static_range(AHEAD):
+                    ahead += (tl.load(rows_ptr + (AHEAD + j) * stride + index),)
+                    if REST:
+                        rest_ahead += (tl.load(rest_ptr + first + AHEAD + j),)
+            entry = top - jump
+            emission = split_columns(emissions[k], T)
             if k == 0:
                 base = tl.where(top > float("-inf"), top, 0.0)
-                emission -= base[:, None]
             if REST:
-                best = tl.maximum(best, (rest - switch)[:, None])
+                entry = tl.maximum(entry, rest - switch)
                 rest = tl.maximum(rest, top - switch) + rest_emissions[k]
                 if k == 0:
                     rest -= base
                 tl.store(rest_ptr + first + k, rest, mask=(thread == 0) & (first + k < frames))
-            score = best + emission
-            _publish(other, score, index, side, slope, T, BAND)
-            rows_ptr += stride
-            tl.store(rows_ptr + index, score, mask=first + k < frames)
-            if k == 0:
-                for j in tl.static_range(AHEAD):
-                    later = tl.minimum(AHEAD + j, last - first)
-                    ahead += (tl.load(rows_ptr + later * stride + index),)
-                    if REST:
-                        rest_ahead += (tl.load(rest_ptr + first + later),)
+            score = ()
+            for r in tl.static_range(4):
+                if k == 0:
+                    score += (tl.maximum(best[r], entry) + (emission[r] - base),)
+                else:
+                    score += (tl.maximum(best[r], entry) + emission[r],)
+            publish(other, score, side, slope, T, BAND)
+    joined = join_columns(score[0], score[1], score[2], score[3], T)
+    tl.store(rows_ptr + index, joined, mask=(frames - 1) % AHEAD == 0)
 
 
 def ahead(unrolled: int) -> int:
@@ -252,10 +171,14 @@ def scores(
     T, side, unrolled = shape(pitches + (unvoiced is not None), band)
     width = T + side
     like = {"dtype": torch.float32, "device": emission.device}
-    rows = torch.empty(4 * (side + items * frames * width), **like)
+    after = 2 * ahead(unrolled)  # frames that are loaded after the last, and not used
+    rows = torch.empty(4 * (side + (items * frames + after) * width), **like)
     cost = torch.empty(4 * (side + 1), **like)
-    ring = torch.empty(items * 2 * 12 * width, **like)
-    rest = cost if unvoiced is None else unvoiced.to(torch.float32, copy=True).contiguous()
+    ring = ring_memory(items, 2 * (MAXIMA.value + 10 * T + 12 * side), unrolled, rows)
+    rest = cost
+    if unvoiced is not None:
+        rest = torch.empty(items * frames + after, **like)
+        rest[:-after] = unvoiced.flatten()
     constants = {"T": T, "BAND": unrolled, "REST": unvoiced is not None, "num_warps": WARPS[T]}
     grid = (items, triton.cdiv(frames, ROWS["BLOCK_N"]), triton.cdiv(4 * width, ROWS["BLOCK_S"]))
     sizes = (pitches, frames, width, side, band, slope)

@@ -16,7 +16,8 @@ import triton.language as tl
 from torch import Tensor
 
 from torchprim.kernels.launch import Configuration
-from torchprim.kernels.paths.band import distance, fold_band, join_columns, load_table, step
+from torchprim.kernels.paths.band import distance, fold_band, load_table, step
+from torchprim.kernels.paths.columns import join_columns
 from torchprim.kernels.paths.viterbi_scores_triton import scan_constants, scores
 
 TRACE_WARPS = 1
@@ -73,7 +74,7 @@ def _pointers(
         before = rows_ptr + i * stride
         start = (tl.full((T,), float("-inf"), tl.float32), tl.full((T,), 0, tl.int32) - band)
         c0, c1, c2, c3 = fold_band(
-            _first_near, _first_far, (start, start, start, start), None, before, index, table, cost_ptr, side,
+            _first_near, _first_far, (start, start, start, start), None, before, table, cost_ptr, side,
             T, BAND,
         )  # fmt: skip
         best = join_columns(c0[0], c1[0], c2[0], c3[0], T)

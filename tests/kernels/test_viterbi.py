@@ -86,6 +86,7 @@ def both(monkeypatch, emission, unvoiced=None, **settings):
         (2, 13, 10, 5, False),
         (2, 37, 6, 3, True),
         (1, 131, 4, 16, False),
+        (1, 45, 15, 10, False),
         (1, 3, 14, 2, True),
     ],
 )
