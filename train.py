@@ -10,7 +10,8 @@
 
 Every song is cut into segments; a teacher separates them and says how far each can be trusted; estimates
 of trusted segments are remixed across songs while the network learns from them. RUN holds `best.pt` and
-`last.pt` (for `torchprim separate --checkpoint`), `labels.jsonl`, `log.jsonl`, and `examples/`.
+`last.pt` (for `torchprim separate --checkpoint`), `labels.jsonl`, `log.jsonl`, `examples/`, and
+`report.html`, a page that tells how it goes, rewritten at each validation.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from torchprim.ensemble.presets import PRESETS
 from torchprim.networks.build import build_network
 from torchprim.networks.checkpoint import save_checkpoint
 from torchprim.networks.config import NETWORKS, NetworkConfig
+from torchprim.report.run import RunReport
 from torchprim.training.data import DataSettings, prepare
 from torchprim.training.examples import write_example
 from torchprim.training.ranks import USER_ERRORS, RankError, Ranks, start_ranks
@@ -84,6 +86,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     for name, convert, text in options():
         add(f"--{name.replace('_', '-')}", type=convert, default=None, help=f"{text} (the preset's)")
     args = parser.parse_args(argv)
+    args.words = list(sys.argv[1:] if argv is None else argv)
     if not args.audio and not args.stems:
         parser.error("nothing to train on: give --audio, --stems, or both")
     if not 0 <= args.stems_share < 1:
@@ -139,6 +142,11 @@ def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: 
         if ranks.first and (changed := recipe.differences(state["trainer"]["recipe"])):
             print(f"resumed with other settings: {changed}", file=sys.stderr)
     log = RunLog(run, step, ranks.first)
+    settings = {k: v for k, v in vars(args).items() if v not in (None, []) and k != "words"}
+    settings |= config.to_dict() | recipe.to_dict()
+    report = RunReport(
+        run, data.train.streams, *data.example(), steps=recipe.steps, settings=settings, words=args.words
+    )
     started = time.monotonic() - spent
     bar = tqdm(
         total=recipe.steps, initial=step, desc="train", unit="batch", disable=not ranks.first, file=sys.stderr
@@ -170,6 +178,7 @@ def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: 
             finite = {name: value for name, value in scores._asdict().items() if math.isfinite(value)}
             record |= {f"sd_sdr_{name}": value for name, value in finite.items()}
         log.write([record])
+        report.write(network, anchors())
         bar.write(", ".join(f"{k} {v:.4g}" for k, v in record.items()), file=sys.stderr)
         return loss
 

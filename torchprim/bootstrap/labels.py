@@ -115,7 +115,11 @@ def label(
     missing = {i for i, record in enumerate(records) if _cache_key(record) not in cached}
     batches = [b for b in list(bank.batches(batch_size))[rank::world] if not missing.isdisjoint(b)]
     with tqdm(
-        total=sum(map(len, batches)), desc="label", unit="segment", disable=not progress, file=sys.stderr
+        total=sum(map(len, batches)),
+        desc="label",
+        unit="segment",
+        disable=not (progress and batches),
+        file=sys.stderr,
     ) as bar:
         for batch in batches:
             with torch.inference_mode():

@@ -64,6 +64,13 @@ class TrainingData(NamedTuple):
     validation: MixedStream | None  # remixes of held-out songs
     stem_validation: StemValidation | None  # held-out songs with true stems
 
+    def example(self) -> tuple[Bank, list[int], bool]:
+        """Return segments to show an example of: their bank, their indices, and whether they are held out."""
+        if self.stem_validation is not None:
+            return self.stem_validation.bank, self.stem_validation.segments, True
+        stream = (self.validation or self.train).streams[0]
+        return stream.bank, stream.store.segments, self.validation is not None
+
 
 def find_teacher(name: str, preset: str, device: torch.device) -> torch.nn.Module:
     """Return the separator that estimates the sources.
