@@ -174,9 +174,7 @@ def train(args: argparse.Namespace, config: NetworkConfig, recipe: Recipe, run: 
             record["validation"] = loss
             write_example(run / "examples" / f"{step:07d}", network, batches[0], config.geometry)
         if data.stem_validation is not None:
-            scores = data.stem_validation.scores(network, anchors())
-            finite = {name: value for name, value in scores._asdict().items() if math.isfinite(value)}
-            record |= {f"sd_sdr_{name}": value for name, value in finite.items()}
+            record |= data.stem_validation.record(network, anchors())
         log.write([record])
         report.write(network, anchors())
         bar.write(", ".join(f"{k} {v:.4g}" for k, v in record.items()), file=sys.stderr)

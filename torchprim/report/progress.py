@@ -16,8 +16,20 @@ _ROWS = 24  # validations that the table lists, the last ones and the best
 _COLUMNS = {  # of the log, as the table calls them
     "loss": "training loss",
     "validation": "validation loss",
-    "sd_sdr_vocals": "SD-SDR of vocals (dB)",
-    "sd_sdr_accompaniment": "of accompaniment (dB)",
+    "sd_sdr_vocals": "vocals (dB)",
+    "sd_sdr_accompaniment": "accompaniment (dB)",
+    "teacher_sd_sdr_vocals": "teacher: vocals (dB)",
+    "teacher_sd_sdr_accompaniment": "accompaniment (dB)",
+}
+_CURVES = {  # label, colour, and whether validations are marked as points
+    "loss": ("training", BLUE, False),
+    "validation": ("validation", ORANGE, True),
+}
+_SCORES = {
+    "sd_sdr_vocals": ("vocals", ORANGE, True),
+    "teacher_sd_sdr_vocals": ("vocals, teacher", ORANGE, False),
+    "sd_sdr_accompaniment": ("accompaniment", BLUE, True),
+    "teacher_sd_sdr_accompaniment": ("accompaniment, teacher", BLUE, False),
 }
 
 
@@ -50,7 +62,7 @@ def best_check(found: Records) -> dict[str, Any] | None:
 
 
 def describe(records: Records, steps: int) -> str:
-    """Describe in one or two sentences how a training goes.
+    """Describe in some sentences how a training goes.
 
     Args:
         records: of its log.
@@ -66,6 +78,10 @@ def describe(records: Records, steps: int) -> str:
     best = best_check(found)
     if best is None:
         return "No validation yet."
+    return f"{_describe_loss(found, best, steps)}{_describe_scores(best)}"
+
+
+def _describe_loss(found: Records, best: dict[str, Any], steps: int) -> str:
     by = "validation" if "validation" in best else "loss"
     what = "validation loss" if by == "validation" else "training loss (no song is held out)"
     compared = [check for check in found if by in check]
@@ -75,12 +91,27 @@ def describe(records: Records, steps: int) -> str:
     if best is first:
         return (
             f"The {what} has not fallen since its first value, {first[by]:.4f} at step {first['step']}: "
-            "the network does not learn; try a smaller --rate, or more music."
+            "the network may not learn; a smaller --rate or more music may help."
         )
     fell = f"The {what} fell from {first[by]:.4f} to {best[by]:.4f} at step {best['step']}, its lowest"
     if best is not last:
         return f"{fell}, and has been higher since."
     return f"{fell}, and the latest{': more --steps may lower it further' if last['step'] >= steps else ''}."
+
+
+def _describe_scores(best: dict[str, Any]) -> str:
+    """Compare the best validation with the teacher, where there are true stems."""
+    differences = [
+        f"{best[own] - best[teachers]:+.2f} dB ({own.removeprefix('sd_sdr_')})"
+        for own, teachers in (
+            ("sd_sdr_vocals", "teacher_sd_sdr_vocals"),
+            ("sd_sdr_accompaniment", "teacher_sd_sdr_accompaniment"),
+        )
+        if own in best and teachers in best
+    ]
+    if not differences:
+        return ""
+    return f" Its SD-SDR on the true stems is {' and '.join(differences)} against the teacher's."
 
 
 def progress_table(records: Records) -> Table | None:
@@ -95,23 +126,24 @@ def progress_table(records: Records) -> Table | None:
         (f"step {check['step']}", [check["seconds"] / 60, *(check.get(name) for name in names)])
         for check in listed
     ]
-    caption = f"{len(found)} so far. The best one is in bold: best.pt holds its network."
+    caption = f"{len(found)} so far; loss, and SD-SDR where there are true stems."
+    marked = ""
+    if best and "validation" in best:  # by the training loss, best.pt may be of another step
+        marked = f"step {best['step']}"
+        caption += " The lowest validation loss is in bold: best.pt holds that network."
     columns = ("", "minutes", *(_COLUMNS[name] for name in names))
-    return Table("Validations", caption, columns, rows, f"step {best['step']}" if best else "", digits=4)
+    return Table("Validations", caption, columns, rows, marked, digits=4)
 
 
 def draw_progress(records: Records) -> list[Picture]:
     """Draw the loss over steps and, where there are stems to validate on, the SD-SDR."""
-    pictures = []
-    loss = {"loss": ("training", BLUE, False), "validation": ("validation", ORANGE, True)}
     caption = "Of every training step (band: extremes of neighbouring steps) and of the held-out songs."
-    pictures += _curves("Loss", "loss", caption, records, loss)
-    scores = {
-        "sd_sdr_vocals": ("vocals", ORANGE, True),
-        "sd_sdr_accompaniment": ("accompaniment", BLUE, True),
-    }
-    caption = "Mean SD-SDR in dB of held-out songs with true stems: higher is better."
-    return [*pictures, *_curves("SD-SDR", "sd-sdr", caption, records, scores)]
+    pictures = _curves("Loss", "loss", caption, records, _CURVES)
+    caption = (
+        "Mean SD-SDR in dB of held-out songs with true stems: higher is better. Points: the network; lines "
+        "without points: the teacher."
+    )
+    return [*pictures, *_curves("SD-SDR", "sd-sdr", caption, records, _SCORES)]
 
 
 def _curves(

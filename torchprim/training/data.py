@@ -166,5 +166,6 @@ def _build_streams(splits: list[Split], seed: int) -> TrainingData:
     remixes = [split.stream(seed + 1) for split in held_out if split.source.share > 0]
     validation = MixedStream(remixes, [1.0] * len(remixes), seed) if remixes else None
     stems = [split for split in held_out if split.source.teacher is None]
-    stem_validation = StemValidation(stems[0].source.bank, stems[0].segments) if stems else None
+    teacher = next((split.source.teacher for split in splits if split.source.teacher is not None), None)
+    stem_validation = StemValidation(stems[0].source.bank, stems[0].segments, teacher) if stems else None
     return TrainingData(train, validation, stem_validation)
