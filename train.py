@@ -10,8 +10,9 @@
 
 Every song is cut into segments; a teacher separates them and says how far each can be trusted; estimates
 of trusted segments are remixed across songs while the network learns from them. RUN holds `best.pt` and
-`last.pt` (for `torchprim separate --checkpoint`), `labels.jsonl`, `songs.jsonl`, `log.jsonl`, `examples/`. It
-may lie inside the music: what torchprim wrote is left out.
+`last.pt` (for `torchprim separate --checkpoint`), `labels.jsonl`, `songs.jsonl`, `log.jsonl`, `examples/`, and
+`report.html`, a page that tells how it goes, rewritten at each validation. It may lie inside the music:
+what torchprim wrote is left out.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from torchprim.ensemble.presets import PRESETS
 from torchprim.networks.build import build_network
 from torchprim.networks.checkpoint import first_not_finite, save_checkpoint
 from torchprim.networks.config import NETWORKS, NetworkConfig
+from torchprim.report.run import RunReport
 from torchprim.training.data import DataSettings, prepare
 from torchprim.training.examples import write_example
 from torchprim.training.ranks import USER_ERRORS, RankError, Ranks, start_ranks
@@ -68,7 +70,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--audio", nargs="+", default=[], metavar="FOLDER", help="music without stems")
     add("--stems", nargs="+", default=[], metavar="ROOT", help="songs with stems: MUSDB18 or wav folders")
     add("--out", required=True, metavar="RUN", help="folder of the run")
-    add("--preset", choices=NETWORKS, default="paper", help="network and recipe (paper)")
+    add("--preset", choices=NETWORKS, default="small", help="network and recipe (small)")
     add("--teacher", default=data.teacher, metavar="pcl|CHECKPOINT", help="who separates the music (pcl)")
     add("--teacher-preset", choices=PRESETS, default=data.teacher_preset, help="preset of pcl (best)")
     add("--resume", action="store_true", help="resume from RUN/last.pt; with none, start")
@@ -91,6 +93,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         convert = number if convert is float else convert
         add(f"--{name.replace('_', '-')}", type=convert, default=None, help=f"{text} (the preset's)")
     args = parser.parse_args(argv)
+    args.words = list(sys.argv[1:] if argv is None else argv)
     if not args.audio and not args.stems:
         parser.error("nothing to train on: give --audio, --stems, or both")
     if not 0 <= args.stems_share < 1:
@@ -155,6 +158,11 @@ def train(
         if ranks.first and changed:
             print(f"resumed with other settings: {changed}", file=sys.stderr)
     log = RunLog(run, step, ranks.first)
+    settings = {k: v for k, v in vars(args).items() if v not in (None, []) and k != "words"}
+    settings |= config.to_dict() | recipe.to_dict()
+    report = RunReport(
+        run, data.train.streams, *data.example(), steps=recipe.steps, settings=settings, words=args.words
+    )
     started = time.monotonic() - spent
     bar = tqdm(total=recipe.steps, initial=step, desc="train", unit="batch", disable=not ranks.first)
     stack.enter_context(bar)
@@ -189,10 +197,9 @@ def train(
             record["validation"] = loss
             write_example(run / "examples" / f"{step:07d}", network, batches[0], config.geometry)
         if data.stem_validation is not None:
-            scores = data.stem_validation.scores(network, anchors())
-            finite = {name: value for name, value in scores._asdict().items() if math.isfinite(value)}
-            record |= {f"sd_sdr_{name}": value for name, value in finite.items()}
+            record |= data.stem_validation.record(network, anchors())
         log.write([record])
+        report.write(network, anchors())
         bar.write(", ".join(f"{k} {v:.4g}" for k, v in record.items()), file=sys.stderr)
         return loss
 

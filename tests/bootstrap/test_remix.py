@@ -64,6 +64,18 @@ def test_store_estimates_the_same_segments_together():
         assert estimated_groups(range(first, 40)) <= groups
 
 
+def test_filling_a_store_is_shown_and_a_refresh_is_not(capsys):
+    def estimate(indices):
+        return [Estimate(torch.zeros(4), torch.zeros(4)) for _ in indices]
+
+    store = RemixStore(range(11), 6, 2, (7, 0), estimate, 4, group=3, progress=True)
+    store.at(0)
+    assert "estimate: " in (said := capsys.readouterr().err) and "6/6" in said
+    store.at(6)
+    RemixStore(range(11), 6, 2, (7, 0), estimate, 4).at(0)
+    assert capsys.readouterr().err == ""
+
+
 def test_excerpts_are_cut_from_their_slots(generator):
     """Of segments of two lengths, from any frame, at a scale of their own."""
     lengths, hop = [60, 47, 60], 4

@@ -16,6 +16,7 @@ import torchprim as tp
 from tests.support.oracles import tone
 from tests.support.page_reader import Page
 from torchprim.plots.boxes import draw_boxes
+from torchprim.plots.curves import draw_curve, draw_shares
 from torchprim.plots.embedding import draw_embedding
 from torchprim.plots.figure import colour_bar, new_figure
 from torchprim.plots.log_frequency import on_log_frequency
@@ -150,3 +151,28 @@ def test_svg_keeps_the_colours_of_its_map():
     want = np.asarray(colormaps["cividis"](np.linspace(0, 1, 256)))[:, :3] * 255
     distance = np.abs(image.reshape(-1, 1, 3)[::7] - want).max(-1).min(1)
     assert distance.max() < 8
+
+
+# ---------------------------------------------------------------- curves
+
+
+def test_long_curves_are_means_in_a_band():
+    _, (axes,) = new_figure(4, 2)
+    values = torch.arange(1200.0).sin().tolist()
+    draw_curve(axes, range(1200), values, "loss")
+    x, y = axes.lines[0].get_data()
+    assert len(x) == 300 and x[0] == 1.5 and y[0] == pytest.approx(sum(values[:4]) / 4)
+    assert len(axes.collections) == 1
+    draw_curve(axes, [1, 5], [2.0, 3.0], "validation", marked=True)
+    assert axes.lines[1].get_data()[1].tolist() == [2.0, 3.0] and len(axes.collections) == 1
+    with pytest.raises(ValueError, match="one for each of 2 steps, got 1"):
+        draw_curve(axes, [1, 5], [2.0], "x")
+
+
+def test_shares_add_up():
+    _, (axes,) = new_figure(4, 2)
+    draw_shares(axes, [0.5, 0.6, 0.7], [0.1, 0.2], "Confidence", bins=5)
+    assert sum(patch.get_height() for patch in axes.patches) == 5
+    draw_shares(axes, [0.5], [], "all are used")
+    with pytest.raises(ValueError, match="kept and dropped must hold numbers"):
+        draw_shares(axes, [], [], "x")

@@ -10,6 +10,7 @@ import torch
 
 import torchprim as tp
 import train
+from tests.support.page_reader import Page
 from tests.support.training_runs import (
     ROOT,
     TINY,
@@ -45,6 +46,45 @@ def test_files_of_a_run(whole):
     assert read_checkpoint(whole / "best.pt").training["step"] == best["step"]
     assert read_checkpoint(whole / "last.pt").training["step"] == 24
     assert [path.name for path in whole.glob(".*")] == [".lock"]
+
+
+def test_a_resumed_run_has_a_whole_report(common, tmp_path):
+    """The page after a stop shows the steps from before it, too."""
+    run = tmp_path / "run"
+    assert train.main([*common, "--out", str(run), *steps(4)]) == 0
+    assert train.main([*common, "--out", str(run), *steps(8), "--resume"]) == 0
+    said = "".join(Page((run / "report.html").read_text(encoding="utf-8")).text)
+    validations = [record["validation"] for record in curve(run) if "validation" in record]
+    assert len(validations) == 2
+    for words in ("step 4", "step 8", "Step 8 of 8", "a held-out song", *(f"{v:.4f}" for v in validations)):
+        assert words in said
+
+
+def test_report_without_held_out_songs(common, tmp_path):
+    run = tmp_path / "run"
+    assert train.main([*common, "--out", str(run), *steps(2), "--validation", "0"]) == 0
+    said = "".join(Page((run / "report.html").read_text(encoding="utf-8")).text)
+    (check,) = (record for record in curve(run) if "loss" not in record)
+    losses = [record["loss"] for record in curve(run) if "loss" in record]
+    assert check == {"step": 2}
+    assert f"{sum(losses) / 2:.4f}" in said and "none is held out" in said
+
+
+def test_a_run_goes_on_without_its_report(common, tmp_path, capsys):
+    run = tmp_path / "run"
+    (run / "report.html").mkdir(parents=True)
+    assert train.main([*common, "--out", str(run), *steps(4, 2)]) == 0
+    assert capsys.readouterr().err.count("report.html: not written, the training goes on") == 1
+    assert (run / "best.pt").exists()
+
+
+def test_bars_of_a_run(common, tmp_path, capsys):
+    """Filling the store is shown; labels that are all there already are not."""
+    assert train.main([*common, "--out", str(tmp_path / "run"), *steps(1)]) == 0
+    capsys.readouterr()
+    assert train.main([*common, "--out", str(tmp_path / "again"), *steps(1)]) == 0
+    said = capsys.readouterr().err
+    assert "estimate: " in said and "label" not in said
 
 
 def test_a_run_learns(whole):
@@ -119,6 +159,10 @@ def test_true_stems_and_validation_on_them(common, stems, tmp_path):
     (check,) = (r for r in curve(run) if "validation" in r)
     assert {"sd_sdr_vocals", "sd_sdr_accompaniment"} < set(check)
     assert -31 < check["sd_sdr_vocals"] < 31
+    page = "".join(Page((run / "report.html").read_text(encoding="utf-8")).text)
+    for source in ("vocals", "accompaniment"):
+        assert f"{check[f'sd_sdr_{source}']:.4f}" in page
+        assert f"{check[f'teacher_sd_sdr_{source}']:.4f}" in page
     only = tmp_path / "only"  # stems for validation alone
     assert train.main([*arguments, "--stems-share", "0", "--out", str(only)]) == 0
     assert "sd_sdr_vocals" in curve(only)[-1]

@@ -241,7 +241,11 @@ def label(
         say(f"note: {song}: has changed since it was labelled, and is labelled anew")
     batches = [b for b in list(bank.batches(batch_size))[rank::world] if not missing.isdisjoint(b)]
     with tqdm(
-        total=sum(map(len, batches)), desc="label", unit="segment", disable=not progress, file=sys.stderr
+        total=sum(map(len, batches)),
+        desc="label",
+        unit="segment",
+        disable=not (progress and batches),
+        file=sys.stderr,
     ) as bar:
         for batch in batches:
             with torch.inference_mode():

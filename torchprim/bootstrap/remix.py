@@ -54,6 +54,7 @@ class RemixStream:
         seed: of every random choice.
         rank: of this process.
         world: number of processes; each uses its shard of the trusted segments.
+        progress: whether to show a bar while the first batch fills the store, which can take minutes.
         changes: fields of the settings to replace, such as `batch_size=2`.
 
     Raises:
@@ -86,6 +87,7 @@ class RemixStream:
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
+        progress: bool = False,
         **changes: Any,
     ) -> None:
         if settings is None:
@@ -103,6 +105,8 @@ class RemixStream:
         self.bank: Bank = bank
         self.teacher: torch.nn.Module | None = teacher
         self.settings: RemixSettings = settings
+        self.labels: Labels | None = labels
+        self.segments: list[int] = list(range(len(bank.segments)) if segments is None else segments)
         self.seed: int = seed
         self.rank: int = rank
         self.step: int = 0
@@ -125,6 +129,7 @@ class RemixStream:
             length=self._lengths[trusted].max().item(),
             hop=self.geometry.hop_length,
             group=settings.teacher_batch,
+            progress=progress,
         )
 
     def _estimate(self, indices: list[int]) -> list[Estimate]:

@@ -42,6 +42,7 @@ class RemixStore:
         length: samples of the longest segment.
         hop: samples between the frames at which excerpts start.
         group: segments that are estimated together.
+        progress: whether to show a bar while the store is filled.
 
     Attributes:
         audio: `(slots, 2, length)` int16: accompaniment, vocals; undefined beyond a shorter segment.
@@ -59,6 +60,7 @@ class RemixStore:
         length: int,
         hop: int = 1,
         group: int = 1,
+        progress: bool = False,
     ) -> None:
         self.segments: list[int] = list(segments)
         self.slots: int = min(-(-slots // group) * group, len(self.segments))
@@ -66,6 +68,7 @@ class RemixStore:
         self.group: int = group
         self.length: int = length
         self.hop: int = hop
+        self.progress: bool = progress
         self.seed = seed
         self.estimate = estimate
         self._positions = np.full(self.slots, -1)  # of each slot, in the sequence of segments
@@ -94,13 +97,20 @@ class RemixStore:
         positions = last - (last - np.arange(self.slots)) % self.slots
         stale = np.flatnonzero(positions != self._positions)
         pairs = sorted(zip(positions[stale].tolist(), stale.tolist(), strict=True))
-        for _, members in groupby(pairs, lambda pair: pair[0] // self.group):
-            group = list(members)
-            segments = [self._segment_at(position) for position, _ in group]
-            estimates = self.estimate(segments)
-            for (position, slot), segment, estimate in zip(group, segments, estimates, strict=True):
-                self._write(slot, estimate)
-                self._positions[slot], self._held[slot] = position, segment
+        if not pairs:
+            return self._held
+        from tqdm import tqdm
+
+        shows = self.progress and self.audio is None  # a refresh of one group is not shown
+        with tqdm(total=len(pairs), desc="estimate", unit="segment", disable=not shows, leave=None) as bar:
+            for _, members in groupby(pairs, lambda pair: pair[0] // self.group):
+                group = list(members)
+                segments = [self._segment_at(position) for position, _ in group]
+                estimates = self.estimate(segments)
+                for (position, slot), segment, estimate in zip(group, segments, estimates, strict=True):
+                    self._write(slot, estimate)
+                    self._positions[slot], self._held[slot] = position, segment
+                bar.update(len(group))
         return self._held
 
     def _write(self, slot: int, estimate: Estimate) -> None:

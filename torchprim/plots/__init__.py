@@ -1,6 +1,7 @@
-"""Plots of spectrograms, masks, pitch tracks, embeddings and scores on matplotlib axes, and as SVG."""
+"""Plots of spectrograms, masks, pitch tracks, embeddings, curves and scores: matplotlib axes, and SVG."""
 
 from torchprim.plots.boxes import draw_boxes
+from torchprim.plots.curves import draw_curve, draw_legend, draw_shares
 from torchprim.plots.embedding import draw_embedding
 from torchprim.plots.figure import BLUE, GREY, INK, ORANGE, colour_bar, new_figure
 from torchprim.plots.time_frequency import draw_mask, draw_pitch, draw_spectrogram
@@ -12,9 +13,12 @@ __all__ = [
     "ORANGE",
     "colour_bar",
     "draw_boxes",
+    "draw_curve",
     "draw_embedding",
+    "draw_legend",
     "draw_mask",
     "draw_pitch",
+    "draw_shares",
     "draw_spectrogram",
     "new_figure",
 ]

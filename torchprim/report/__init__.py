@@ -1,1 +1,1 @@
-"""The HTML page of one separated song: pictures, players, confidence."""
+"""HTML pages: of one separated song, and of a training."""

@@ -1,55 +1,13 @@
-"""The HTML of a report: a self-contained page without scripts, in light and dark mode."""
+"""The HTML of a report: a self-contained page without scripts, its elements and its sections."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from torchprim.report.style import STYLE
 from torchprim.version import __version__
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #202124; --soft: #5f6368; --paper: #fff; --card: #f4f5f7;
-  --line: #dadce0; --accent: #0b57a4; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8eaed; --soft: #a9aeb4; --paper: #16181b; --card: #202327; --line: #3a3e44;
-    --accent: #8ab4f8; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 2rem 1.25rem 3rem; }
-h1 { font-size: 1.7rem; line-height: 1.25; margin: 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 2.4rem 0 .8rem; }
-p { margin: .4rem 0; max-width: 46rem; }
-.facts, figcaption, footer, .note { color: var(--soft); font-size: .9rem; }
-.players { display: grid; gap: .6rem; }
-.player { display: grid; grid-template-columns: 9.5rem 1fr; align-items: center; gap: 1rem;
-  background: var(--card); border-radius: .6rem; padding: .5rem .9rem; }
-.player audio { width: 100%; height: 2.4rem; }
-.meters { display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: .8rem; }
-.meter { background: var(--card); border-radius: .6rem; padding: .7rem .9rem; }
-.meter strong { display: block; font-size: 1.6rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
-.meter .bar { display: block; width: 100%; height: .45rem; margin: .45rem 0; }
-.meter rect { fill: var(--line); }
-.meter rect + rect { fill: var(--accent); }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(27rem, 100%), 1fr));
-  gap: 1.4rem; }
-figure { margin: 0; min-width: 0; }
-figure.wide { grid-column: 1 / -1; overflow-x: auto; }
-figure.wide > svg { min-width: 38rem; }
-figure > svg { display: block; width: 100%; height: auto; }
-figure > svg * { stroke-linejoin: round; stroke-linecap: butt; }
-figure > svg text { font-family: inherit !important; }
-figcaption b { color: var(--ink); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem 1.1rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; }
-tbody th { font-weight: 400; }
-tr.best th, tr.best td { font-weight: 700; }
-footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .8rem; }
-@media (max-width: 34rem) { .player { grid-template-columns: 1fr; gap: .2rem; } }
-"""
 
 
 class Picture(NamedTuple):
@@ -84,6 +42,7 @@ class Table(NamedTuple):
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[float | None]]]
     best: str = ""
+    digits: int = 2  # after the point
 
 
 def _escape(value: str) -> str:
@@ -120,13 +79,94 @@ def _table(table: Table) -> str:
     rows = []
     for name, values in table.rows:
         weight = ' class="best"' if name == table.best else ""
-        cells = "".join(f"<td>{'' if value is None else f'{value:.2f}'}</td>" for value in values)
+        cells = "".join(
+            f"<td>{'' if value is None else f'{value:.{table.digits}f}'}</td>" for value in values
+        )
         rows.append(f'<tr{weight}><th scope="row">{_escape(name)}</th>{cells}</tr>')
     return (
-        f"<section><h2>{_escape(table.title)}</h2><p>{_escape(table.caption)}</p>"
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>\n{chr(10).join(rows)}\n</tbody></table></div></section>"
+        f"<tbody>\n{chr(10).join(rows)}\n</tbody></table></div>"
     )
+
+
+def section(heading: str, body: str, note: str = "") -> str:
+    """Return the HTML of a section: a heading, a sentence where there is one, and elements."""
+    words = f"<p>{_escape(note)}</p>" if note else ""
+    return f"<section><h2>{_escape(heading)}</h2>{words}{body}</section>"
+
+
+def player_section(heading: str, players: Sequence[Player], note: str = "") -> str:
+    """Return the HTML of a section of players."""
+    items = "\n".join(_player(item) for item in players)
+    return section(heading, f'<div class="players">\n{items}\n</div>', note)
+
+
+def meter_section(heading: str, meters: Sequence[Meter]) -> str:
+    """Return the HTML of a section of meters."""
+    items = "\n".join(_meter(item) for item in meters)
+    return section(heading, f'<div class="meters">\n{items}\n</div>')
+
+
+def picture_section(heading: str, pictures: Sequence[Picture], note: str = "") -> str:
+    """Return the HTML of a section of pictures."""
+    items = "\n".join(_picture(item) for item in pictures)
+    return section(heading, f'<div class="pictures">\n{items}\n</div>', note)
+
+
+def table_section(table: Table) -> str:
+    """Return the HTML of a section of one table."""
+    return section(table.title, _table(table), table.caption)
+
+
+def command_section(heading: str, commands: Mapping[str, str]) -> str:
+    """Return the HTML of a section of command lines, each with what it does."""
+    items = (f"<p>{_escape(k)}</p><pre><code>{_escape(v)}</code></pre>" for k, v in commands.items())
+    return section(heading, "\n".join(items))
+
+
+def settings_section(heading: str, settings: Mapping[str, str]) -> str:
+    """Return the HTML of a folded section of names and values."""
+    items = "\n".join(f"<div><dt>{_escape(k)}</dt><dd>{_escape(v)}</dd></div>" for k, v in settings.items())
+    return f"<details><summary>{_escape(heading)}</summary><dl>\n{items}\n</dl></details>"
+
+
+def render_document(title: str, facts: str, sections: Sequence[str], how: str = "") -> str:
+    """Render a page of sections.
+
+    Args:
+        title: of the page.
+        facts: one line below the title.
+        sections: HTML, of `player_section` and its like, in reading order.
+        how: it was made, for the last line.
+
+    Returns:
+        HTML, UTF-8, without external resources.
+
+    Example:
+        >>> from torchprim.report.page import command_section, render_document
+        >>> page = render_document("RUN", "", [command_section("Go on", {"Listen": "play <song>"})])
+        >>> "<code>play &lt;song&gt;</code>" in page
+        True
+    """
+    body = "\n".join(sections)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{_escape(title)} – torchprim</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+<header><h1>{_escape(title)}</h1><p class="facts">{_escape(facts)}</p></header>
+{body}
+<footer>Made by torchprim {__version__}{how and f", {_escape(how)}"}. This page holds everything it shows.
+</footer>
+</main>
+</body>
+</html>
+"""
 
 
 def render_page(
@@ -139,7 +179,7 @@ def render_page(
     note: str = "",
     table: Table | None = None,
 ) -> str:
-    """Render the page.
+    """Render the page of a song.
 
     Args:
         title: of the song.
@@ -159,33 +199,7 @@ def render_page(
         >>> "<h1>A &amp; B</h1>" in page, "http" in page
         (True, False)
     """
-    listen = "\n".join(_player(item) for item in players)
-    trust = "\n".join(_meter(item) for item in meters)
-    look = "\n".join(_picture(item) for item in pictures)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_escape(title)} – torchprim</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<main>
-<header><h1>{_escape(title)}</h1><p class="facts">{_escape(facts)}</p></header>
-<section><h2>Listen</h2><div class="players">
-{listen}
-</div></section>
-<section><h2>How far to trust it</h2><div class="meters">
-{trust}
-</div></section>
-{_table(table) if table else ""}
-<section><h2>Look</h2>{f"<p>{_escape(note)}</p>" if note else ""}<div class="pictures">
-{look}
-</div></section>
-<footer>Made by torchprim {__version__}, with no isolated recordings. This page holds everything it shows.
-</footer>
-</main>
-</body>
-</html>
-"""
+    sections = [player_section("Listen", players), meter_section("How far to trust it", meters)]
+    sections += [table_section(table)] if table else []
+    sections.append(picture_section("Look", pictures, note))
+    return render_document(title, facts, sections, "with no isolated recordings")

@@ -16,6 +16,7 @@ from torchprim.plots.time_frequency import draw_mask, draw_pitch, draw_spectrogr
 from torchprim.primitives.pitch.track_pitch import PitchTrack
 from torchprim.report.page import Picture
 from torchprim.separators.base import Separation
+from torchprim.spectra.stft import Geometry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,28 +114,68 @@ def draw_pictures(
     first, second = chosen_cues(list(separation.masks), cues)
     grid = {"geometry": preset.geometry, "start": start, "highest": highest}
 
-    figure, (axes,) = new_figure(9.6, 2.6)
-    _align(axes, colour_bar(axes, draw_spectrogram(axes, magnitude, **grid), "dB below the loudest"))
     caption = "Power over time and frequency."
     if pitch is not None:
-        draw_pitch(axes, pitch, start=start)
         caption += " Light blue: the pitch of the most salient voice, where it is heard."
-    pictures = [Picture("Mixture", caption, inline_svg(figure, "mixture", f"Mixture. {caption}"), True)]
-
-    def mask_picture(title: str, name: str, mask: Tensor, caption: str, wide: bool) -> Picture:
-        figure, (axes,) = new_figure(9.6 if wide else 4.7, 2.6 if wide else 2.2)
-        _align(axes, colour_bar(axes, draw_mask(axes, mask, **grid), "mask"))
-        return Picture(title, caption, inline_svg(figure, name, f"{title}. {caption}"), wide)
-
+    pictures = [spectrogram_picture("Mixture", "mixture", magnitude, caption, pitch=pitch, **grid)]
     used = ", ".join(
         f"{_title(name)} {preset.weights[name]:g}" for name in separation.masks if name in preset.weights
     )
     caption = f"0 = accompaniment, 1 = vocals. Weights: {used}; beta {preset.beta:g}."
-    pictures.append(mask_picture("Mask of the ensemble", "ensemble", separation.mask, caption, True))
+    pictures.append(mask_picture("Mask of the ensemble", "ensemble", separation.mask, caption, **grid))
     pictures.append(_embedding(magnitude, separation, first, second))
     for name, mask in separation.masks.items():
-        pictures.append(mask_picture(_title(name), name, mask, _ABOUT.get(name, ""), False))
+        pictures.append(mask_picture(_title(name), name, mask, _ABOUT.get(name, ""), wide=False, **grid))
     return pictures
+
+
+def spectrogram_picture(
+    title: str,
+    name: str,
+    magnitude: Tensor,
+    caption: str,
+    *,
+    geometry: Geometry,
+    start: float = 0.0,
+    highest: float | None = None,
+    pitch: PitchTrack | None = None,
+) -> Picture:
+    """Draw a spectrogram `(F, N)` over the whole width of the page.
+
+    Args:
+        title: of the picture.
+        name: prefix of its identifiers, unique in the page.
+        magnitude: `(F, N)`.
+        caption: one sentence that explains it.
+        geometry: its STFT grid.
+        start: time of the first frame in s.
+        highest: upper end of the frequency axis in Hz; by default half the sample rate.
+        pitch: of the voice, drawn over it.
+    """
+    figure, (axes,) = new_figure(9.6, 2.6)
+    image = draw_spectrogram(axes, magnitude, geometry, start=start, highest=highest)
+    _align(axes, colour_bar(axes, image, "dB below the loudest"))
+    if pitch is not None:
+        draw_pitch(axes, pitch, start=start)
+    return Picture(title, caption, inline_svg(figure, name, f"{title}. {caption}"), True)
+
+
+def mask_picture(
+    title: str,
+    name: str,
+    mask: Tensor,
+    caption: str,
+    *,
+    geometry: Geometry,
+    start: float = 0.0,
+    highest: float | None = None,
+    wide: bool = True,
+) -> Picture:
+    """Draw a mask `(F, N)`; `wide` over the whole width of the page, else half. Args: as above."""
+    figure, (axes,) = new_figure(9.6 if wide else 4.7, 2.6 if wide else 2.2)
+    image = draw_mask(axes, mask, geometry, start=start, highest=highest)
+    _align(axes, colour_bar(axes, image, "mask"))
+    return Picture(title, caption, inline_svg(figure, name, f"{title}. {caption}"), wide)
 
 
 def _embedding(magnitude: Tensor, separation: Separation, first: str, second: str) -> Picture:

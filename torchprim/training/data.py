@@ -67,6 +67,13 @@ class TrainingData(NamedTuple):
     validation: MixedStream | None  # remixes of held-out songs
     stem_validation: StemValidation | None  # held-out songs with true stems
 
+    def example(self) -> tuple[Bank, list[int], bool]:
+        """Return segments to show an example of: their bank, their indices, and whether they are held out."""
+        if self.stem_validation is not None:
+            return self.stem_validation.bank, self.stem_validation.segments, True
+        stream = (self.validation or self.train).streams[0]
+        return stream.bank, stream.store.segments, self.validation is not None
+
 
 def find_teacher(name: str, preset: str, device: torch.device) -> torch.nn.Module:
     """Return the separator that estimates the sources.
@@ -176,5 +183,6 @@ def _build_streams(splits: list[Split], seed: int) -> TrainingData:
     remixes = [split.stream(seed + 1) for split in held_out if split.source.share > 0]
     validation = MixedStream(remixes, [1.0] * len(remixes), seed) if remixes else None
     stems = [split for split in held_out if split.source.teacher is None]
-    stem_validation = StemValidation(stems[0].source.bank, stems[0].segments) if stems else None
+    teacher = next((split.source.teacher for split in splits if split.source.teacher is not None), None)
+    stem_validation = StemValidation(stems[0].source.bank, stems[0].segments, teacher) if stems else None
     return TrainingData(train, validation, stem_validation)

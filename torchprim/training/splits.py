@@ -63,6 +63,7 @@ class Split(NamedTuple):
                 seed=seed,
                 rank=self.rank,
                 world=self.world,
+                progress=self.rank == 0,
             )
 
     @contextmanager
