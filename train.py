@@ -10,8 +10,8 @@
 
 Every song is cut into segments; a teacher separates them and says how far each can be trusted; estimates
 of trusted segments are remixed across songs while the network learns from them. RUN holds `best.pt` and
-`last.pt` (for `torchprim separate --checkpoint`), `labels.jsonl`, `songs.jsonl`, `log.jsonl`, `examples/`, and
-`report.html`, a page that tells how it goes, rewritten at each validation. It may lie inside the music:
+`last.pt` (for `torchprim separate --checkpoint`), `labels.jsonl`, `songs.jsonl`, `log.jsonl`, `examples/`,
+and `report.html`, a page that tells how it goes, rewritten at each validation. It may lie inside the music:
 what torchprim wrote is left out.
 """
 
