@@ -159,6 +159,8 @@ def _draw_confidence(streams: Sequence[RemixStream]) -> Iterator[Picture]:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
     if isinstance(value, (list, tuple)):
         return " ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
