@@ -187,14 +187,16 @@ def remove_stale(folder: str | os.PathLike[str]) -> None:
 
 
 def check_appendable(path: str | os.PathLike[str]) -> None:
-    """Create an empty file of JSON Lines, or check that an existing one can be appended to.
+    """Check that a file of JSON Lines can be appended to, or created; its folder is created.
 
     Raises:
         OSError: where that is not possible; its `filename` is `path`.
     """
+    if not Path(path).exists():
+        check_writable(path)
+        return
     with _set_filename(Path(path)):
         _check_regular(Path(path))
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         open(path, "ab").close()
 
 
