@@ -1,4 +1,4 @@
-"""The ring between threads: its offsets in the interpreter; compiled kernels have it in shared memory."""
+"""The ring between threads: its offsets in the interpreter, and that compiled kernels share memory for it."""
 
 import json
 import os
