@@ -78,6 +78,22 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         raise AudioError(path, f"cannot be written: {error.strerror or error}") from error
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Check whether an error is that the CPU's memory does not suffice; torch has a `RuntimeError` for it."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
+@contextlib.contextmanager
+def within_memory(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Convert running out of memory in the block to an `AudioError`: "PATH: not enough memory"."""
+    try:
+        yield
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise AudioError(path, "not enough memory") from error
+
+
 def one_line(path: str | os.PathLike[str], error: Exception, device: str) -> str:
     """Format any error about a file as one line, "PATH: reason", for commands that continue with the next.
 
@@ -103,7 +119,7 @@ def one_line(path: str | os.PathLike[str], error: Exception, device: str) -> str
     if isinstance(error, torch.OutOfMemoryError):
         torch.cuda.empty_cache()
         return str(AudioError(path, f"not enough memory on the device ({device}); try --device cpu"))
-    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+    if out_of_memory(error):
         return str(AudioError(path, "not enough memory"))
     if isinstance(error, ValueError):
         return str(AudioError(path, text))

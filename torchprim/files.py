@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-_LIVE: set[str] = set()  # tokens of the temporary files that this process is writing
-
 
 @contextlib.contextmanager
 def replaced(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
@@ -22,7 +20,8 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     The temporary file is flushed and fsynced before the rename, so that neither a kill nor a power cut leaves
     a truncated file. Parent folders are created; temporary files that killed processes left for this path
-    are removed.
+    are removed, which those of running ones are safe from, whatever machine or container they run in: a
+    writer holds an advisory lock on its temporary file.
 
     Raises:
         OSError: where the file cannot be written; its `filename` is `path`.
@@ -48,17 +47,18 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
         OSError: where a file cannot be written; its `filename` is that path.
     """
     targets = [Path(path) for path in paths]
-    token = secrets.token_hex(4)  # threads, and processes of one number, never share a temporary file
-    temporaries = [path.with_name(f".{path.name}.{os.getpid()}.{token}.part") for path in targets]
+    temporaries: list[Path] = []
     files: list[BinaryIO] = []
+    locks = contextlib.ExitStack()
     try:
-        _LIVE.add(token)
-        for target, temporary in zip(targets, temporaries, strict=True):
+        for target in targets:
             with _set_filename(target):
                 _check_regular(target)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _remove_stale(target)
-                files.append(open(temporary, "wb"))  # noqa: SIM115 (closed below)
+                temporary, file = _open_temporary(target, locks)
+                temporaries.append(temporary)
+                files.append(file)
         yield files
         for target, file in zip(targets, files, strict=True):
             with _set_filename(target), file:
@@ -73,7 +73,7 @@ def all_replaced(paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Binar
                 file.close()
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        _LIVE.discard(token)
+        locks.close()
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -106,24 +106,24 @@ def _check_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
 
 
+def _open_temporary(path: Path, locks: contextlib.ExitStack) -> tuple[Path, BinaryIO]:
+    """Open a temporary file of `path`, which no other thread or process writes or removes under `locks`."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+        file = open(temporary, "wb")  # noqa: SIM115 (closed by the caller)
+        locks.enter_context(_locked(temporary))
+        if temporary.exists():
+            return temporary, file
+        file.close()  # another writer took it for a stale one, before it was locked
+
+
 def _remove_stale(path: Path) -> None:
-    """Remove the temporary files of `path` whose process is gone."""
+    """Remove the temporary files of `path` that nobody is writing."""
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        found = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)(?:\.([0-9a-f]{{8}}))?\.part", temporary.name)
-        if found and found[2] not in _LIVE and not _is_running(int(found[1])):
-            temporary.unlink(missing_ok=True)
-
-
-def _is_running(pid: int) -> bool:
-    if pid == os.getpid():
-        return False  # left by an earlier process with the same number
-    try:
-        os.kill(pid, 0)  # sends no signal
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+        if re.fullmatch(rf"\.{re.escape(path.name)}\.\d+(\.[0-9a-f]{{8}})?\.part", temporary.name):
+            with _locked(temporary, wait=False) as locked:
+                if locked:
+                    temporary.unlink(missing_ok=True)
 
 
 def append_json_lines(path: str | os.PathLike[str], records: Iterable[dict[str, Any]]) -> None:
@@ -202,27 +202,32 @@ def _content(path: str | os.PathLike[str]) -> bytes:
 def _parse(content: bytes) -> list[dict[str, Any]]:
     records = []
     for line in content.splitlines():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             records.append(json.loads(line))
     return [record for record in records if isinstance(record, dict)]
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold an exclusive advisory lock on a folder, where the system has such locks."""
+def _locked(path: str | os.PathLike[str], wait: bool = True) -> Iterator[bool]:
+    """Hold an exclusive advisory lock on a file or folder; yield whether it is held.
+
+    It is not where the system has no such locks, and without `wait` where somebody else holds it.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
-        yield
+        yield False
         return
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
     except OSError:  # such as a folder that may be written but not listed
-        yield
+        yield False
         return
     try:
+        locked = False
         with contextlib.suppress(OSError):  # some network file systems have none
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = True
+        yield locked
     finally:
         os.close(descriptor)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from torchprim.audio.samples import Samples
 from torchprim.audio.truncation import missing_end
-from torchprim.errors import AudioError
+from torchprim.errors import AudioError, within_memory
 
 # Magic bytes of formats that libsndfile reads well: WAV (RIFF, RIFX, RF64, W64), AIFF, AU, CAF, FLAC, OGG.
 _SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS")
@@ -18,6 +18,9 @@ _SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff",
 _EXACT_LENGTH = ("wav", "w64", "flac", "mov", "matroska", "asf", "aiff", "caf", "ape", "wv", "tta")
 # Seconds by which the decoded length may fall short of the header's: encoders round to whole packets.
 _LENGTH_TOLERANCE = 0.1
+
+Buffer = TypeVar("Buffer", bound=Samples)
+NewBuffer = Callable[[str | os.PathLike[str], int, int], Buffer]  # of path, sample rate and channels
 
 
 class Decoded(NamedTuple):
@@ -45,7 +48,23 @@ def decode(path: str | os.PathLike[str], stream: int = 0) -> Decoded:
 
     Raises:
         AudioError: where no decoder can read it, it has no such stream or no samples, or a sample is NaN
-            or infinite.
+            or infinite, or the memory does not suffice.
+    """
+    with within_memory(path):
+        samples, notes = collect(path, stream, Samples)
+        return Decoded(samples.join(), samples.sample_rate, notes)
+
+
+def collect(
+    path: str | os.PathLike[str], stream: int, buffer: NewBuffer[Buffer]
+) -> tuple[Buffer, tuple[str, ...]]:
+    """Decode one audio stream of a file into a buffer, `buffer(path, sample_rate, channels)`.
+
+    Returns:
+        the buffer with all samples that could be decoded, at least one, and notes on those that could not.
+
+    Raises:
+        AudioError: as `decode`, but for samples that are not finite.
     """
     with open(path, "rb") as file:
         plain = file.read(4) in _SNDFILE_MAGIC
@@ -54,7 +73,7 @@ def decode(path: str | os.PathLike[str], stream: int = 0) -> Decoded:
     partial, reason, missing = None, "", []
     for decoder in decoders:
         try:
-            samples, note = decoder(path, stream)
+            samples, note = decoder(path, stream, buffer)
             break
         except ImportError:
             missing.append("PyAV (pip install av)" if decoder is _av else "soundfile (pip install soundfile)")
@@ -68,7 +87,7 @@ def decode(path: str | os.PathLike[str], stream: int = 0) -> Decoded:
     if samples.length == 0:
         raise AudioError(path, "holds 0 samples that can be decoded")
     note = note or missing_end(path)
-    return Decoded(samples.join(), samples.sample_rate, (note,) if note else ())
+    return samples, (note,) if note else ()
 
 
 def count_streams(path: str | os.PathLike[str]) -> int:
@@ -97,7 +116,7 @@ def _truncation_note(samples: Samples, expected: float, exact: bool) -> str:
     return f"truncated or damaged: {_seconds(samples)} of {whole:.2f} s could be decoded"
 
 
-def _soundfile(path: str | os.PathLike[str], stream: int) -> tuple[Samples, str]:
+def _soundfile(path: str | os.PathLike[str], stream: int, buffer: NewBuffer[Buffer]) -> tuple[Buffer, str]:
     import soundfile
 
     try:
@@ -107,7 +126,7 @@ def _soundfile(path: str | os.PathLike[str], stream: int) -> tuple[Samples, str]
     with file:
         if stream or (file.subtype in ("OPUS", "MPEG_LAYER_III") and _have_av()):
             raise DecoderError("FFmpeg reads it better")
-        samples = Samples(path, file.samplerate, file.channels)
+        samples = buffer(path, file.samplerate, file.channels)
         try:
             while len(block := file.read(1 << 16, dtype="float32", always_2d=True)):
                 samples.add(block.T)
@@ -136,7 +155,7 @@ def _open_av(file: Any) -> Any:
         raise DecoderError(getattr(error, "strerror", None) or str(error)) from None
 
 
-def _av(path: str | os.PathLike[str], stream: int) -> tuple[Samples, str]:
+def _av(path: str | os.PathLike[str], stream: int, buffer: NewBuffer[Buffer]) -> tuple[Buffer, str]:
     with open(path, "rb") as file, _open_av(file) as container:
         if len(container.streams.audio) <= stream:
             raise AudioError(path, "has no audio stream" if stream == 0 else f"has no audio stream {stream}")
@@ -148,13 +167,13 @@ def _av(path: str | os.PathLike[str], stream: int) -> tuple[Samples, str]:
         for frame in _frames(container, chosen, skipped):
             layout = (frame.sample_rate, frame.layout.nb_channels)
             if samples is None:
-                samples = Samples(path, *layout)
+                samples = buffer(path, *layout)
             elif layout != (samples.sample_rate, samples.channels):
                 note = f"only the first {_seconds(samples)} were decoded: there rate or channels change"
                 break
             samples.add(_to_float(frame))
         if samples is None:
-            samples = Samples(path, chosen.rate or 1, max(1, chosen.channels))
+            samples = buffer(path, chosen.rate or 1, max(1, chosen.channels))
         if not note and skipped:
             note = f"truncated or damaged: {len(skipped)} packet(s) skipped, the first at {skipped[0]:.2f} s"
         expected = _expected_length(container, chosen, samples.sample_rate)

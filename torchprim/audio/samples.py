@@ -53,13 +53,21 @@ class Samples:
         start = 0
         while self._blocks:
             block = self._blocks.pop()[:, : self.length - start]
-            finite = np.isfinite(block)
-            if not finite.all():
-                first = int(np.argmin(finite.all(axis=0)))
-                bad = block[:, first][~finite[:, first]][0]
-                value = "NaN" if np.isnan(bad) else "infinite"
-                second = (start + first) / self.sample_rate
-                raise AudioError(self.path, f"a sample is {value} at {second:.3f} s")
+            check_finite(self.path, block, start, self.sample_rate)
             whole[:, start : start + block.shape[1]] = block
             start += block.shape[1]
         return whole
+
+
+def check_finite(path: str | os.PathLike[str], block: np.ndarray, start: int, sample_rate: int) -> None:
+    """Check the samples `(C, n)` of a file from `start` on.
+
+    Raises:
+        AudioError: "PATH: a sample is NaN at 0.500 s", for the first that is NaN or infinite.
+    """
+    finite = np.isfinite(block)
+    if not finite.all():
+        first = int(np.argmin(finite.all(axis=0)))
+        bad = block[:, first][~finite[:, first]][0]
+        value = "NaN" if np.isnan(bad) else "infinite"
+        raise AudioError(path, f"a sample is {value} at {(start + first) / sample_rate:.3f} s")

@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.audio.encode import Encoder, format_of, soundfile
 from torchprim.errors import AudioError
 from torchprim.files import all_replaced
-
-_FORMATS = {".wav": ("WAV", "FLOAT"), ".flac": ("FLAC", "PCM_24")}
-_BLOCK = 1 << 18  # frames converted at a time
-_WAV_LIMIT = (1 << 32) - (1 << 16)  # a WAV counts its bytes in 32 bits; longer ones are written as RF64
 
 
 def save(path: str | os.PathLike[str], audio: Tensor, sample_rate: float) -> float:
@@ -70,13 +66,11 @@ def save_stems(stems: Mapping[str | os.PathLike[str], Tensor], sample_rate: floa
         ...     save_stems({f"{folder}/a.flac": torch.ones(9), f"{folder}/b.flac": 2 * torch.ones(9)}, 8000)
         0.5
     """
-    _soundfile()
+    soundfile()
     checks.positive(sample_rate, "sample_rate")
     audios, peak, limited = {}, 0.0, False
     for path, audio in stems.items():
-        suffix = Path(path).suffix.lower()
-        if suffix not in _FORMATS:
-            raise ValueError(f"path must end in .wav or .flac, got {os.fspath(path)!r}")
+        suffix = format_of(path)
         if isinstance(audio, Tensor) and audio.dim() > 2:
             raise ValueError(f"audio must have shape (C, T) or (T,), got {tuple(audio.shape)}")
         # On the CPU, where it is also checked for NaN.
@@ -86,75 +80,11 @@ def save_stems(stems: Mapping[str | os.PathLike[str], Tensor], sample_rate: floa
         peak, limited = max(peak, -low, high), limited or suffix == ".flac"
     gain = 1 / peak if limited and peak > 1 else 1.0
 
-    current = next(iter(audios), None)
     try:
         with all_replaced(audios) as files:
-            for (current, audio), file in zip(audios.items(), files, strict=True):
-                _encode(current, file, audio, round(sample_rate), gain)
+            for (path, audio), file in zip(audios.items(), files, strict=True):
+                with Encoder(path, file, round(sample_rate), *audio.shape) as encoder:
+                    encoder.write(audio, gain)
     except OSError as error:
-        path = error.filename or current
-        raise AudioError(path, f"cannot be written: {error.strerror or error}") from error
+        raise AudioError(error.filename, f"cannot be written: {error.strerror or error}") from error
     return gain
-
-
-def _soundfile() -> Any:
-    try:
-        import soundfile
-    except ImportError as error:
-        raise ImportError("writing sound needs soundfile: pip install soundfile") from error
-    return soundfile
-
-
-def _encode(path: Path, file: BinaryIO, audio: Tensor, sample_rate: int, gain: float) -> None:
-    soundfile = _soundfile()
-    form, subtype = _FORMATS[path.suffix.lower()]
-    if form == "WAV" and 4 * audio.numel() > _WAV_LIMIT:
-        form = "RF64"
-    sink = _Sink(file)
-    try:
-        with soundfile.SoundFile(sink, "w", sample_rate, audio.shape[0], subtype, format=form) as sound:
-            for start in range(0, audio.shape[1], _BLOCK):
-                block = audio[:, start : start + _BLOCK].float()
-                if gain != 1:
-                    block = (block * gain).clamp(-1, 1)  # rounding may leave the peak just above 1
-                sound.write(block.T.contiguous().numpy())
-                sink.check()
-    except (soundfile.SoundFileError, AssertionError, ValueError) as error:
-        sink.check()
-        reason = getattr(error, "error_string", None) or str(error)
-        raise AudioError(path, f"cannot be written as {form} {subtype}: {reason}") from error
-    sink.check()
-
-
-class _Sink:
-    """File that libsndfile writes to through callbacks, where an exception would be printed and lost.
-
-    The first exception is stored, and raised by `check`: so a full disk keeps its error text.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.error: BaseException | None = None
-
-    def write(self, data: bytes) -> int:
-        if self.error is not None:
-            return 0
-        try:
-            return self.file.write(data)
-        except BaseException as error:
-            self.error = error
-            return 0
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        try:
-            return self.file.seek(offset, whence)
-        except BaseException as error:
-            self.error = self.error or error
-            return 0
-
-    def tell(self) -> int:
-        return self.file.tell()
-
-    def check(self) -> None:
-        if self.error is not None:
-            raise self.error

@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
     sound = read_song(args.file, args.start)
     name = title_of(args.file)
     table, picture = args.out / f"{name}.pitch.csv", args.out / f"{name}.pitch.png"
-    mono = sound.audio.mean(0).to(device)
     try:
+        mono = sound.audio.mean(0).to(device)
         with torch.inference_mode():
             track = track_song(mono, sound.sample_rate, args.method, args.f_min, args.f_max)
             image = _picture(mono.cpu(), sound.sample_rate, track, args.start)
