@@ -10,7 +10,7 @@ import torch
 
 from tests.support.sound_files import noise
 from torchprim import files
-from torchprim.audio import write as audio_write
+from torchprim.audio.encode import Encoder
 from torchprim.audio.load import load_audio
 from torchprim.audio.write import save, save_stems
 from torchprim.errors import AudioError
@@ -68,9 +68,13 @@ def test_what_cannot_be_written_is_refused(tmp_path):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_full_disk_is_named_by_the_encoder(suffix):
     for frames in (10, 1 << 19):
-        with open("/dev/full", "wb", buffering=0) as full, pytest.raises(OSError) as caught:
-            audio_write._encode(Path(f"x.{suffix}"), full, torch.randn(2, frames) / 9, 44100, 1.0)
-        assert caught.value.errno == errno.ENOSPC
+        with (
+            open("/dev/full", "wb", buffering=0) as full,
+            pytest.raises(AudioError) as caught,
+            Encoder(Path(f"x.{suffix}"), full, 44100, 2, frames) as encoder,
+        ):
+            encoder.write(torch.randn(2, frames) / 9)
+        assert str(caught.value) == f"x.{suffix}: cannot be written: No space left on device"
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
@@ -102,9 +106,14 @@ def test_a_broken_off_write_leaves_the_old_files(tmp_path, monkeypatch, suffix, 
 
 
 def test_left_overs_of_killed_processes_are_removed(tmp_path):
-    dead = tmp_path / ".x[1].wav.4194399.part"  # above the largest number a process can have
-    mine, other = tmp_path / f".x[1].wav.{os.getpid()}.part", tmp_path / f".x[1].wav.{os.getppid()}.part"
-    for path in (dead, mine, other):
-        path.touch()
-    save(tmp_path / "x[1].wav", torch.zeros(2, 3), 8000)
-    assert set(os.listdir(tmp_path)) == {"x[1].wav", other.name}
+    path, audio = tmp_path / "x[1].wav", torch.zeros(2, 3)
+    for number in (os.getpid(), os.getppid(), 4194399):  # the last above the largest a process can have
+        for token in ("", ".0123abcd"):
+            (tmp_path / f".x[1].wav.{number}{token}.part").touch()
+    save(path, audio, 8000)
+    assert os.listdir(tmp_path) == [path.name]
+    with pytest.raises(ZeroDivisionError), files.replaced(path):  # one that is being written stays
+        save(path, audio, 8000)
+        assert len(os.listdir(tmp_path)) == 2
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == [path.name] and torch.equal(load_audio(path)[0], audio)

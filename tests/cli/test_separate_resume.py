@@ -47,11 +47,11 @@ def test_what_is_done_is_skipped_until_something_changes(tmp_path, halves, capsy
 
 KILLED = """
 import os, signal, sys
-from torchprim.audio import write as audio_write
+from torchprim.audio import encode
 from torchprim.cli.main import main
 
 room = int(sys.argv[1])
-write = audio_write._Sink.write
+write = encode._Sink.write
 
 def dying_write(self, data):
     global room
@@ -62,7 +62,7 @@ def dying_write(self, data):
         os.kill(os.getpid(), signal.SIGKILL)
     return write(self, data)
 
-audio_write._Sink.write = dying_write
+encode._Sink.write = dying_write
 main(sys.argv[2:])
 """
 

@@ -116,7 +116,9 @@ def _truncation_note(samples: Samples, expected: float, exact: bool) -> str:
     return f"truncated or damaged: {_seconds(samples)} of {whole:.2f} s could be decoded"
 
 
-def _soundfile(path: str | os.PathLike[str], stream: int, buffer: NewBuffer[Buffer]) -> tuple[Buffer, str]:
+def _soundfile(
+    path: str | os.PathLike[str], stream: int, buffer: NewBuffer[Buffer] = Samples
+) -> tuple[Buffer, str]:
     import soundfile
 
     try:
@@ -155,7 +157,7 @@ def _open_av(file: Any) -> Any:
         raise DecoderError(getattr(error, "strerror", None) or str(error)) from None
 
 
-def _av(path: str | os.PathLike[str], stream: int, buffer: NewBuffer[Buffer]) -> tuple[Buffer, str]:
+def _av(path: str | os.PathLike[str], stream: int, buffer: NewBuffer[Buffer] = Samples) -> tuple[Buffer, str]:
     with open(path, "rb") as file, _open_av(file) as container:
         if len(container.streams.audio) <= stream:
             raise AudioError(path, "has no audio stream" if stream == 0 else f"has no audio stream {stream}")

@@ -60,7 +60,7 @@ class Encoder:
         form, subtype = FORMATS[path.suffix.lower()]
         if form == "WAV" and 4 * channels * length > _WAV_LIMIT:
             form = "RF64"
-        self._path, self._format, self._sink = path, f"{form} {subtype}", _Sink(file)
+        self.path, self._format, self._sink = path, f"{form} {subtype}", _Sink(file)
         with self._errors():
             self._sound = soundfile().SoundFile(self._sink, "w", sample_rate, channels, subtype, format=form)
 
@@ -90,13 +90,13 @@ class Encoder:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        with writing(self._path):
+        with writing(self.path):
             try:
                 yield
             except (soundfile().SoundFileError, AssertionError, ValueError) as error:
                 self._sink.check()
                 reason = getattr(error, "error_string", None) or str(error)
-                raise AudioError(self._path, f"cannot be written as {self._format}: {reason}") from error
+                raise AudioError(self.path, f"cannot be written as {self._format}: {reason}") from error
             self._sink.check()
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchprim.audio.samples import Samples, check_finite
 from torchprim.errors import AudioError, writing
 
-MEMORY = 1 << 27  # bytes kept in memory: 6 minutes of stereo at 44.1 kHz
+MEMORY = 1 << 25  # bytes kept in memory: 95 s of stereo at 44.1 kHz
 _BLOCK = 1 << 18  # samples read at a time
 
 

@@ -111,7 +111,9 @@ class Separator(nn.Module, ABC):
         confidences, estimates = [], []
         for done, piece in enumerate(pieces, 1):
             excerpt = audio[..., piece.start : piece.stop]
-            piece_vocals, estimate = self._separate_piece(excerpt, sample_rate, channels, generator, settings)
+            piece_vocals, estimate = self._separate_piece(
+                excerpt, sample_rate, channels, generator, keep_masks, settings
+            )
             if whole:
                 vocals = piece_vocals
             else:
@@ -174,7 +176,7 @@ class Separator(nn.Module, ABC):
             audio = checks.audio(read(piece.start, piece.stop), rank=2 if channels else 1)
             if generator is None:
                 generator = torch.Generator(audio.device).manual_seed(0)
-            vocals, estimate = self._separate_piece(audio, sample_rate, channels, generator, settings)
+            vocals, estimate = self._separate_piece(audio, sample_rate, channels, generator, False, settings)
             vocals = piece.faded(vocals)
             if tail is not None:
                 vocals[..., : piece.fade_in] += tail
@@ -217,6 +219,7 @@ class Separator(nn.Module, ABC):
         sample_rate: float,
         channels: bool,
         generator: torch.Generator | None,
+        keep_masks: bool,
         settings: dict[str, Any],
     ) -> tuple[Tensor, Estimate]:
         """Compute the vocals of one piece, of the shape of `audio`, and the estimate behind them."""
@@ -224,11 +227,15 @@ class Separator(nn.Module, ABC):
         mono = audio.mean(-2) if channels else audio
         mixture = Mixture(_remove_mean(mono), sample_rate, geometry)
         estimate = self.estimate(mixture, generator, **settings)
-        spectrum = mixture.spectrum()
-        if channels:
+        if not keep_masks:
+            estimate = estimate._replace(masks={})
+        length = mixture.audio.shape[-1]
+        spectrum = None if channels else mixture.spectrum()
+        del mixture  # and all that was computed for the cues: the peak of memory is here
+        if spectrum is None:
             resampled = resample(_remove_mean(audio), sample_rate, geometry.sample_rate)
             spectrum = stft(resampled, geometry)
-        vocals = masked_istft(estimate.mask, spectrum, geometry, mixture.audio.shape[-1])
+        vocals = masked_istft(estimate.mask, spectrum, geometry, length)
         vocals = resample(vocals, geometry.sample_rate, sample_rate)[..., : audio.shape[-1]]
         padding = audio.shape[-1] - vocals.shape[-1]  # resampling by a rounded ratio may fall short
         vocals = torch.nn.functional.pad(vocals, (0, padding)) if padding else vocals
