@@ -127,7 +127,11 @@ class _Sink:
             return 0
 
     def tell(self) -> int:
-        return self.file.tell()
+        try:
+            return self.file.tell()
+        except BaseException as error:  # such as of a file that is closed, after another error
+            self.error = self.error or error
+            return 0
 
     def check(self) -> None:
         if self.error is not None:
