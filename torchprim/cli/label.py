@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_ranks
+from torchprim.cli.output import say
 from torchprim.cli.separate import PRESETS
 from torchprim.errors import AudioError, shown, writing
 
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     errors: list[AudioError] = []
     files = [file.path for file in find_files(args.inputs, errors.append)]
     for error in errors if ranks.first else []:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
     if not files:
         return 1
     files = files[ranks.rank :: ranks.world]  # each rank decodes and separates its own songs
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     with writing(out):
         labels = label(bank, teacher, out, batch_size=args.batch, progress=ranks.first)
     process = f"process {ranks.rank} of {ranks.world}: " if ranks.world > 1 else ""
-    print(process + _summary(bank, labels, before, out, args.quietest), flush=True)
+    say(process + _summary(bank, labels, before, out, args.quietest))
     return 1 if errors or bank.skipped else 0
 
 

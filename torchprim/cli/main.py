@@ -73,13 +73,13 @@ def _run(argv: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else 2
     except UsageError as error:
         parsers[chosen].print_usage(sys.stderr)
-        print(f"torchprim {chosen}: error: {error}", file=sys.stderr)
+        say(f"torchprim {chosen}: error: {error}", sys.stderr)
         return 2
     except (FileError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted" if sys.stderr.isatty() else "interrupted", file=sys.stderr)  # after the ^C
+        say("\ninterrupted" if sys.stderr.isatty() else "interrupted", sys.stderr)  # after the ^C
         return 130
     except BrokenPipeError:  # told by `main`, which writes what is left of the output
         return 1

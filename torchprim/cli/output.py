@@ -45,11 +45,10 @@ def say(text: str, stream: TextIO | None = None) -> None:
     Raises:
         BrokenPipeError: for standard output.
     """
-    from tqdm import tqdm
-
     stream = stream or sys.stdout
+    bars = sys.modules.get("tqdm")  # there are none where it was not imported
     try:
-        tqdm.write(text, file=stream)
+        bars.tqdm.write(text, file=stream) if bars else print(text, file=stream)
         stream.flush()
     except OSError as error:
         if stream is not sys.stderr:

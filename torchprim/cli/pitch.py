@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchprim.cli.device import DEVICES, choose_device
-from torchprim.cli.output import title_of, write_output
+from torchprim.cli.output import say, title_of, write_output
 from torchprim.cli.song import add_song, add_start, read_song
 from torchprim.errors import one_line, shown
 
@@ -90,9 +90,9 @@ def run(args: argparse.Namespace) -> int:
     except ImportError:  # names the package to install
         raise
     except Exception as error:
-        print(f"error: {one_line(args.file, error, device)}", file=sys.stderr)
+        say(f"error: {one_line(args.file, error, device)}", sys.stderr)
         return 1
     write_output(table, _csv(track))
     write_output(picture, image)
-    print(f"{shown(table)}\n{shown(picture)}")
+    say(f"{shown(table)}\n{shown(picture)}")
     return 0
