@@ -181,6 +181,23 @@ def test_folders_for_stems_never_collide(tmp_path):
     assert names([song("y/a.wav"), song("b.wav")], known) == ["a.wav", "b"]
     assert names([song("x/a.wav"), song("y/a.wav")], known) == ["a", "a.wav"]
     assert names([song("...wav")]) == ["...wav"]
+    # Nor with a file that is written.
+    assert names([song("separations.jsonl.wav"), song("vocals.wav.wav")]) == [
+        "separations.jsonl.wav",
+        "vocals.wav.wav",
+    ]
+    assert names([song("vocals.wav"), song("vocals.mp3")]) == ["vocals.wav-2", "vocals.mp3"]
+    assert names([song("Accompaniment.FLAC.mp3")]) == ["Accompaniment.FLAC.mp3"]
+
+
+def test_a_song_with_the_name_of_the_records_or_of_a_stem_is_separated(tmp_path, halves):
+    names = ("a.wav", "a/vocals.wav.wav", "separations.jsonl.wav")
+    for name in names:
+        (tmp_path / "music" / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "music" / name, noise(100))
+    for _ in range(2):
+        assert separate(tmp_path / "music", "--out", tmp_path / "out") == 0
+    assert tree(tmp_path / "out") == both("a", *names[1:]) and halves.songs == 3
 
 
 def test_an_output_folder_inside_the_music_is_no_music(tmp_path, halves, capsys):

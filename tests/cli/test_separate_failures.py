@@ -10,9 +10,10 @@ import torch
 
 from tests.support.separating import HalvingSeparator, both, lines, separate, tree
 from tests.support.sound_files import bad_files, cut, noise, silent_video, write
-from torchprim.audio import write as audio_write
+from torchprim.audio.encode import Encoder
 from torchprim.audio.load import load_audio
 from torchprim.cli import separation
+from torchprim.errors import writing
 
 
 def test_bad_files_are_named_and_the_others_done(tmp_path, halves, capfd):
@@ -86,19 +87,19 @@ def test_an_output_folder_that_cannot_be_written_is_named(tmp_path, halves, capf
 @pytest.mark.parametrize("name", ["vocals", "accompaniment"])
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, halves, capfd, monkeypatch, name):
     paths = [write(tmp_path / name, noise(1000)) for name in ("a.wav", "b.wav")]
-    encode = audio_write._encode
+    write_block = Encoder.write
 
-    def full(path, file, *rest):
-        if path.parent.name == "a" and path.stem == name:
-            file.write(b"some of it")
-            raise OSError(errno.ENOSPC, "No space left on device")
-        encode(path, file, *rest)
+    def full(self, audio, *rest):
+        if self.path.parent.name == "a" and self.path.stem == name:
+            with writing(self.path):
+                raise OSError(errno.ENOSPC, "No space left on device")
+        write_block(self, audio, *rest)
 
-    monkeypatch.setattr(audio_write, "_encode", full)
+    monkeypatch.setattr(Encoder, "write", full)
     assert separate(*paths, "--out", tmp_path / "out") == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"error: {paths[0]}: ") and line.endswith("No space left on device")
-    assert tree(tmp_path / "out") == both("b")
+    assert tree(tmp_path / "out") == both("b") and not (tmp_path / "out" / "a").exists()
     assert [record["output"] for record in lines(tmp_path / "out")] == ["b"]
 
 
@@ -136,15 +137,15 @@ def refuse_fsync(descriptor):
 )
 def test_a_failing_separation_is_named_and_the_rest_done(tmp_path, halves, capfd, monkeypatch, error, text):
     paths = [write(tmp_path / name, noise(100)) for name in ("a.wav", "b.wav")]
-    forward = HalvingSeparator.forward
+    stream = HalvingSeparator.stream
 
     def failing(self, *args, **options):
         if HalvingSeparator.songs == 0:
             HalvingSeparator.songs += 1
             raise error
-        return forward(self, *args, **options)
+        return stream(self, *args, **options)
 
-    monkeypatch.setattr(HalvingSeparator, "forward", failing)
+    monkeypatch.setattr(HalvingSeparator, "stream", failing)
     assert separate(*paths, "--out", tmp_path / "out") == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"error: {paths[0]}: {text}")
@@ -174,14 +175,14 @@ def test_an_inverted_channel_is_separated_with_a_warning(tmp_path, capsys):
 
 def test_an_interrupted_run_ends_with_one_line(tmp_path, halves, capfd, monkeypatch):
     paths = [write(tmp_path / name, noise(100)) for name in ("a.wav", "b.wav")]
-    forward = HalvingSeparator.forward
+    stream = HalvingSeparator.stream
 
     def interrupted(self, *args, **options):
         if HalvingSeparator.songs == 1:
             raise KeyboardInterrupt
-        return forward(self, *args, **options)
+        return stream(self, *args, **options)
 
-    monkeypatch.setattr(HalvingSeparator, "forward", interrupted)
+    monkeypatch.setattr(HalvingSeparator, "stream", interrupted)
     assert separate(*paths, "--out", tmp_path / "out") == 130
     assert capfd.readouterr().err == "interrupted\n"
     assert tree(tmp_path / "out") == both("a")

@@ -1,5 +1,6 @@
 """`torchprim separate` a second time: what is skipped, and how a killed run is resumed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -47,11 +48,11 @@ def test_what_is_done_is_skipped_until_something_changes(tmp_path, halves, capsy
 
 KILLED = """
 import os, signal, sys
-from torchprim.audio import write as audio_write
+from torchprim.audio import encode
 from torchprim.cli.main import main
 
 room = int(sys.argv[1])
-write = audio_write._Sink.write
+write = encode._Sink.write
 
 def dying_write(self, data):
     global room
@@ -62,7 +63,7 @@ def dying_write(self, data):
         os.kill(os.getpid(), signal.SIGKILL)
     return write(self, data)
 
-audio_write._Sink.write = dying_write
+encode._Sink.write = dying_write
 main(sys.argv[2:])
 """
 
@@ -91,11 +92,27 @@ def test_a_killed_run_leaves_nothing_half_written_and_is_resumed(tmp_path, room)
     assert [record["output"] for record in lines(out)] == ["a", "b", "c"]
 
 
+def test_runs_killed_at_30_moments_leave_nothing_half_nothing_twice_and_lose_nothing(tmp_path):
+    music, out = tmp_path / "music", tmp_path / "out"
+    music.mkdir()
+    names = [str(i) for i in range(20)]
+    for name in names:
+        write(music / f"{name}.wav", noise(3000, seed=int(name)))
+    command = [sys.executable, "-m", "tests.support.killed_runs", "30", str(music), str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for folder in out.iterdir():
+        assert tree(folder) == both(*names)
+        assert sorted(record["output"] for record in lines(folder)) == sorted(names)
+
+
 def test_records_survive_what_a_crash_does_to_them(tmp_path):
     good = {"path": "/a", "output": "a"}
     path = tmp_path / "separations.jsonl"
     path.write_bytes(
-        b'{"path": "/b", "output": "b"}\n\xff\xfe\n[1]\n{"path": 3, "output": "x"}\n{"path": "/b", "o'
+        b'{"path": "/b", "output": "b"}\n\xff\xfe\n[1]\nnull\n{"path": 3, "output": "x"}\n'
+        + (b"[" * 100_000 + b"\n")  # deeper than Python parses
+        + b'{"path": "/b", "o'
     )
     records = Records(tmp_path)
     assert list(records.by_path) == ["/b"]
@@ -108,3 +125,14 @@ def test_records_survive_what_a_crash_does_to_them(tmp_path):
     with pytest.raises(ValueError):
         records.append({"path": "/c", "output": "c", "confidence": float("nan")})
     assert lines(tmp_path) == [{"path": "/b", "output": "c"}, good]
+
+
+@pytest.mark.parametrize("output", ["..", "../x", "a/../..", "/x", ".", "", "a\0b"])
+def test_a_record_never_leads_out_of_the_output_folder(tmp_path, halves, output):
+    path, out = write(tmp_path / "music.wav", noise(100)), tmp_path / "up" / "out"
+    assert separate(path, "--out", out) == 0
+    (record,) = lines(out)
+    (out / "separations.jsonl").write_text(json.dumps({**record, "output": output}) + "\n")
+    assert separate(path, "--out", out) == 0
+    assert lines(out) == [record] and halves.songs == 2
+    assert sorted(tree(tmp_path)) == sorted(["music.wav", *(f"up/out/{name}" for name in both("music"))])

@@ -328,3 +328,39 @@ def test_the_identity_covers_the_cues():
     assert separator.identity == preset
     separator.cues["hpss"] = torch.nn.Identity()
     assert separator.identity not in seen
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(44100, True), (48000, True), (44100, False)])
+def test_stretches_join_to_the_stems_of_the_whole(mix, monkeypatch, rate, channels):
+    monkeypatch.setattr(base, "PIECE_SECONDS", 1.0)
+    monkeypatch.setattr(base, "OVERLAP_SECONDS", 0.2)
+    audio = torch.stack([mix, mix.flip(-1)])[..., : 4 * 44100 + 1]
+    audio = audio if channels else audio[0]
+    separator = tp.PrimitiveSeparator("best")
+    spans, done = [], []
+
+    def read(start, stop):
+        spans.append((start, stop))
+        return audio[..., start:stop]
+
+    whole = separator(audio, rate, channels)
+    stretches = separator.stream(
+        read, audio.shape[-1], rate, channels, progress=lambda *pieces: done.append(pieces)
+    )
+    parts = list(stretches)
+    assert len(parts) == len(spans) == len(done) > 3 and done[-1] == (len(parts), len(parts))
+    assert max(stop - start for start, stop in spans) < 1.1 * rate  # memory is that of a piece
+    for name in ("vocals", "accompaniment"):
+        joined = torch.cat([getattr(part, name) for part in parts], -1)
+        assert torch.allclose(joined, getattr(whole, name), atol=1e-6)
+    for name in ("confidence", "silhouette", "posterior"):
+        assert getattr(parts[-1], name).item() == pytest.approx(getattr(whole, name).item(), abs=1e-6)
+    (one,) = separator.stream(lambda start, stop: audio[..., start:stop], rate // 2, rate, channels)
+    assert torch.allclose(one.vocals, separator(audio[..., : rate // 2], rate, channels).vocals, atol=1e-6)
+
+
+def test_what_a_stretch_cannot_be_made_of():
+    separator = tp.PrimitiveSeparator("best", "hpss")
+    for length, rate, message in ((0, 44100, "length"), (9, 0, "sample_rate"), (9, 44100, "must be finite")):
+        with pytest.raises(ValueError, match=message):
+            list(separator.stream(lambda *_: torch.full((9,), torch.nan), length, rate))

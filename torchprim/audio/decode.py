@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,9 @@ _EXACT_LENGTH = ("wav", "w64", "flac", "mov", "matroska", "asf", "aiff", "caf", 
 _READ = 1 << 17  # samples of all channels that libsndfile decodes at a time
 # Seconds by which the decoded length may fall short of the header's: encoders round to whole packets.
 _LENGTH_TOLERANCE = 0.1
+
+Buffer = TypeVar("Buffer", bound=Samples)
+NewBuffer = Callable[[str | os.PathLike[str], int, int], Buffer]  # of path, sample rate and channels
 
 
 class Decoded(NamedTuple):
@@ -50,41 +53,55 @@ def decode(path: str | os.PathLike[str], stream: int = 0) -> Decoded:
         AudioError: where no decoder can read it, it has no such stream or no samples, its rate is below
             1 kHz or above 1 MHz, a sample is NaN, infinite or beyond 1e30, or memory does not suffice.
     """
-    pieces: list[np.ndarray] = []
-    notes: list[str] = []
-    layout = (0, 0)
     try:
-        for part in find_parts(path):
-            try:
-                samples, note = _decode_part(part, stream)
-            except AudioError as error:
-                if not pieces:
-                    raise
-                samples, note = None, error.reason
-            if samples is None or (pieces and layout != (samples.sample_rate, samples.channels)):
-                seconds = sum(piece.shape[1] for piece in pieces) / layout[0]
-                reason = note if samples is None else "rate or channels change"
-                notes.append(f"only the first {seconds:.2f} s could be decoded: there {reason}")
-                break
-            layout = samples.sample_rate, samples.channels
-            pieces.append(samples.join())
-            notes += [note] if note else []
-        audio = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
+        samples, notes = collect(path, stream, Samples)
+        return Decoded(samples.join(), samples.sample_rate, notes)
     except MemoryError:
         raise AudioError(path, "not enough memory to decode it") from None
-    if audio.shape[1] == 0:
+
+
+def collect(
+    path: str | os.PathLike[str], stream: int, buffer: NewBuffer[Buffer]
+) -> tuple[Buffer, tuple[str, ...]]:
+    """Decode one audio stream of a file into a buffer, `buffer(path, sample_rate, channels)`.
+
+    Returns:
+        the buffer with all samples that could be decoded, at least one, and notes on those that could not.
+
+    Raises:
+        AudioError: as `decode`, but for the values of the samples, which the buffer checks.
+    """
+    whole: Buffer | None = None
+    notes: list[str] = []
+    for part in find_parts(path):
+        try:
+            samples, note = _decode_part(part, stream, buffer)
+        except AudioError as error:
+            if whole is None or error.path != path:  # of the disk that the buffer lies on
+                raise
+            samples, note = None, error.reason
+        if whole is None:
+            whole = samples
+        elif samples is None or samples.layout != whole.layout:
+            reason = note if samples is None else "rate or channels change"
+            notes.append(f"only the first {_seconds(whole)} could be decoded: there {reason}")
+            break
+        else:
+            whole.extend(samples)
+        notes += [note] if note else []
+    if whole is None or whole.length == 0:
         raise AudioError(path, "holds 0 samples that can be decoded")
-    return Decoded(audio, layout[0], tuple(dict.fromkeys(notes)))
+    return whole, tuple(dict.fromkeys(notes))
 
 
-def _decode_part(part: Part, stream: int) -> tuple[Samples, str]:
+def _decode_part(part: Part, stream: int, buffer: NewBuffer[Buffer]) -> tuple[Buffer, str]:
     """Decode one part with the first decoder that can; a note says what is missing."""
     # libsndfile as a last resort: with MP3 it writes to stderr by itself.
     decoders = [_soundfile, _av] if part.plain else [_av] if _have_av() else [_av, _soundfile]
     partial, reason, missing = None, "", []
     for decoder in decoders:
         try:
-            samples, note = decoder(part, stream)
+            samples, note = decoder(part, stream, buffer)
             return samples, note or part.note
         except ImportError:
             missing.append("PyAV (pip install av)" if decoder is _av else "soundfile (pip install soundfile)")
@@ -127,7 +144,7 @@ def _truncation_note(samples: Samples, expected: float, exact: bool) -> str:
     return f"truncated or damaged: {_seconds(samples)} of {whole:.2f} s could be decoded"
 
 
-def _soundfile(part: Part, stream: int) -> tuple[Samples, str]:
+def _soundfile(part: Part, stream: int, buffer: NewBuffer[Buffer] = Samples) -> tuple[Buffer, str]:
     import soundfile
 
     with part.open() as file:
@@ -139,7 +156,7 @@ def _soundfile(part: Part, stream: int) -> tuple[Samples, str]:
         with sound:
             if stream or (sound.subtype in ("OPUS", "MPEG_LAYER_III") and _have_av()):
                 raise DecoderError("FFmpeg reads it better")
-            samples = Samples(part.path, sound.samplerate, sound.channels)
+            samples = buffer(part.path, sound.samplerate, sound.channels)
             count = max(1, _READ // sound.channels)
             try:
                 while len(block := sound.read(count, dtype="float32", always_2d=True)):
@@ -171,7 +188,7 @@ def _open_av(file: Any) -> Any:
         raise DecoderError(getattr(error, "strerror", None) or str(error)) from None
 
 
-def _av(part: Part, stream: int) -> tuple[Samples, str]:
+def _av(part: Part, stream: int, buffer: NewBuffer[Buffer] = Samples) -> tuple[Buffer, str]:
     path = part.path
     with part.open() as file, _open_av(file) as container:
         if len(container.streams.audio) <= stream:
@@ -184,13 +201,13 @@ def _av(part: Part, stream: int) -> tuple[Samples, str]:
         for frame in _frames(container, chosen, skipped):
             layout = (frame.sample_rate, frame.layout.nb_channels)
             if samples is None:
-                samples = Samples(path, *layout)
-            elif layout != (samples.sample_rate, samples.channels):
+                samples = buffer(path, *layout)
+            elif layout != samples.layout:
                 note = f"only the first {_seconds(samples)} were decoded: there rate or channels change"
                 break
             samples.add(_to_float(frame))
         if samples is None:
-            samples = Samples(path, chosen.rate or checks.LOWEST_RATE, max(1, chosen.channels))
+            samples = buffer(path, chosen.rate or checks.LOWEST_RATE, max(1, chosen.channels))
         if not note and skipped:
             note = f"truncated or damaged: {len(skipped)} packet(s) lost, the first at {skipped[0]:.2f} s"
         expected = _expected_length(container, chosen, samples.sample_rate)

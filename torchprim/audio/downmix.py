@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -31,15 +33,38 @@ def cancels(audio: Tensor) -> Tensor:
     return _compare(audio, audio.mean(-2))[0]
 
 
+def cancels_in(blocks: Iterable[Tensor]) -> bool:
+    """Check whether channels cancel, as `cancels` does, in a recording that comes in blocks `(C, n)`.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.audio.downmix import cancels_in
+        >>> left = torch.randn(44100)
+        >>> cancels_in(torch.stack([left, -left]).split(1000, -1))
+        True
+    """
+    length, sums, raw = 0, torch.zeros(()), torch.zeros(())
+    for block in blocks:
+        block = torch.cat([block, block.mean(-2, keepdim=True)]).double()  # the mean is the last row
+        length += block.shape[-1]
+        sums, raw = sums + block.sum(-1), raw + torch.linalg.vector_norm(block, dim=-1).square()
+    energies = raw - sums.square() / length
+    return bool(_decide(energies[:-1], raw[:-1], energies[-1]))
+
+
 def _compare(audio: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Return whether channels cancel in their mean `(...)`, and the energy of each `(..., C)`."""
     with torch.no_grad():
         energies, raw = _energy(audio)
-        of_mean, _ = _energy(mean)
-        total = energies.sum(-1)
-        cancelled = audio.shape[-2] ** 2 * of_mean < _CANCELLED * total
-        # Beside a large constant what is left is rounding.
-        return cancelled & (total > _ROUNDING * raw.sum(-1)), energies
+        return _decide(energies, raw, _energy(mean)[0]), energies
+
+
+def _decide(energies: Tensor, raw: Tensor, of_mean: Tensor) -> Tensor:
+    """Decide from the energies of channels `(..., C)`, about their mean and about 0, and of their mean."""
+    total = energies.sum(-1)
+    cancelled = energies.shape[-1] ** 2 * of_mean < _CANCELLED * total
+    # Beside a large constant what is left is rounding.
+    return cancelled & (total > _ROUNDING * raw.sum(-1))
 
 
 def _energy(audio: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,19 +6,21 @@ of them is missing or fails, the other is tried.
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import warnings
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.audio.decode import Decoded, count_streams, decode
-from torchprim.audio.downmix import cancels
+from torchprim.audio.decode import Decoded, collect, count_streams, decode
+from torchprim.audio.downmix import cancels, cancels_in
 from torchprim.audio.resampling import resample
+from torchprim.audio.spool import Spool, SpooledSamples
 from torchprim.errors import AudioError, AudioWarning, shown
 
 STEMS = ("drums", "bass", "other", "vocals")  # streams 1 to 4 of a .stem.mp4; stream 0 is a mixture
@@ -30,6 +32,17 @@ class Sound(NamedTuple):
     audio: Tensor  # (C, T) float32
     sample_rate: int
     notes: tuple[str, ...]  # one line for each part that could not be decoded, and on channels that cancel
+
+
+class Recording(NamedTuple):
+    """A decoded audio file of any length."""
+
+    samples: Spool  # (C, T)
+    sample_rate: int
+    notes: tuple[str, ...]  # as of `Sound`
+
+
+Loaded = TypeVar("Loaded", Sound, Recording)
 
 
 def read(path: str | os.PathLike[str]) -> Sound:
@@ -69,6 +82,42 @@ def read(path: str | os.PathLike[str]) -> Sound:
         mixture = mixture[:, :length].add_(stem[:, :length])
         notes += more
     return _with_note_on_channels(Sound(mixture.contiguous(), rate, tuple(dict.fromkeys(notes))))
+
+
+def record(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Recording:
+    """Decode a file of any length as `read` does, but into a buffer whose memory does not grow with it.
+
+    Args:
+        path: a file in any format that FFmpeg or libsndfile knows.
+        folder: where samples are kept that are too many for memory.
+
+    Raises:
+        AudioError: as `read`, and where `folder` cannot be written.
+
+    Example:
+        >>> from torchprim.audio.find import demo_song
+        >>> from torchprim.audio.load import record
+        >>> song = record(demo_song(), ".")
+        >>> song.samples.length, song.samples.read(44100, 88200).shape
+        (268288, torch.Size([2, 44100]))
+    """
+    _check_file(path)
+    buffer = functools.partial(SpooledSamples, folder=folder)
+
+    def decode_stream(stream: int) -> Recording:
+        samples, notes = collect(path, stream, buffer)
+        return Recording(samples.close(), samples.sample_rate, notes)
+
+    if not _holds_stems(path):
+        return _with_note_on_channels(decode_stream(0))
+    stems = _stem_streams(path)
+    mixture, rate, notes = decode_stream(next(stems))
+    for stream in stems:
+        stem, stem_rate, more = decode_stream(stream)
+        _check_alike(path, (mixture.channels, rate), (stem.channels, stem_rate))
+        mixture.add(stem)
+        notes += more
+    return _with_note_on_channels(Recording(mixture, rate, tuple(dict.fromkeys(notes))))
 
 
 def load_audio(path: str | os.PathLike[str], sample_rate: float | None = None) -> tuple[Tensor, float]:
@@ -183,8 +232,8 @@ def _to_sound(decoded: Decoded) -> Sound:
     return Sound(torch.from_numpy(decoded.audio), decoded.sample_rate, decoded.notes)
 
 
-def _with_note_on_channels(sound: Sound) -> Sound:
-    if not cancels(sound.audio):
+def _with_note_on_channels(sound: Loaded) -> Loaded:
+    if not (cancels(sound.audio) if isinstance(sound, Sound) else cancels_in(sound.samples)):
         return sound
     note = "its channels cancel, one may be inverted: the loudest is taken where they are mixed to one"
     return sound._replace(notes=(*sound.notes, note))

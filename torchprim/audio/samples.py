@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -35,6 +36,11 @@ class Samples:
         self._size = max(1, _BLOCK // channels)  # frames in one block
         self._blocks: list[np.ndarray] = []
 
+    @property
+    def layout(self) -> tuple[int, int]:
+        """Sample rate and number of channels."""
+        return self.sample_rate, self.channels
+
     def add(self, piece: np.ndarray) -> None:
         """Append `(C, n)` samples of any real dtype in [-1, 1]."""
         done = 0
@@ -55,20 +61,40 @@ class Samples:
             AudioError: for a sample that is NaN, infinite, or beyond what can be computed with.
         """
         whole = np.empty((self.channels, self.length), np.float32)
-        self._blocks.reverse()
         start = 0
-        while self._blocks:
-            block = self._blocks.pop()[:, : self.length - start]
-            # NaN is neither below nor above.
-            if not -checks.LARGEST_SAMPLE <= block.min() <= block.max() <= checks.LARGEST_SAMPLE:
-                self._refuse(block, start)
+        for block in self._taken():
+            check_samples(self.path, block, start, self.sample_rate)
             whole[:, start : start + block.shape[1]] = block
             start += block.shape[1]
         return whole
 
-    def _refuse(self, block: np.ndarray, start: int) -> None:
-        usable = np.abs(block) <= checks.LARGEST_SAMPLE
-        first = int(np.argmin(usable.all(axis=0)))
-        bad = block[:, first][~usable[:, first]][0]
-        value = "NaN" if np.isnan(bad) else "infinite" if np.isinf(bad) else f"{bad:g}"
-        raise AudioError(self.path, f"a sample is {value} at {(start + first) / self.sample_rate:.3f} s")
+    def extend(self, other: Samples) -> None:
+        """Append all samples of another buffer of the same layout, which is empty afterwards."""
+        for block in other._taken():
+            self.add(block)
+
+    def _taken(self) -> Iterator[np.ndarray]:
+        """Yield all samples in blocks `(C, n)`, each of which is freed."""
+        self._blocks.reverse()
+        left = self.length
+        while self._blocks:
+            block = self._blocks.pop()[:, :left]
+            left -= block.shape[1]
+            yield block
+
+
+def check_samples(path: str | os.PathLike[str], block: np.ndarray, start: int, sample_rate: int) -> None:
+    """Check the samples `(C, n)` of a file from `start` on.
+
+    Raises:
+        AudioError: "PATH: a sample is NaN at 0.500 s", for the first that is NaN, infinite, or beyond what
+            can be computed with.
+    """
+    # NaN is neither below nor above.
+    if block.size == 0 or -checks.LARGEST_SAMPLE <= block.min() <= block.max() <= checks.LARGEST_SAMPLE:
+        return
+    usable = np.abs(block) <= checks.LARGEST_SAMPLE
+    first = int(np.argmin(usable.all(axis=0)))
+    bad = block[:, first][~usable[:, first]][0]
+    value = "NaN" if np.isnan(bad) else "infinite" if np.isinf(bad) else f"{bad:g}"
+    raise AudioError(path, f"a sample is {value} at {(start + first) / sample_rate:.3f} s")

@@ -1,23 +1,20 @@
-"""Tensors to audio files: 32-bit float WAV and 24-bit FLAC, written atomically."""
+"""Tensors to audio files, whole or stretch by stretch: 32-bit float WAV and 24-bit FLAC, atomically."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.audio.encode import MOST_CHANNELS, Encoder, format_of, soundfile
+from torchprim.audio.spool import Spool
 from torchprim.errors import AudioError
 from torchprim.files import all_replaced
-
-_FORMATS = {".wav": ("WAV", "FLOAT"), ".flac": ("FLAC", "PCM_24")}
-_BLOCK = 1 << 18  # frames converted at a time
-_MOST_CHANNELS = 1024  # of libsndfile
-_WAV_LIMIT = (1 << 32) - (1 << 16)  # a WAV counts its bytes in 32 bits; longer ones are written as RF64
 
 
 def save(path: str | os.PathLike[str], audio: Tensor, sample_rate: float) -> float:
@@ -73,16 +70,14 @@ def save_stems(stems: Mapping[str | os.PathLike[str], Tensor], sample_rate: floa
         ...     save_stems({f"{folder}/a.flac": torch.ones(9), f"{folder}/b.flac": 2 * torch.ones(9)}, 8000)
         0.5
     """
-    _soundfile()
+    soundfile()
     rate = checks.file_rate(sample_rate, "sample_rate")
     if rate != int(rate):
         raise ValueError(f"sample_rate must be a whole number of Hz, got {sample_rate!r}")
     audios, peak, limited = {}, 0.0, False
     for path, audio in stems.items():
         checks.file_path(path)
-        suffix = Path(path).suffix.lower()
-        if suffix not in _FORMATS:
-            raise ValueError(f"path must end in .wav or .flac, got {os.fspath(path)!r}")
+        suffix = format_of(path)
         audios[Path(path)] = audio = _check(audio)
         low, high = (x.item() for x in torch.aminmax(audio))
         peak, limited = max(peak, -low, high), limited or suffix == ".flac"
@@ -92,11 +87,92 @@ def save_stems(stems: Mapping[str | os.PathLike[str], Tensor], sample_rate: floa
     try:
         with all_replaced(audios) as files:
             for (current, audio), file in zip(audios.items(), files, strict=True):
-                _encode(current, file, audio, int(rate), gain)
+                with Encoder(current, file, int(rate), *audio.shape) as encoder:
+                    encoder.write(audio, gain)
     except OSError as error:
         path = error.filename or current
         raise AudioError(path, f"cannot be written: {error.strerror or error}") from error
     return gain
+
+
+class StemWriter:
+    """Writer of several files that belong together, stretch by stretch, with one gain; see `open_stems`.
+
+    The gain is known when all has been written: samples of a FLAC are spooled until then.
+    """
+
+    def __init__(self, encoders: Sequence[Encoder], spools: Sequence[Spool]) -> None:
+        self.gain = 1.0  # as of `save_stems`, at the end
+        self._encoders, self._spools, self._peak = encoders, spools, 0.0
+
+    def write(self, *stems: Tensor) -> None:
+        """Append `(C, n)` samples to each file.
+
+        Raises:
+            AudioError: "PATH: reason" where they cannot be written.
+            ValueError: for samples that are not finite or beyond 1e30.
+        """
+        for i, stem in enumerate(stems):
+            stem = checks.audio(stem.detach().cpu())
+            if not self._spools:
+                self._encoders[i].write(stem)
+                continue
+            self._peak = max(self._peak, stem.abs().amax().item())
+            self._spools[i].write(self._spools[i].length, stem)
+
+    def finish(self) -> None:
+        """Encode what is spooled."""
+        self.gain = 1 / self._peak if self._peak > 1 else 1.0
+        for encoder, spool in zip(self._encoders, self._spools, strict=False):  # no spools of WAVs
+            for block in spool:
+                encoder.write(block, self.gain)
+
+
+@contextlib.contextmanager
+def open_stems(
+    paths: Sequence[str | os.PathLike[str]],
+    sample_rate: int,
+    channels: int,
+    length: int,
+    folder: str | os.PathLike[str],
+) -> Iterator[StemWriter]:
+    """Write several audio files of any length, as `save_stems` does: all of them or none, with one gain.
+
+    Args:
+        paths: all end in .wav, or all in .flac.
+        sample_rate: in Hz.
+        channels: of each.
+        length: samples of each channel.
+        folder: where samples of FLACs are kept until their gain is known.
+
+    Raises:
+        AudioError, ValueError, ImportError: as for `save`.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from torchprim.audio.write import open_stems
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open_stems([f"{folder}/a.flac", f"{folder}/b.flac"], 8000, 1, 20, folder) as stems:
+        ...         for _ in range(2):
+        ...             stems.write(torch.ones(1, 10), 2 * torch.ones(1, 10))
+        ...     stems.gain
+        0.5
+    """
+    targets = [Path(path) for path in paths]
+    limited = {format_of(path) for path in targets} == {".flac"}
+    try:
+        with all_replaced(targets) as files, contextlib.ExitStack() as stack:
+            encoders = [
+                stack.enter_context(Encoder(path, file, sample_rate, channels, length))
+                for path, file in zip(targets, files, strict=True)
+            ]
+            stems = StemWriter(encoders, [Spool(channels, folder) for _ in targets] if limited else [])
+            yield stems
+            stems.finish()
+    except OSError as error:
+        if error.filename not in map(os.fspath, targets):  # not of `all_replaced`, but of the block
+            raise
+        raise AudioError(error.filename, f"cannot be written: {error.strerror or error}") from error
 
 
 def _check(audio: Tensor) -> Tensor:
@@ -108,69 +184,6 @@ def _check(audio: Tensor) -> Tensor:
         kind = "on the meta device" if audio.is_meta else f"of layout {audio.layout}"
         raise ValueError(f"audio must be a dense tensor with values, got one {kind}")
     audio = audio[None] if audio.dim() == 1 else audio
-    if not 1 <= audio.shape[0] <= _MOST_CHANNELS:
-        raise ValueError(f"audio must have 1 to {_MOST_CHANNELS} channels, got {audio.shape[0]}")
+    if not 1 <= audio.shape[0] <= MOST_CHANNELS:
+        raise ValueError(f"audio must have 1 to {MOST_CHANNELS} channels, got {audio.shape[0]}")
     return checks.audio(audio.detach().cpu())
-
-
-def _soundfile() -> Any:
-    try:
-        import soundfile
-    except ImportError as error:
-        raise ImportError("writing sound needs soundfile: pip install soundfile") from error
-    return soundfile
-
-
-def _encode(path: Path, file: BinaryIO, audio: Tensor, sample_rate: int, gain: float) -> None:
-    soundfile = _soundfile()
-    form, subtype = _FORMATS[path.suffix.lower()]
-    if form == "WAV" and 4 * audio.numel() > _WAV_LIMIT:
-        form = "RF64"
-    sink = _Sink(file)
-    try:
-        with soundfile.SoundFile(sink, "w", sample_rate, audio.shape[0], subtype, format=form) as sound:
-            for start in range(0, audio.shape[1], _BLOCK):
-                block = audio[:, start : start + _BLOCK].float()
-                if gain != 1:
-                    block = (block * gain).clamp(-1, 1)  # rounding may leave the peak just above 1
-                sound.write(block.T.contiguous().numpy())
-                sink.check()
-    except (soundfile.SoundFileError, AssertionError, ValueError) as error:
-        sink.check()
-        reason = getattr(error, "error_string", None) or str(error)
-        raise AudioError(path, f"cannot be written as {form} {subtype}: {reason}") from error
-    sink.check()
-
-
-class _Sink:
-    """File that libsndfile writes to through callbacks, where an exception would be printed and lost.
-
-    The first exception is stored, and raised by `check`: so a full disk keeps its error text.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.error: BaseException | None = None
-
-    def write(self, data: bytes) -> int:
-        if self.error is not None:
-            return 0
-        try:
-            return self.file.write(data)
-        except BaseException as error:
-            self.error = error
-            return 0
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        try:
-            return self.file.seek(offset, whence)
-        except BaseException as error:
-            self.error = self.error or error
-            return 0
-
-    def tell(self) -> int:
-        return self.file.tell()
-
-    def check(self) -> None:
-        if self.error is not None:
-            raise self.error

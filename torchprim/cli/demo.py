@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchprim.cli.device import DEVICES, choose_device
-from torchprim.cli.output import check_output, title_of, write_output
+from torchprim.cli.output import check_output, say, title_of, write_output
 from torchprim.errors import shown
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     vocals = stems.pop("vocals")
     song = Song(title, torch.stack([vocals, sum(stems.values())]), sample_rate)
 
-    print(f"{title}: {song.seconds:.1f} s with known stems, from the stempeg package")
+    say(f"{title}: {song.seconds:.1f} s with known stems, from the stempeg package")
     separator = PrimitiveSeparator().to(device)
     best: Separation | None = None
     scores: list[Score] = []
@@ -114,9 +114,9 @@ def run(args: argparse.Namespace) -> int:
         save(args.out / f"{name}.wav", audio, sample_rate)
     write_output(page_path, page)
 
-    print(f"\n{METRIC}\n\n{format_table(scores)}\n")
-    print("null: 0.7 x the mixture above 250 Hz as vocals; ideal mask: made from the true stems")
-    print(f"* trained on this song: {STEPS} steps on remixes of its own estimates, without its stems\n")
-    print(f"stems    {shown(args.out / 'vocals.wav')}  {shown(args.out / 'accompaniment.wav')}")
-    print(f"report   {shown(page_path)}  (open it in a browser)")
+    say(f"\n{METRIC}\n\n{format_table(scores)}\n")
+    say("null: 0.7 x the mixture above 250 Hz as vocals; ideal mask: made from the true stems")
+    say(f"* trained on this song: {STEPS} steps on remixes of its own estimates, without its stems\n")
+    say(f"stems    {shown(args.out / 'vocals.wav')}  {shown(args.out / 'accompaniment.wav')}")
+    say(f"report   {shown(page_path)}  (open it in a browser)")
     return 0

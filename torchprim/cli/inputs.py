@@ -11,9 +11,12 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from torchprim.audio.find import OwnOutput, find_files
+from torchprim.cli.records import NAME
 from torchprim.errors import AudioError
 
 STEM_NAMES = ("vocals", "accompaniment")
+# What is written: no name for a folder beside them.
+_FILES = {NAME, *(f"{stem}.{suffix}" for stem in STEM_NAMES for suffix in ("wav", "flac"))}
 
 
 class InputFile(NamedTuple):
@@ -59,8 +62,9 @@ def name_folders(files: Sequence[InputFile], known: Mapping[str, Mapping[str, An
     """Name a folder for the stems of each file, unique and relative to the output folder.
 
     The name of the file without its extension; with it where two files would share a folder, or where the
-    folder belongs to another file of an earlier run; with a number where that is not enough. A file that
-    has a folder from an earlier run keeps it.
+    folder belongs to another file of an earlier run, or has the name of a file that is written (such as for
+    `separations.jsonl.wav`); with a number where that is not enough. A file that has a folder from an earlier
+    run keeps it.
 
     Args:
         files: the input files.
@@ -89,6 +93,8 @@ def name_folders(files: Sequence[InputFile], known: Mapping[str, Mapping[str, An
         unique = claims[_fold(file.parent / title)] == 1
         for candidate in chain([title, name] if unique else [name], numbered):
             folder = file.parent / candidate
+            if candidate.casefold() in _FILES:
+                continue
             if owner.setdefault(_fold(folder), file.key) == file.key:
                 break
         folders.append(folder)

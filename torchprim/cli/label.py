@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_ranks
 from torchprim.cli.option_types import count, number
+from torchprim.cli.output import say
 from torchprim.cli.separate import PRESETS
 from torchprim.errors import AudioError, shown, writing
 from torchprim.files import check_appendable
@@ -57,9 +58,9 @@ def run(args: argparse.Namespace) -> int:
     files = [file.path for file in find_files(args.inputs, errors.append, own)]
     if ranks.first:
         for error in errors:
-            print(f"error: {error}", file=sys.stderr)
+            say(f"error: {error}", sys.stderr)
         if own.count:
-            print(f"{own.count} files that torchprim wrote are left out", file=sys.stderr)
+            say(f"{own.count} files that torchprim wrote are left out", sys.stderr)
     if not files:
         return 1
     files = files[ranks.rank :: ranks.world]  # each rank decodes and separates its own songs
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     with writing(out):
         labels = label(bank, teacher, out, batch_size=args.batch, progress=ranks.first)
     process = f"process {ranks.rank} of {ranks.world}: " if ranks.world > 1 else ""
-    print(process + _summary(bank, labels, before, out, args.quietest), flush=True)
+    say(process + _summary(bank, labels, before, out, args.quietest))
     return 1 if errors or len(bank.names) < len(files) else 0  # a quiet song is no failure
 
 

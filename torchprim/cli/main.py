@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from torchprim.cli import UsageError
+from torchprim.cli.output import discard, open_closed_streams, say
 from torchprim.errors import FileError
 from torchprim.version import __version__
 
@@ -31,7 +32,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, 1 where something failed, 2 for wrong usage, 130 where the user interrupted.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    open_closed_streams()
+    status = _run(list(sys.argv[1:] if argv is None else argv))
+    try:
+        sys.stdout.flush()  # at exit, an error would be a traceback
+    except OSError as error:
+        discard(sys.stdout)
+        if not isinstance(error, BrokenPipeError):  # the reader of our output (`| head`) has left
+            say(f"error: standard output: cannot be written: {error.strerror}", sys.stderr)
+        return status or 1
+    return status
+
+
+def _run(argv: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # file names may hold undecodable bytes
@@ -60,16 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else 2
     except UsageError as error:
         parsers[chosen].print_usage(sys.stderr)
-        print(f"torchprim {chosen}: error: {error}", file=sys.stderr)
+        say(f"torchprim {chosen}: error: {error}", sys.stderr)
         return 2
     except (FileError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted" if sys.stderr.isatty() else "interrupted", file=sys.stderr)  # after the ^C
+        say("\ninterrupted" if sys.stderr.isatty() else "interrupted", sys.stderr)  # after the ^C
         return 130
-    except BrokenPipeError:  # the reader of our output (`| head`) has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # told by `main`, which writes what is left of the output
         return 1
 
 

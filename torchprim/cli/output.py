@@ -1,8 +1,11 @@
-"""Output files of the commands: named after their input, written atomically."""
+"""Output of the commands: files named after their input and written atomically, and lines of text."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from typing import TextIO
 
 from torchprim.errors import writing
 from torchprim.files import check_writable, replaced, shortened
@@ -33,3 +36,50 @@ def write_output(path: Path, content: bytes | str) -> None:
     """
     with writing(path), replaced(path) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Print a line clear of the progress bars, to standard output by default.
+
+    A stream that cannot be written, such as to a full disk, is given up, with a warning: what is computed
+    counts for more. That the reader of the output has left (`| head`) still ends the command.
+
+    Raises:
+        BrokenPipeError: for standard output.
+    """
+    stream = stream or sys.stdout
+    bars = sys.modules.get("tqdm")  # there are none where it was not imported
+    try:
+        bars.tqdm.write(text, file=stream) if bars else print(text, file=stream)
+        stream.flush()
+    except OSError as error:
+        if stream is not sys.stderr:
+            if isinstance(error, BrokenPipeError):
+                raise
+            say(f"warning: standard output: cannot be written: {error.strerror}", sys.stderr)
+        discard(stream)
+
+
+def discard(stream: TextIO) -> None:
+    """Send what is still to be written to a stream nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+def open_closed_streams() -> None:
+    """Open the null device in the place of standard streams that are closed (`2>&-`).
+
+    Else a song or its stems would be the next file to get the stream's number, and what a library prints
+    would be written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115

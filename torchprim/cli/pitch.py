@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.cli.option_types import number
-from torchprim.cli.output import title_of, write_output
+from torchprim.cli.output import say, title_of, write_output
 from torchprim.cli.song import add_song, add_start, read_song
 from torchprim.errors import one_line, shown
 
@@ -84,17 +84,17 @@ def run(args: argparse.Namespace) -> int:
     sound = read_song(args.file, args.start)
     name = title_of(args.file)
     table, picture = args.out / f"{name}.pitch.csv", args.out / f"{name}.pitch.png"
-    mono = downmix(sound.audio).to(device)
     try:
+        mono = downmix(sound.audio).to(device)
         with torch.inference_mode():
             track = track_song(mono, sound.sample_rate, args.method, args.f_min, args.f_max)
             image = _picture(mono.cpu(), sound.sample_rate, track, args.start)
     except ImportError:  # names the package to install
         raise
     except Exception as error:
-        print(f"error: {one_line(args.file, error, device)}", file=sys.stderr)
+        say(f"error: {one_line(args.file, error, device)}", sys.stderr)
         return 1
     write_output(table, _csv(track))
     write_output(picture, image)
-    print(f"{shown(table)}\n{shown(picture)}")
+    say(f"{shown(table)}\n{shown(picture)}")
     return 0

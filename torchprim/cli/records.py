@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from torchprim.files import append_json_lines, filter_json_lines, read_json_lines
@@ -14,7 +14,8 @@ class Records:
     """Records of an output folder, by the absolute path of the input file.
 
     A killed run may leave an incomplete last line, and a file that is separated again adds a second line;
-    both are removed by `open` and `tidy`. Several runs may write to one folder concurrently.
+    both are removed by `open` and `tidy`, as are lines that are no record of stems in the folder. Several
+    runs may write to one folder concurrently.
 
     Args:
         folder: the output folder, which need not exist yet.
@@ -53,5 +54,14 @@ class Records:
 
 
 def _latest(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    valid = [r for r in records if isinstance(r.get("path"), str) and isinstance(r.get("output"), str)]
-    return list({record["path"]: record for record in valid}.values())
+    return list({record["path"]: record for record in records if _is_valid(record)}.values())
+
+
+def _is_valid(record: dict[str, Any]) -> bool:
+    """Check that a record names a file, and a folder for its stems that lies in the output folder."""
+    path, output = record.get("path"), record.get("output")
+    if not (isinstance(path, str) and isinstance(output, str)):
+        return False
+    folder = PurePath(output)
+    inside = folder.parts and not folder.is_absolute() and ".." not in folder.parts
+    return bool(inside) and output.replace("\0", "/") == output

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
-from torchprim.cli.output import check_output, title_of, write_output
+from torchprim.cli.output import check_output, say, title_of, write_output
 from torchprim.cli.separate import PRESETS
 from torchprim.cli.song import add_song, add_start, read_song
 from torchprim.errors import one_line, shown
@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
         except ImportError:  # names the package to install
             raise
         except Exception as error:
-            print(f"error: {one_line(args.file, error, device)}", file=sys.stderr)
+            say(f"error: {one_line(args.file, error, device)}", sys.stderr)
             return 1
     write_output(target, page)
-    print(shown(target))
+    say(shown(target))
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
+from torchprim.cli.output import say
 from torchprim.cli.records import Records
 from torchprim.cli.separation import Settings, build_separator, digest_of, is_done, separate_file
 from torchprim.errors import AudioError, one_line, shown, writing
@@ -54,13 +55,13 @@ def run(args: argparse.Namespace) -> int:
             records = Records(out)
             gathered = gather(args.inputs, out)
             for error in gathered.errors:
-                _say(f"error: {error}", sys.stderr)
-            if gathered.results:
-                _say(f"{gathered.results} stems of an earlier run are not separated again")
+                say(f"error: {error}", sys.stderr)
             if gathered.files:
                 records.open()
         except FileExistsError as error:
             raise AudioError(out, "is a file, and cannot be the output folder") from error
+    if gathered.results:
+        say(f"{gathered.results} stems of an earlier run are not separated again")
 
     folders = name_folders(gathered.files, records.by_path)
     tasks = [
@@ -78,15 +79,15 @@ def run(args: argparse.Namespace) -> int:
             except ImportError:  # would be the same for all files
                 raise
             except Exception as error:
-                _say(f"error: {one_line(file.path, error, settings.device)}", sys.stderr)
+                say(f"error: {one_line(file.path, error, settings.device)}", sys.stderr)
             else:
                 separated += 1
                 for note in notes:
-                    _say(f"warning: {AudioError(file.path, note)}", sys.stderr)
-                _say(_summary(file.path, out / folder, record))
+                    say(f"warning: {AudioError(file.path, note)}", sys.stderr)
+                say(_summary(file.path, out / folder, record))
             bar.update()
     failed = len(tasks) - separated + len(gathered.errors)
-    _say(f"{separated} separated, {len(gathered.files) - len(tasks)} done before, {failed} failed")
+    say(f"{separated} separated, {len(gathered.files) - len(tasks)} done before, {failed} failed")
     if tasks:
         with writing(records.path):
             records.tidy()
@@ -110,13 +111,6 @@ def _settings(args: argparse.Namespace) -> Settings:
         with_primitives=args.with_primitives,
         digest=None if args.checkpoint is None else digest_of(args.checkpoint),
     )
-
-
-def _say(text: str, stream: Any = None) -> None:
-    """Print a line clear of the progress bars."""
-    from tqdm import tqdm
-
-    tqdm.write(text, file=stream or sys.stdout)
 
 
 def _summary(path: Path, target: Path, record: dict[str, Any]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -94,7 +96,7 @@ def build_separator(settings: Settings) -> Any:
 def separate_file(
     file: InputFile, folder: PurePath, separator: Any, settings: Settings
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Separate one file and write its stems.
+    """Separate one file and write its stems, piece by piece: memory does not grow with its length.
 
     Args:
         file: the file.
@@ -108,51 +110,64 @@ def separate_file(
     import torch
     from tqdm import tqdm
 
-    from torchprim.audio.load import read
-    from torchprim.audio.write import save_stems
+    from torchprim.audio.load import record
+    from torchprim.audio.write import open_stems
     from torchprim.cli.inputs import STEM_NAMES
 
     status = os.stat(file.path)
-    audio, rate, notes = read(file.path)
+    samples, rate, notes = record(file.path, settings.out)
     target = settings.out / folder
-    if settings.format == "wav":
-        _check_space(settings.out, len(STEM_NAMES) * audio.numel() * audio.element_size())
-    with tqdm(desc=file.path.name, unit="piece", leave=False, disable=None, dynamic_ncols=True) as bar:
+    paths = [target / f"{name}.{settings.format}" for name in STEM_NAMES]
+    if settings.format == "wav" or samples.on_disk:  # stems of FLAC are spooled like the song
+        _check_space(settings.out, len(paths) * samples.nbytes)
+    with (
+        _removed_if_empty(target),
+        torch.inference_mode(),
+        tqdm(desc=file.path.name, unit="piece", leave=False, disable=None, dynamic_ncols=True) as bar,
+        open_stems(paths, rate, samples.channels, samples.length, settings.out) as stems,
+    ):
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        with torch.inference_mode():
-            result = separator(
-                audio.to(settings.device),
-                rate,
-                channels=True,
-                generator=torch.Generator(settings.device).manual_seed(_SEED),
-                keep_masks=False,
-                progress=progress,
-            )
-    channels, samples = audio.shape
-    del audio
-    stems = dict(zip(STEM_NAMES, (result.vocals, result.accompaniment), strict=True))
-    gain = save_stems({target / f"{name}.{settings.format}": stem for name, stem in stems.items()}, rate)
-    record = {
+        for part in separator.stream(
+            lambda start, stop: samples.read(start, stop).to(settings.device),
+            samples.length,
+            rate,
+            channels=True,
+            generator=torch.Generator(settings.device).manual_seed(_SEED),
+            progress=progress,
+        ):
+            stems.write(part.vocals, part.accompaniment)
+    result = {
         "path": file.key,
-        "seconds": samples / rate,
-        "confidence": result.confidence.item(),
-        "silhouette": result.silhouette.item(),
-        "posterior": result.posterior.item(),
+        "seconds": samples.length / rate,
+        "confidence": part.confidence.item(),
+        "silhouette": part.silhouette.item(),
+        "posterior": part.posterior.item(),
         **settings.fields(),
         "version": __version__,
         "sample_rate": rate,
-        "channels": channels,
-        "gain": gain,
+        "channels": samples.channels,
+        "gain": stems.gain,
         "output": folder.as_posix(),
         "size": status.st_size,
         "modified_ns": status.st_mtime_ns,
         "notes": list(notes),
     }
-    return record, notes
+    return result, notes
+
+
+@contextlib.contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """Remove a folder, and those above it, where an error leaves them empty."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.removedirs(folder)
+        raise
 
 
 def _check_space(out: Path, needed: int) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from torchprim.cli import UsageError
 from torchprim.cli.option_types import number
+from torchprim.cli.output import say
 from torchprim.errors import shown
 
 if TYPE_CHECKING:
@@ -39,5 +40,5 @@ def read_song(path: Path, start: float | None) -> Sound:
     if start is not None and not 0 <= start < seconds:
         raise UsageError(f"--start must lie in [0, {seconds:.2f}) s, got {start:g}")
     for note in sound.notes:
-        print(f"warning: {shown(path)}: {note}", file=sys.stderr)
+        say(f"warning: {shown(path)}: {note}", sys.stderr)
     return sound

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -120,7 +120,9 @@ class Separator(nn.Module, ABC):
         confidences, estimates = [], []
         for done, piece in enumerate(pieces, 1):
             excerpt = audio[..., piece.start : piece.stop]
-            piece_vocals, estimate = self._separate_piece(excerpt, sample_rate, channels, generator, settings)
+            piece_vocals, estimate = self._separate_piece(
+                excerpt, sample_rate, channels, generator, keep_masks, settings
+            )
             if whole:
                 vocals = piece_vocals
             else:
@@ -138,6 +140,64 @@ class Separator(nn.Module, ABC):
         )
         mask, masks = self._join_masks(estimates, pieces, sample_rate) if keep_masks else (None, {})
         return Separation(vocals, audio - vocals, mask, *means, masks=masks)
+
+    def stream(
+        self,
+        read: Callable[[int, int], Tensor],
+        length: int,
+        sample_rate: float,
+        channels: bool = False,
+        *,
+        generator: torch.Generator | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        **settings: Any,
+    ) -> Iterator[Separation]:
+        """Separate a recording that is too long for memory: yield its stems in stretches, one after another.
+
+        Joined, the stretches are the stems of `forward`: the same pieces, each read, separated and
+        cross-faded with the one before. Memory does not grow with the length.
+
+        Args:
+            read: returns samples `start` to `stop` of the recording, `(..., stop - start)`.
+            length: number of samples of the recording.
+            sample_rate, channels, generator, progress, settings: as for `forward`.
+
+        Yields:
+            A `Separation` for each piece, without masks. Its confidence is the mean over the pieces so far,
+            weighted by duration: that of the last one is the recording's.
+
+        Raises:
+            ValueError: as `forward`.
+
+        Example:
+            >>> import torch, torchprim as tp
+            >>> song = torch.randn(2, 441000)
+            >>> separator = tp.PrimitiveSeparator("best", "hpss")
+            >>> parts = list(separator.stream(lambda a, b: song[:, a:b], 441000, 44100, channels=True))
+            >>> len(parts), torch.cat([part.vocals for part in parts], -1).shape
+            (1, torch.Size([2, 441000]))
+        """
+        checks.integer(length, "length", 1)
+        checks.rate(sample_rate, "sample_rate")
+        pieces = self._pieces(length, sample_rate)
+        weight, sums, tail = 0.0, (0.0, 0.0, 0.0), None
+        for done, piece in enumerate(pieces, 1):
+            audio = checks.audio(read(piece.start, piece.stop), rank=2 if channels else 1)
+            if generator is None:
+                generator = torch.Generator(audio.device).manual_seed(0)
+            vocals, estimate = self._separate_piece(audio, sample_rate, channels, generator, False, settings)
+            vocals = piece.faded(vocals)
+            if tail is not None:
+                vocals[..., : piece.fade_in] += tail
+            count = vocals.shape[-1] - piece.fade_out  # samples that no later piece adds to
+            vocals, tail = vocals[..., :count], vocals[..., count:]
+            weight += piece.weight
+            sums = [total + piece.weight * x for total, x in zip(sums, estimate.confidence, strict=True)]
+            if progress is not None:
+                progress(done, len(pieces))
+            first = piece.output_start - piece.start
+            mixture = audio[..., first : first + count]
+            yield Separation(vocals, mixture - vocals, None, *(total / weight for total in sums), masks={})
 
     if TYPE_CHECKING:
 
@@ -168,6 +228,7 @@ class Separator(nn.Module, ABC):
         sample_rate: float,
         channels: bool,
         generator: torch.Generator | None,
+        keep_masks: bool,
         settings: dict[str, Any],
     ) -> tuple[Tensor, Estimate]:
         """Compute the vocals of one piece, of the shape of `audio`, and the estimate behind them."""
@@ -175,14 +236,17 @@ class Separator(nn.Module, ABC):
         mono = downmix(audio) if channels else audio
         mixture = Mixture(_remove_mean(mono), sample_rate, geometry)
         estimate = self.estimate(mixture, generator, **settings)
-        spectrum = mixture.spectrum()
-        if channels:
-            resampled = resample(_remove_mean(audio), sample_rate, geometry.sample_rate)
-            spectrum = stft(resampled, geometry)
+        if not keep_masks:
+            estimate = estimate._replace(masks={})
+        length = mixture.audio.shape[-1]
+        spectrum = None if channels else mixture.spectrum()
+        del mixture  # and all that was computed for the cues: the peak of memory is here
+        if spectrum is None:
+            spectrum = stft(resample(_remove_mean(audio), sample_rate, geometry.sample_rate), geometry)
             if audio.shape[-2] == 2 and self.spatial > 0:
                 mask = spatial(spectrum, estimate.mask, self.spatial, sample_rate=geometry.sample_rate)
                 estimate = estimate._replace(mask=mask)
-        vocals = masked_istft(estimate.mask, spectrum, geometry, mixture.audio.shape[-1])
+        vocals = masked_istft(estimate.mask, spectrum, geometry, length)
         vocals = resample(vocals, geometry.sample_rate, sample_rate)[..., : audio.shape[-1]]
         padding = audio.shape[-1] - vocals.shape[-1]  # resampling by a rounded ratio may fall short
         vocals = torch.nn.functional.pad(vocals, (0, padding)) if padding else vocals

@@ -42,10 +42,17 @@ class Piece:
             result: `(..., stop - start)`.
             output: `(..., T)`, of the whole recording.
         """
-        output[..., self.output_start : self.output_stop] += self._faded(result)
+        output[..., self.output_start : self.output_stop] += self.faded(result)
 
-    def _faded(self, result: Tensor) -> Tensor:
-        """Weight the part of a result that is added; the weights of all pieces add up to 1."""
+    def faded(self, result: Tensor) -> Tensor:
+        """Weight the part of a result that is added; the weights of all pieces add up to 1.
+
+        Args:
+            result: `(..., stop - start)`.
+
+        Returns:
+            `(..., output_stop - output_start)`; a part of `result` itself where there is no cross-fade.
+        """
         part = result[..., self.output_start - self.start : self.output_stop - self.start]
         if not self.fade_in and not self.fade_out:
             return part
