@@ -145,5 +145,13 @@ def synthetic_bank(folder: Path, songs: int, seconds: float, device: str, **sett
         song = synthetic_batch(1, seconds, rate, number, device).cpu()
         block = round(0.1 * rate)
         powers = song[0, : song.shape[1] // block * block].unflatten(0, (-1, block)).square().mean(-1)
-        cache.write(folder, f"{number}", f"song {number}", "mixture", song, powers, rate)
+        cache_song(folder, number, song, powers, rate)
     return tp.Bank.from_cache(folder, device=device, quietest=-70.0, **settings)
+
+
+def cache_song(folder: Path, number: int, audio: Tensor, powers: Tensor, rate: int) -> None:
+    """Write a song `(1, T)` to a bank's cache, with the powers of its blocks of 0.1 s."""
+    samples, scale = cache.to_int16(audio)
+    file = folder / f"{number}.npz"
+    song = cache.CachedSong(f"song {number}", "mixture", audio.shape[-1], scale, powers, rate, file)
+    cache.write(folder, file.stem, song, samples)

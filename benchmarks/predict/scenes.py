@@ -17,7 +17,8 @@ import torch
 import torchprim as tp
 from benchmarks.predict.ledger import Ledger
 from benchmarks.predict.trace import traced
-from torchprim.bootstrap import cache, remix
+from benchmarks.sound import cache_song
+from torchprim.bootstrap import remix
 from torchprim.bootstrap.batch import make_batch
 from torchprim.bootstrap.store import RemixStore
 from torchprim.ensemble import cues
@@ -114,7 +115,7 @@ def _write_songs(folder: Path, count: int, seconds: int, rate: int = 44100) -> N
     for number in range(count):
         song = 0.1 * torch.randn(1, seconds * rate, generator=torch.Generator().manual_seed(number))
         powers = torch.full((10 * seconds,), 0.01)  # of blocks of 0.1 s
-        cache.write(folder, f"{number}", f"song {number}", "mixture", song, powers, rate)
+        cache_song(folder, number, song, powers, rate)
 
 
 def remix_batches(

