@@ -211,7 +211,7 @@ def test_pairs_need_two_songs(cache, tmp_path, capsys):
     run = tmp_path / "run"
     assert train.main([*arguments, "--out", str(run), *steps(2)]) == 1
     assert "pairs need two songs" in capsys.readouterr().err.splitlines()[-1]
-    assert not (run / "labels.jsonl").read_bytes()
+    assert not (run / "labels.jsonl").exists()
     assert train.main([*arguments, "--out", str(run), *steps(2), "--coherent", "1"]) == 0
 
 
