@@ -64,6 +64,9 @@ def register_operator(
     schema = torch.library.infer_schema(reference, mutates_args=())
     operator = torch.library.custom_op(f"torchprim::{name}", dispatch, mutates_args=(), schema=schema)
     operator.register_fake(_by_name(fake, names))
+    # Straight to `dispatch`, not through custom_op's wrapper, whose first call imports the compiler: 140 MB
+    # and a second and a half of every command on a CPU.
+    torch.library.impl(f"torchprim::{name}", "cpu", dispatch)
     IMPLEMENTATIONS[name] = dispatch
     return functools.update_wrapper(operator, reference)
 
