@@ -78,7 +78,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         raise AudioError(path, f"cannot be written: {error.strerror or error}") from error
 
 
-def is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException | None) -> bool:
     """Return whether an error says that memory is exhausted, of the computer or of a GPU.
 
     Example:
@@ -93,6 +93,26 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
     )
+
+
+@contextlib.contextmanager
+def memory_errors() -> Iterator[None]:
+    """Raise `MemoryError` for the bare `RuntimeError` of torch's allocator for the CPU.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.errors import memory_errors
+        >>> with memory_errors():
+        ...     torch.empty(1 << 60, dtype=torch.uint8)
+        Traceback (most recent call last):
+        MemoryError: not enough memory
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if type(error) is RuntimeError and is_out_of_memory(error):
+            raise MemoryError("not enough memory") from error
+        raise
 
 
 def one_line(path: str | os.PathLike[str], error: Exception, device: str) -> str:

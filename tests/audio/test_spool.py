@@ -139,3 +139,11 @@ def test_a_bad_sample_in_a_later_part_has_its_time(tmp_path, on_disk, bad):
             decode(joined)
         errors.append(str(caught.value))
     assert errors[0] == errors[1]
+
+
+def test_stems_that_are_not_finite_are_refused(tmp_path):
+    for suffix in ("wav", "flac"):
+        paths = [tmp_path / f"a.{suffix}"]
+        with pytest.raises(ValueError, match="must be finite"), open_stems(paths, 8, 1, 2, tmp_path) as stems:
+            stems.write(torch.tensor([[0.0, torch.inf]]))
+    assert os.listdir(tmp_path) == []

@@ -1,7 +1,9 @@
 """Bank: songs and cache entries that cannot be used, and arguments out of range."""
 
+import gc
 import os
 import resource
+import weakref
 
 import numpy as np
 import pytest
@@ -120,6 +122,34 @@ def test_songs_that_failed_for_want_of_memory_are_tried_again_alone(tmp_path, mo
     bank = make([tmp_path / "in"], tmp_path)
     assert len(bank.names) == 2
     assert bank.skipped == [f"{tmp_path}/in/c.wav: not enough memory"]
+
+
+def test_what_a_song_that_failed_held_is_freed_at_once(tmp_path, monkeypatch):
+    """Frames of the traceback hold the samples: gigabytes of a long song, for as long as the bank decodes."""
+    write(tmp_path / "in" / "a.wav", tone(3, 300))
+    write(tmp_path / "in" / "b.wav", tone(3, 300))
+    held = []
+
+    def decode(bank, path):
+        if path.name == "b.wav":
+            samples = np.zeros(10)
+            held.append(weakref.ref(samples))
+            try:
+                raise MemoryError
+            except MemoryError as error:
+                raise tp.AudioError(path, "not enough memory to decode it") from error
+        return original(bank, path)
+
+    original = tp.Bank._decode
+    monkeypatch.setattr(tp.Bank, "_decode", decode)
+    freed = []
+    monkeypatch.setattr(tp.Bank, "_skip", lambda *_: freed.extend(reference() is None for reference in held))
+    gc.disable()
+    try:
+        make([tmp_path / "in"], tmp_path)
+    finally:
+        gc.enable()
+    assert freed == [True, True]  # tried again, alone
 
 
 def test_links_to_a_song_are_songs_of_their_own_names(tmp_path):

@@ -68,7 +68,8 @@ def test_filling_a_store_is_shown_and_a_refresh_is_not(capsys):
     def estimate(indices):
         return [Estimate(torch.zeros(4), torch.zeros(4)) for _ in indices]
 
-    store = RemixStore(range(11), 6, 2, (7, 0), estimate, 4, group=3, progress=True)
+    store = RemixStore(range(11), 6, 2, (7, 0), estimate, 4, group=3)
+    store.progress = True
     store.at(0)
     assert "estimate: " in (said := capsys.readouterr().err) and "6/6" in said
     store.at(6)
@@ -301,7 +302,7 @@ def test_no_batch_before_the_first(bank):
 
 
 def test_settings_are_one_argument():
-    assert len(inspect.signature(tp.RemixStream.__init__).parameters) <= 11
+    assert len(inspect.signature(tp.RemixStream.__init__).parameters) <= 10
 
 
 def test_settings_by_keyword_or_as_one_value_give_the_same_batches(bank):

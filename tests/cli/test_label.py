@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import torchprim as tp
 from tests.support.sound_files import noise, write
 from tests.support.training_runs import start, write_music
 from torchprim.cli.main import main
@@ -127,3 +128,12 @@ def test_refusals(music, cache, tmp_path, capsys, arguments, status, message):
 
     assert label(cache, *map(placed, arguments)) == status
     assert placed(message) in capsys.readouterr().err
+
+
+def test_memory_that_does_not_suffice_to_separate_is_one_line(music, cache, tmp_path, capsys, monkeypatch):
+    def exhausted(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(tp.PrimitiveSeparator, "estimate", exhausted)
+    assert label(cache, music, "--out", tmp_path / "labels.jsonl") == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "error: not enough memory"

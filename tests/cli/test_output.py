@@ -100,7 +100,7 @@ def long_song(music):
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
 @pytest.mark.parametrize(
     ("command", "options"),
-    [("report", []), ("pitch", [])],
+    [("label", ["--cache", "cache"]), ("report", []), ("pitch", [])],
 )
 def test_a_song_that_memory_does_not_suffice_for_is_named(music, long_song, tmp_path, command, options):
     def limit():

@@ -15,7 +15,7 @@ from torchprim.audio.write import save
 from torchprim.errors import AudioError
 from torchprim.evaluation import quartiles, runner
 from torchprim.evaluation.methods import find_method
-from torchprim.evaluation.songs import find_songs, read_song
+from torchprim.evaluation.songs import Song, find_songs, read_song
 from torchprim.networks.checkpoint import save_checkpoint
 
 RATE = 8000
@@ -238,6 +238,18 @@ def test_confidence(tmp_path):
     assert run(*words, "--preset", "companion") == 0
     assert lines(tmp_path / "confidence.jsonl") == records
     assert (tmp_path / "confidence.md").read_text() == before
+
+
+def test_memory_that_does_not_suffice_is_of_one_song(monkeypatch):
+    """torch's allocator for the CPU raises a RuntimeError, which would stop all songs."""
+
+    def exhausted(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    method = find_method("pcl")
+    monkeypatch.setattr(tp.PrimitiveSeparator, "estimate", exhausted)
+    with pytest.raises(runner.SONG_ERRORS, match="not enough memory"):
+        method.separate(Song("noise", torch.randn(2, 1, 44100), 44100))
 
 
 def test_quartiles_train_each_once_and_resume(root, tmp_path, monkeypatch):

@@ -56,8 +56,8 @@ def decode(path: str | os.PathLike[str], stream: int = 0) -> Decoded:
     try:
         samples, notes = collect(path, stream, Samples)
         return Decoded(samples.join(), samples.sample_rate, notes)
-    except MemoryError:
-        raise AudioError(path, "not enough memory to decode it") from None
+    except MemoryError as error:
+        raise AudioError(path, "not enough memory to decode it") from error
 
 
 def collect(

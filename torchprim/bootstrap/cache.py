@@ -18,7 +18,7 @@ from torch import Tensor
 from torchprim.audio.load import Sound
 from torchprim.audio.loudness import BLOCK_SECONDS, block_powers
 from torchprim.audio.resampling import resample
-from torchprim.errors import AudioError
+from torchprim.errors import AudioError, is_out_of_memory
 from torchprim.files import replaced
 
 _FORMAT = 1
@@ -223,19 +223,25 @@ def load_all(
     """
     from tqdm import tqdm
 
+    starved: set[Path] = set()
+
     def attempt(path: Path) -> CachedSong | Exception:
         try:
             return load(path)
         except CacheError:
             raise
         except Exception as error:
-            return error
+            if is_out_of_memory(error) or is_out_of_memory(error.__cause__):
+                starved.add(path)
+            # Frames of its traceback hold what was decoded, gigabytes of a long song.
+            error.__context__ = error.__cause__ = None
+            return error.with_traceback(None)
 
     with ThreadPoolExecutor(threads) as pool:
         results = pool.map(attempt, paths)
         bar = tqdm(results, "bank", len(paths), unit="song", disable=not progress, file=sys.stderr)
         songs = list(bar)
     for index, song in enumerate(songs):
-        if isinstance(song, (MemoryError, RuntimeError)):  # which torch raises on a CPU
+        if isinstance(song, Exception) and paths[index] in starved:
             songs[index] = attempt(paths[index])
     return songs

@@ -54,7 +54,6 @@ class RemixStream:
         seed: of every random choice.
         rank: of this process.
         world: number of processes; each uses its shard of the trusted segments.
-        progress: whether to show a bar while the first batch fills the store, which can take minutes.
         changes: fields of the settings to replace, such as `batch_size=2`.
 
     Raises:
@@ -87,7 +86,6 @@ class RemixStream:
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
-        progress: bool = False,
         **changes: Any,
     ) -> None:
         if settings is None:
@@ -129,7 +127,6 @@ class RemixStream:
             length=self._lengths[trusted].max().item(),
             hop=self.geometry.hop_length,
             group=settings.teacher_batch,
-            progress=progress,
         )
 
     def _estimate(self, indices: list[int]) -> list[Estimate]:

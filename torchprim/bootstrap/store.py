@@ -42,10 +42,10 @@ class RemixStore:
         length: samples of the longest segment.
         hop: samples between the frames at which excerpts start.
         group: segments that are estimated together.
-        progress: whether to show a bar while the store is filled.
 
     Attributes:
         audio: `(slots, 2, length)` int16: accompaniment, vocals; undefined beyond a shorter segment.
+        progress: whether to show a bar while the store is filled, which can take minutes; settable.
         scale: `(slots, 1)`: audio is `int16 * scale`.
         strength: `(slots, F, N)` uint8: 255 times the posterior strength of each bin; None without masks.
     """
@@ -60,7 +60,6 @@ class RemixStore:
         length: int,
         hop: int = 1,
         group: int = 1,
-        progress: bool = False,
     ) -> None:
         self.segments: list[int] = list(segments)
         self.slots: int = min(-(-slots // group) * group, len(self.segments))
@@ -68,7 +67,7 @@ class RemixStore:
         self.group: int = group
         self.length: int = length
         self.hop: int = hop
-        self.progress: bool = progress
+        self.progress: bool = False
         self.seed = seed
         self.estimate = estimate
         self._positions = np.full(self.slots, -1)  # of each slot, in the sequence of segments

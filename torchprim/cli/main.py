@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torchprim.cli import UsageError
 from torchprim.cli.output import discard, open_closed_streams, say
-from torchprim.errors import FileError
+from torchprim.errors import FileError, is_out_of_memory
 from torchprim.version import __version__
 
 # name -> module and one line of help
@@ -77,6 +77,11 @@ def _run(argv: list[str]) -> int:
         return 2
     except (FileError, ImportError) as error:
         say(f"error: {error}", sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        say("error: not enough memory", sys.stderr)
         return 1
     except KeyboardInterrupt:
         say("\ninterrupted" if sys.stderr.isatty() else "interrupted", sys.stderr)  # after the ^C

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import shutil
@@ -140,12 +141,14 @@ def separate_file(
             progress=progress,
         ):
             stems.write(part.vocals, part.accompaniment)
+            trust = {name: getattr(part, name) for name in ("confidence", "silhouette", "posterior")}
+            del part  # not to be held beside the next piece
+            if settings.device == "cpu":
+                _return_freed_memory()
     result = {
         "path": file.key,
         "seconds": samples.length / rate,
-        "confidence": part.confidence.item(),
-        "silhouette": part.silhouette.item(),
-        "posterior": part.posterior.item(),
+        **{name: value.item() for name, value in trust.items()},
         **settings.fields(),
         "version": __version__,
         "sample_rate": rate,
@@ -157,6 +160,12 @@ def separate_file(
         "notes": list(notes),
     }
     return result, notes
+
+
+def _return_freed_memory() -> None:
+    """Return to the system what the C library's heap holds free, which grew by 1 to 2 MB a piece."""
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has this function
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextlib.contextmanager

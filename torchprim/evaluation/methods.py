@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprim.ensemble.presets import PRESETS, PRIMITIVES
+from torchprim.errors import memory_errors
 from torchprim.evaluation.songs import Song
 from torchprim.metrics.baselines import baseline_estimates
 from torchprim.metrics.scale import sd_sdr
@@ -47,7 +48,8 @@ class Method(NamedTuple):
         """Separate a song's mixture `(C, T)`, with one mask for all channels; None for a baseline."""
         if self.separator is None:
             return None
-        return self.separator(song.mixture, song.sample_rate, channels=True, keep_masks=keep_masks)
+        with memory_errors():
+            return self.separator(song.mixture, song.sample_rate, channels=True, keep_masks=keep_masks)
 
     @torch.no_grad()
     def estimate(self, song: Song, mono: bool = False) -> Tensor:

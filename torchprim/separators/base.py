@@ -87,7 +87,8 @@ class Separator(nn.Module, ABC):
         """Separate a batch of recordings of one length.
 
         Recordings over 30 s are separated in overlapping pieces of 30 s, which are cross-faded, so that
-        memory grows by the stems alone. Their confidence is the mean over pieces, weighted by duration.
+        memory grows by the stems alone, and in `stream` not at all. Their confidence is the mean over pieces,
+        weighted by duration.
 
         Args:
             audio: `(..., T)`, or `(..., C, T)` with `channels`; on any device.
@@ -186,18 +187,21 @@ class Separator(nn.Module, ABC):
             if generator is None:
                 generator = torch.Generator(audio.device).manual_seed(0)
             vocals, estimate = self._separate_piece(audio, sample_rate, channels, generator, False, settings)
+            weight += piece.weight
+            sums = [total + piece.weight * x for total, x in zip(sums, estimate.confidence, strict=True)]
             vocals = piece.faded(vocals)
             if tail is not None:
                 vocals[..., : piece.fade_in] += tail
             count = vocals.shape[-1] - piece.fade_out  # samples that no later piece adds to
-            vocals, tail = vocals[..., :count], vocals[..., count:]
-            weight += piece.weight
-            sums = [total + piece.weight * x for total, x in zip(sums, estimate.confidence, strict=True)]
+            vocals, tail = vocals[..., :count], vocals[..., count:].clone()
+            first = piece.output_start - piece.start
+            accompaniment = audio[..., first : first + count] - vocals
+            part = Separation(vocals, accompaniment, None, *(total / weight for total in sums), masks={})
             if progress is not None:
                 progress(done, len(pieces))
-            first = piece.output_start - piece.start
-            mixture = audio[..., first : first + count]
-            yield Separation(vocals, mixture - vocals, None, *(total / weight for total in sums), masks={})
+            del audio, estimate, vocals, accompaniment  # not to be held beside the next piece
+            yield part
+            del part
 
     if TYPE_CHECKING:
 

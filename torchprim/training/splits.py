@@ -54,7 +54,7 @@ class Split(NamedTuple):
         """Return the stream of remixes of the segments."""
         source = self.source
         with self._with_hint():
-            return RemixStream(
+            stream = RemixStream(
                 source.bank,
                 source.teacher,
                 self.settings,
@@ -63,8 +63,9 @@ class Split(NamedTuple):
                 seed=seed,
                 rank=self.rank,
                 world=self.world,
-                progress=self.rank == 0,
             )
+        stream.store.progress = self.rank == 0
+        return stream
 
     @contextmanager
     def _with_hint(self) -> Iterator[None]:
