@@ -163,9 +163,7 @@ def _soundfile(part: Part, stream: int, buffer: NewBuffer[Buffer] = Samples) -> 
                     samples.add(block.T)
             except soundfile.SoundFileError as error:
                 raise DecoderError(str(getattr(error, "error_string", error)), samples) from None
-            expected = (
-                sound.frames if sound.frames < 1 << 62 else 0
-            )  # libsndfile's mark for an unknown length
+            expected = sound.frames if sound.frames < 1 << 62 else 0  # libsndfile's mark: not known
             return samples, _truncation_note(samples, expected, exact=not sound.subtype.startswith("MPEG"))
 
 
