@@ -1,13 +1,17 @@
 """Networks with the primitives' masks as input: initial mask, shared cues, bad arguments; bands."""
 
+import dataclasses
+
 import pytest
 import torch
 
 import torchprim as tp
 from torchprim.bootstrap.batch import make_batch
 from torchprim.networks.bands import Bands
+from torchprim.networks.checkpoint import read_checkpoint, save_checkpoint
 from torchprim.networks.config import NETWORKS, NetworkConfig
 from torchprim.networks.run import run_network
+from torchprim.networks.unet import UNet
 from torchprim.training.recipes import find_recipe
 from torchprim.training.trainer import Trainer
 
@@ -30,6 +34,45 @@ def test_a_fresh_network_is_nearly_the_ensemble(network, mixture):
     assert (mask - ensemble).abs().max() < 0.2
     assert (mask - ensemble).abs().mean() < 0.03
     assert not torch.equal(mask, ensemble)
+
+
+def test_the_correction_keeps_the_energy_of_the_vocals(mixture):
+    torch.manual_seed(0)
+    network = tp.build_network("small").eval()
+    with torch.inference_mode():
+        network.mask_gain.fill_(3.0)  # far from the ensemble, and towards one source
+        network.mask_offset.fill_(-2.0)
+        ensemble, _ = tp.PrimitiveSeparator("best").masks(mixture)
+        mask = tp.NetworkSeparator(network).estimate(mixture).mask
+    power = mixture.magnitude().square()
+    assert (mask - ensemble).abs().mean() > 0.05
+    torch.testing.assert_close((power * mask).sum(), (power * ensemble).sum(), rtol=1e-2, atol=0)
+
+
+def test_context_sees_the_whole_excerpt():
+    """What the last frame holds reaches the first one, further away than the convolutions see."""
+    torch.manual_seed(0)
+    magnitude = torch.rand(1, 1025, 600)
+    magnitude[:, 500:, -1] = 0
+    changed = magnitude.clone()
+    changed[..., -1] = magnitude[..., -1].flip(-1)  # the level, which all features are relative to, stays
+    for context in (True, False):
+        network = UNet(NetworkConfig("x", "unet", ("mask",), layers=1, context=context)).eval()
+        network.down_norm[0] = torch.nn.Identity()  # statistics of all frames, too
+        with torch.inference_mode():
+            masks = network(magnitude).mask, network(changed).mask
+        difference = (masks[0] - masks[1])[..., 0].abs().max()
+        assert (difference > 1e-6) == context
+
+
+def test_a_checkpoint_from_before_the_context(tmp_path):
+    """Version 0.1 knew no such setting: its networks have none."""
+    network = tp.build_network(dataclasses.replace(NETWORKS["small"], context=False))
+    save_checkpoint(tmp_path / "old.pt", network)
+    content = torch.load(tmp_path / "old.pt")
+    del content["config"]["context"]
+    torch.save(content, tmp_path / "old.pt")
+    assert read_checkpoint(tmp_path / "old.pt").config.context is False
 
 
 def test_cues_are_those_of_the_preset(network, mixture):
