@@ -25,13 +25,12 @@ def _draw(
     axes: Axes,
     values: np.ndarray,
     geometry: Geometry,
-    frames: int,
+    duration: float,
     start: float,
     highest: float | None,
     **style: Any,
 ) -> Any:
     """Draw the values `(rows, columns)` of `on_log_frequency` with their axes in s and Hz."""
-    duration = frames * geometry.hop_length / geometry.sample_rate
     highest = geometry.sample_rate / 2 if highest is None else highest
     octaves = math.log2(LOWEST), math.log2(highest)
     image = axes.imshow(
@@ -49,8 +48,19 @@ def _draw(
     return image
 
 
+def _duration(frames: int, geometry: Geometry) -> float:
+    return frames * geometry.hop_length / geometry.sample_rate
+
+
 def draw_spectrogram(
-    axes: Axes, magnitude: Tensor, geometry: Geometry, *, start: float = 0.0, highest: float | None = None
+    axes: Axes,
+    magnitude: Tensor,
+    geometry: Geometry,
+    *,
+    start: float = 0.0,
+    highest: float | None = None,
+    duration: float | None = None,
+    loudest: Tensor | None = None,
 ) -> Any:
     """Draw a power spectrogram in dB below its maximum, over time and log frequency.
 
@@ -60,6 +70,9 @@ def draw_spectrogram(
         geometry: its STFT grid.
         start: time of the first frame, in s.
         highest: upper end of the frequency axis in Hz; by default half the sample rate.
+        duration: of all frames in s, where they are not the grid's, such as means over several.
+        loudest: `(F, M)`, a magnitude whose maximum is 0 dB, such as that of a stem's mixture; by default
+            this one's.
 
     Returns:
         matplotlib's image, for `colour_bar`.
@@ -79,10 +92,13 @@ def draw_spectrogram(
     checks.magnitude(magnitude)
     power = on_log_frequency(magnitude.double().square(), geometry, highest=highest)
     peak = power.max()
+    if loudest is not None:
+        peak = on_log_frequency(checks.magnitude(loudest).double().square(), geometry, highest=highest).max()
     floor = 10 ** (-DYNAMIC_RANGE / 10)
     level = 10 * np.log10(np.maximum(power / peak if peak > 0 else power, floor))
     style = {"cmap": "magma", "vmin": -DYNAMIC_RANGE, "vmax": 0}
-    return _draw(axes, level, geometry, magnitude.shape[1], start, highest, **style)
+    duration = _duration(magnitude.shape[1], geometry) if duration is None else duration
+    return _draw(axes, level, geometry, duration, start, highest, **style)
 
 
 def draw_pitch(axes: Axes, track: PitchTrack, *, start: float = 0.0) -> None:
@@ -111,7 +127,13 @@ def draw_pitch(axes: Axes, track: PitchTrack, *, start: float = 0.0) -> None:
 
 
 def draw_mask(
-    axes: Axes, mask: Tensor, geometry: Geometry, *, start: float = 0.0, highest: float | None = None
+    axes: Axes,
+    mask: Tensor,
+    geometry: Geometry,
+    *,
+    start: float = 0.0,
+    highest: float | None = None,
+    pixels: tuple[int, int] = (192, 900),
 ) -> Any:
     """Draw a mask in [0, 1] over time and log frequency: dark = accompaniment, light = vocals.
 
@@ -121,6 +143,7 @@ def draw_mask(
         geometry: its STFT grid.
         start: time of the first frame, in s.
         highest: upper end of the frequency axis in Hz; by default half the sample rate.
+        pixels: over frequency, and at most over time.
 
     Returns:
         matplotlib's image, for `colour_bar`.
@@ -137,6 +160,6 @@ def draw_mask(
         >>> image.get_clim()
         (0.0, 1.0)
     """
-    values = on_log_frequency(mask, geometry, highest=highest)
+    values = on_log_frequency(mask, geometry, *pixels, highest=highest)
     style = {"cmap": "cividis", "vmin": 0.0, "vmax": 1.0}
-    return _draw(axes, values, geometry, mask.shape[1], start, highest, **style)
+    return _draw(axes, values, geometry, _duration(mask.shape[1], geometry), start, highest, **style)
