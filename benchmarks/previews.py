@@ -67,8 +67,8 @@ def run(options: argparse.Namespace) -> str:
     return "\n\n".join(
         [
             "# Confidence and SD-SDR of the 40 previews, as the report compares with",
-            "Means of each quarter of the previews by confidence, the lowest first; SD-SDR in dB, of "
-            "the mean of the channels, stereo in. The numbers of all songs are in `torchprim/report/previews.csv`.",
+            "Means of each quarter of the previews by confidence, the lowest first; SD-SDR in dB, of the "
+            "mean of the channels, stereo in. Numbers of all songs: `torchprim/report/previews.csv`.",
             table(["", "confidence", "vocals", "accompaniment"], rows),
             "So the report says of preset `best`:",
             "\n".join(f"- {describe(found['best'], value)}" for value in (0.2, 0.4, 0.6)),

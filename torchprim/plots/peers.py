@@ -40,7 +40,7 @@ def draw_peers(
         if len(values) != len(measure):
             raise ValueError(f"scores of {source} must be one for each of {len(measure)}, got {len(values)}")
         colour = _COLOURS.get(source, GREY)
-        axes.scatter(measure, values, s=13, color=colour, alpha=0.7, linewidths=0, label=source)
+        axes.scatter(measure, values, s=13, color=colour, alpha=0.85, linewidths=0, label=source)
     axes.axvline(value, color=ink_of(axes), linewidth=1.1, label="this song")
     axes.set(xlabel=label, ylabel="SD-SDR (dB)")
     axes.grid(color=GREY, alpha=0.3, linewidth=0.5)

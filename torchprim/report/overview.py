@@ -56,10 +56,11 @@ def rms_magnitude(audio: Tensor, sample_rate: float, geometry: Geometry, columns
 
 
 class Course(NamedTuple):
-    """Confidence over time: the middle of each window in s, and its confidence."""
+    """Confidence over time: the middle of each window in s, its confidence, and the length of all windows."""
 
     times: list[float]
     confidence: list[float]
+    window: float
 
 
 def confidence_over_time(separator: PrimitiveSeparator, audio: Tensor, sample_rate: float) -> Course:
@@ -89,7 +90,7 @@ def confidence_over_time(separator: PrimitiveSeparator, audio: Tensor, sample_ra
         mixture = Mixture(excerpt - excerpt.mean(), sample_rate, separator.geometry)
         generator = torch.Generator(audio.device).manual_seed(0)
         values.append(separator.estimate(mixture, generator).confidence.confidence.item())
-    return Course([start + window / 2 for start in starts], values)
+    return Course([start + window / 2 for start in starts], values, window)
 
 
 def draw_overview(
@@ -128,6 +129,6 @@ def draw_overview(
         grid = {"geometry": geometry, "highest": highest, "duration": seconds}
         pictures.append(spectrogram_picture(title, title.lower(), magnitude, about[title], **grid, **own))
     course = confidence_over_time(separator, audio, sample_rate)
-    song = separation.confidence.item()
-    pictures.append(curve_picture("Confidence", "confidence", *course, song, seconds))
+    whole = {"window": course.window, "mean": separation.confidence.item(), "seconds": seconds}
+    pictures.append(curve_picture("Confidence", "confidence", course.times, course.confidence, **whole))
     return pictures

@@ -12,12 +12,14 @@ from torchprim.version import __version__
 
 
 class Axis(NamedTuple):
-    """The time axis of a picture: its ends in s, and where they lie, in shares of the picture's width."""
+    """The time axis of a picture: its ends in s, and where it lies, in shares of the picture's size."""
 
     start: float
     stop: float
     left: float
     right: float
+    top: float
+    bottom: float
 
 
 class Picture(NamedTuple):
@@ -86,11 +88,11 @@ def _meter(item: Meter) -> str:
 
     zero, end = place(0.0), place(item.value)
     left, length = min(zero, end), abs(end - zero)
-    marks = "".join(f'<path class="mark" d="M{place(mark):.2f} 0v4"/>' for mark in item.marks)
+    marks = "".join(f'<path class="mark" d="M{place(mark):.2f} 5v3"/>' for mark in item.marks)
     tick = f'<path class="zero" d="M{zero:.2f} 0v4"/>' if item.low < 0 else ""
     return (
         f'<div class="meter"><span>{escaped(item.title)}</span><strong>{_number(item.value, 3)}</strong>'
-        '<svg class="bar" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">'
+        '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
         f'<rect width="100" height="4"/><rect x="{left:.1f}" width="{length:.1f}" height="4"/>{tick}{marks}'
         f'</svg><span class="ends" aria-hidden="true"><i>{_number(item.low, 0)}</i><i>1</i></span>'
         f'<span class="note">{escaped(item.meaning)}</span></div>'
@@ -104,7 +106,7 @@ def _number(value: float, digits: int) -> str:
 def _picture(item: Picture) -> str:
     width = ' class="wide"' if item.wide else ""
     caption = f"<b>{escaped(item.title)}.</b> {escaped(item.caption)}"
-    names = ("from", "to", "left", "right")
+    names = ("from", "to", "left", "right", "top", "bottom")
     axis = "".join(f' data-{name}="{value:.5f}"' for name, value in zip(names, item.axis or (), strict=False))
     return (
         f'<figure{width}><div class="plot"{axis}>{item.svg}</div><figcaption>{caption}</figcaption></figure>'

@@ -35,8 +35,8 @@ def choose_coding(
 ) -> Coding:
     """Choose how to encode each sound, so that all of them fit into a page.
 
-    Up to 192 kbit/s; a longer song gets fewer, with the sample rate that suits these. Below 40 kbit/s, for two
-    sounds from about 6 minutes, one channel of 32 kbit/s is left: beyond 8 minutes that takes more.
+    Up to 192 kbit/s; a longer song gets fewer, with the sample rate that suits these. Below 40 kbit/s, for
+    two sounds from about 6 minutes, one channel of 32 kbit/s is left: beyond 8 minutes that takes more.
 
     Args:
         seconds: duration of each.

@@ -84,7 +84,14 @@ def mask_picture(
 
 
 def curve_picture(
-    title: str, name: str, times: Sequence[float], values: Sequence[float], mean: float, seconds: float
+    title: str,
+    name: str,
+    times: Sequence[float],
+    values: Sequence[float],
+    *,
+    window: float,
+    mean: float,
+    seconds: float,
 ) -> Picture:
     """Draw values in [-1, 1] at some times of a song, and the value of the whole, with a caption.
 
@@ -93,13 +100,14 @@ def curve_picture(
         name: prefix of its identifiers, unique in the page.
         times: in s.
         values: one a time.
+        window: that each value is of, in s.
         mean: of the song, a dashed line.
         seconds: duration of the song.
     """
     figure, (axes,) = new_figure(9.6, 1.5)
     draw_over_time(axes, times, values, title, mean=mean, seconds=seconds)
     caption = (
-        f"Of {len(times)} windows across the song, each at its middle; dashed: {mean:.2f}, that of the song. "
+        f"Of {len(times)} windows of {window:.2g} s, each at its middle; dashed: {mean:.2f}, of the whole. "
         "Where it is low, listen closely."
     )
     axis = _align_plain(axes)
@@ -112,8 +120,9 @@ def _align_plain(axes: Axes) -> Axis:
     width, height = figure.get_size_inches()
     figure.set_layout_engine("none")
     left, right = _LEFT / width, 1 - _RIGHT / width
-    axes.set_position((left, _BOTTOM / height, right - left, 1 - (_BOTTOM + _TOP) / height))
-    return Axis(*axes.get_xlim(), left, right)
+    top, bottom = _TOP / height, 1 - _BOTTOM / height
+    axes.set_position((left, 1 - bottom, right - left, bottom - top))
+    return Axis(*axes.get_xlim(), left, right, top, bottom)
 
 
 def _align(axes: Axes, bar: Any) -> Axis:

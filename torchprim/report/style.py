@@ -56,17 +56,17 @@ p { margin: .4rem 0; max-width: 46rem; }
 .player audio { width: 100%; height: 2.4rem; }
 .plot { position: relative; }
 .plot.seekable { cursor: crosshair; }
-.cursor { position: absolute; top: 2%; bottom: 0; width: 1px; background: var(--ink); opacity: .85;
+.cursor { position: absolute; width: 1px; background: var(--ink); opacity: .85;
   box-shadow: 0 0 0 .5px var(--paper); pointer-events: none; }
 .cursor[hidden] { display: none; }
 .meters { display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: .8rem; }
 .meter { background: var(--card); border-radius: .6rem; padding: .7rem .9rem; }
 .meter strong { display: block; font-size: 1.6rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
-.meter .bar { display: block; width: 100%; height: .45rem; margin: .45rem 0; }
+.meter .bar { display: block; width: 100%; height: .9rem; margin: .45rem 0 .3rem; }
 .meter rect { fill: var(--line); }
 .meter rect + rect { fill: var(--accent); }
 .meter path { stroke: var(--ink); stroke-width: 1px; vector-effect: non-scaling-stroke; }
-.meter path.mark { mix-blend-mode: difference; stroke: #999; }
+.meter path.mark { stroke: var(--soft); opacity: .8; }
 .ends { display: flex; justify-content: space-between; color: var(--soft); font-size: .75rem;
   margin: -.3rem 0 .3rem; }
 .ends i { font-style: normal; }

@@ -121,12 +121,14 @@
   // ------------------------------------------------------------- pictures
 
   const plots = [...document.querySelectorAll(".plot[data-from]")].map((plot) => {
-    const { from, to, left, right } = Object.fromEntries(
+    const { from, to, left, right, top, bottom } = Object.fromEntries(
       Object.entries(plot.dataset).map(([name, value]) => [name, Number(value)])
     );
     const cursor = document.createElement("div");
     cursor.className = "cursor";
     cursor.hidden = true;
+    cursor.style.top = `${100 * top}%`;
+    cursor.style.height = `${100 * (bottom - top)}%`;
     plot.append(cursor);
     plot.classList.add("seekable");
     plot.addEventListener("click", (event) => {
