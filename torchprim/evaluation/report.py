@@ -72,8 +72,15 @@ def footer(facts: Mapping[str, Any]) -> str:
 
 
 def figure_links(files: Sequence[Path], legend: str) -> str:
-    """Format the links to a page's figures, and their legend."""
-    return "\n".join(f"![{path.stem}]({path.name})" for path in files) + f"\n\n{legend}"
+    """Format the links to a page's figures, and their legend; of each figure one file that a browser shows."""
+    figures: dict[str, list[str]] = {}
+    for path in files:
+        figures.setdefault(path.stem, []).append(path.suffix)
+    lines = []
+    for stem, suffixes in figures.items():
+        suffix = next(suffix for suffix in (".png", ".svg", ".pdf") if suffix in suffixes)
+        lines.append(f"{'' if suffix == '.pdf' else '!'}[{stem}]({stem}{suffix})")
+    return "\n".join(lines) + f"\n\n{legend}"
 
 
 def write_page(

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.plots.figure import TEXT_SIZE
 from torchprim.plots.log_frequency import LOWEST, on_log_frequency
 from torchprim.spectra.stft import Geometry
 
@@ -101,13 +102,14 @@ def draw_spectrogram(
     return _draw(axes, level, geometry, duration, start, highest, **style)
 
 
-def draw_pitch(axes: Axes, track: PitchTrack, *, start: float = 0.0) -> None:
+def draw_pitch(axes: Axes, track: PitchTrack, *, start: float = 0.0, label: str = "") -> None:
     """Draw the pitch of a voice as a line over a spectrogram, in voiced frames.
 
     Args:
         axes: with a picture of `draw_spectrogram` or `draw_mask`, whose limits do not change.
         track: of one recording, `(N,)`.
         start: time of the track's first frame, in s.
+        label: for a legend, which is drawn where there is one.
 
     Example:
         >>> import torch, torchprim as tp
@@ -122,8 +124,12 @@ def draw_pitch(axes: Axes, track: PitchTrack, *, start: float = 0.0) -> None:
     """
     limits = axes.axis()
     octave = np.where(track.voiced.cpu().numpy(), track.f0.log2().cpu().numpy(), np.nan)
-    axes.plot(track.times.cpu().numpy() + start, octave, color=_PITCH_COLOUR, linewidth=1.2)
+    axes.plot(track.times.cpu().numpy() + start, octave, color=_PITCH_COLOUR, linewidth=1.2, label=label)
     axes.axis(limits)
+    if label:
+        dark = {"facecolor": "#140e36", "edgecolor": "none", "framealpha": 1.0, "labelcolor": "white"}
+        above = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.01), "borderaxespad": 0.0}
+        axes.legend(fontsize=TEXT_SIZE, **above, **dark)
 
 
 def draw_mask(
