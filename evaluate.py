@@ -109,7 +109,7 @@ def run_confidence(args: argparse.Namespace, device: str) -> str:
         "input level ratio, vocals to accompaniment in dB:",
         partial,
         report.figure_links(
-            prediction.save_figure2(records, correlations, args.out, figure_formats(args.figures)),
+            prediction.save_figure2(records, correlations, args.out, args.figures),
             "Figure 2: a dot a song; orange: line of best fit.",
         ),
         "Measures:\n\n"
@@ -164,7 +164,7 @@ def write_comparison(args: argparse.Namespace, results: Results, facts: dict, fi
         main_table,
         *([warning] if (warning := few_songs(facts["data"]["songs"])) else []),
         report.figure_links(
-            compare.save_figure4(results, args.out, figure, figure_formats(args.figures)),
+            compare.save_figure4(results, args.out, figure, args.figures),
             "Boxes: quartiles over songs; whiskers: up to 1.5 times the box; orange: median; blue: mean.",
         ),
         "Means over songs in dB, vocals / accompaniment:",
@@ -196,7 +196,7 @@ def main(argv: list[str] | None = None) -> int:
     args, training_options = arguments(argv)
     try:
         device = choose_device(args.device)
-        figure_formats(args.figures)  # before the work, not after
+        args.figures = figure_formats(args.figures)  # before the work, not after
         if args.threads:
             torch.set_num_threads(args.threads)
         args.out.mkdir(parents=True, exist_ok=True)

@@ -72,7 +72,7 @@ def footer(facts: Mapping[str, Any]) -> str:
 
 
 def figure_links(files: Sequence[Path], legend: str) -> str:
-    """Format the links to a page's figures, and their legend; of each figure one file that a browser shows."""
+    """Format the links to a page's figures, and their legend; of each one file that a browser shows."""
     figures: dict[str, list[str]] = {}
     for path in files:
         figures.setdefault(path.stem, []).append(path.suffix)
