@@ -93,5 +93,6 @@ dl div { display: flex; justify-content: space-between; gap: 1rem; border-bottom
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; text-align: right; }
 footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .8rem; }
-@media (max-width: 34rem) { .player { grid-template-columns: 1fr; gap: .2rem; } }
+@media (max-width: 34rem) { .player { grid-template-columns: 1fr; gap: .2rem; }
+  .transport.live .note { display: none; } }
 """
