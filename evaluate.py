@@ -26,7 +26,7 @@ from torchprim.cli import UsageError, option_types
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.ensemble.presets import PRESETS
 from torchprim.errors import AudioError, CheckpointError
-from torchprim.evaluation import compare, prediction, quartiles, report, song_table
+from torchprim.evaluation import compare, prediction, quartiles, report
 from torchprim.evaluation.figures import figure_formats
 from torchprim.evaluation.methods import find_method, find_methods
 from torchprim.evaluation.runner import BSS, Results, Settings, run_methods
@@ -117,7 +117,7 @@ def run_confidence(args: argparse.Namespace, device: str) -> str:
         report.footer(facts),
     ]
     report.write_page(args.out, args.command, facts, correlations, sections)
-    song_table.write_csv(args.out / f"{args.command}.csv", song_table.confidence_rows(records))
+    report.write_csv(args.out / f"{args.command}.csv", report.confidence_rows(records))
     return plain
 
 
@@ -188,7 +188,7 @@ def write_comparison(args: argparse.Namespace, results: Results, facts: dict, fi
     if warning:
         print(f"warning: {warning}", file=sys.stderr)
     report.write_page(args.out, args.command, facts, summary, [*sections, report.footer(facts)])
-    song_table.write_csv(args.out / f"{args.command}.csv", song_table.comparison_rows(results))
+    report.write_csv(args.out / f"{args.command}.csv", report.comparison_rows(results))
     return main_table
 
 

@@ -86,8 +86,8 @@ def draw_over_time(
         >>> from torchprim.plots.figure import new_figure
         >>> figure, (axes,) = new_figure(6, 2)
         >>> draw_over_time(axes, [1.0, 2.0], [0.3, 0.5], "Confidence", mean=0.4, seconds=3.0)
-        >>> axes.get_xlim()
-        (0.0, 3.0)
+        >>> [float(end) for end in axes.get_xlim()]
+        [0.0, 3.0]
     """
     if not len(values) or len(times) != len(values):
         raise ValueError(f"values must be one for each of {len(times)} times, got {len(values)}")

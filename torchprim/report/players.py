@@ -71,13 +71,13 @@ def _mp3_rate(sample_rate: float) -> int:
     return next(rate for rate in _RATES if rate >= min(sample_rate, _RATES[-1]))
 
 
-def mp3(audio: Tensor, sample_rate: float, coding: Coding) -> bytes:
+def mp3(audio: Tensor, sample_rate: float, coding: Coding | None = None) -> bytes:
     """Encode as MP3 of a mean bit rate, through libsndfile (LAME).
 
     Args:
         audio: `(C, T)`, in [-1, 1]; channels become their mean where one is asked for.
         sample_rate: in Hz.
-        coding: from `choose_coding`.
+        coding: from `choose_coding`; by default that of one short sound.
 
     Returns:
         the bytes of the file.
@@ -88,8 +88,8 @@ def mp3(audio: Tensor, sample_rate: float, coding: Coding) -> bytes:
 
     Example:
         >>> import torch
-        >>> from torchprim.report.players import Coding, mp3
-        >>> 18_000 < len(mp3(torch.randn(2, 44100) / 10, 44100, Coding(192_000, 2, 44100))) < 34_000
+        >>> from torchprim.report.players import mp3
+        >>> 18_000 < len(mp3(torch.randn(2, 44100) / 10, 44100)) < 34_000
         True
     """
     checks.audio(audio, rank=2)
@@ -99,6 +99,7 @@ def mp3(audio: Tensor, sample_rate: float, coding: Coding) -> bytes:
         import soundfile
     except ImportError as error:
         raise ImportError("players need soundfile: pip install soundfile") from error
+    coding = coding or choose_coding(1.0, 1, audio.shape[0], sample_rate)
     audio = audio.detach().float().cpu()
     if audio.shape[0] != coding.channels:
         audio = downmix(audio)[None]

@@ -1,6 +1,6 @@
 /* One transport for all sounds of a page: they start together on one clock, so a switch keeps the instant.
 
-   The elements <audio> hold the sounds, and are plain players where scripts or Web Audio are missing. Each is
+   The audio elements hold the sounds, and are plain players where scripts or Web Audio are missing. Each is
    decoded once, at the first play; a choice is a gain for every sound, so mixture = vocals + accompaniment. */
 "use strict";
 (() => {
