@@ -28,7 +28,7 @@ from torchprim.report.progress import describe, draw_progress, progress_table
 from torchprim.report.transport import transport_section
 from torchprim.separators.network import NetworkSeparator
 
-_HANDS = "Keys: space plays and stops, a number chooses, ← and → move by 5 s."
+_HANDS = "Keys: space plays and stops, numbers choose, ← and → move by 5 s. A click in a picture goes there."
 
 
 class RunReport:
