@@ -27,9 +27,11 @@ from torchprim.cli.device import DEVICES, choose_device
 from torchprim.ensemble.presets import PRESETS
 from torchprim.errors import AudioError, CheckpointError
 from torchprim.evaluation import compare, prediction, quartiles, report
+from torchprim.evaluation.figures import figure_formats
 from torchprim.evaluation.methods import find_method, find_methods
 from torchprim.evaluation.runner import BSS, Results, Settings, run_methods
 from torchprim.evaluation.songs import find_songs
+from torchprim.evaluation.statistics import few_songs
 from torchprim.evaluation.trust import MEASURES
 
 BASIC = "mixture,null,irm,pcl"
@@ -69,6 +71,7 @@ def arguments(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[s
         else:
             add("--preset", choices=PRESETS, default="best", help="settings of the primitives (best)")
         add("--stereo", action="store_true", help="score each channel; by default their mean, as the paper")
+        add("--figures", default="png", metavar="FORMATS", help="some of png,svg,pdf (%(default)s)")
         add("--seed", type=option_types.seed, default=0, help="of the bootstrap, and of the trainings (0)")
         add("--device", choices=DEVICES, default="auto", help="(auto)")
         add("--threads", type=option_types.threads, default=None, help="CPU threads of torch")
@@ -106,7 +109,7 @@ def run_confidence(args: argparse.Namespace, device: str) -> str:
         "input level ratio, vocals to accompaniment in dB:",
         partial,
         report.figure_links(
-            prediction.save_figure2(records, correlations, args.out),
+            prediction.save_figure2(records, correlations, args.out, args.figures),
             "Figure 2: a dot a song; orange: line of best fit.",
         ),
         "Measures:\n\n"
@@ -114,6 +117,7 @@ def run_confidence(args: argparse.Namespace, device: str) -> str:
         report.footer(facts),
     ]
     report.write_page(args.out, args.command, facts, correlations, sections)
+    report.write_csv(args.out / f"{args.command}.csv", report.confidence_rows(records))
     return plain
 
 
@@ -158,8 +162,9 @@ def write_comparison(args: argparse.Namespace, results: Results, facts: dict, fi
         f"stems. Last column: mean of the paired differences from `{args.against}`, and its 95 % bootstrap "
         "interval.",
         main_table,
+        *([warning] if (warning := few_songs(facts["data"]["songs"])) else []),
         report.figure_links(
-            compare.save_figure4(results, args.out, figure),
+            compare.save_figure4(results, args.out, figure, args.figures),
             "Boxes: quartiles over songs; whiskers: up to 1.5 times the box; orange: median; blue: mean.",
         ),
         "Means over songs in dB, vocals / accompaniment:",
@@ -180,7 +185,10 @@ def write_comparison(args: argparse.Namespace, results: Results, facts: dict, fi
         sections.append(
             f"No finite SD-SDR, and not in the means (a silent estimate): {'; '.join(not_finite)}."
         )
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
     report.write_page(args.out, args.command, facts, summary, [*sections, report.footer(facts)])
+    report.write_csv(args.out / f"{args.command}.csv", report.comparison_rows(results))
     return main_table
 
 
@@ -188,6 +196,7 @@ def main(argv: list[str] | None = None) -> int:
     args, training_options = arguments(argv)
     try:
         device = choose_device(args.device)
+        args.figures = figure_formats(args.figures)  # before the work, not after
         if args.threads:
             torch.set_num_threads(args.threads)
         args.out.mkdir(parents=True, exist_ok=True)

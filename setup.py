@@ -23,7 +23,7 @@ setup(
         *("torchprim.kernels." + name for name in find_packages(ROOT / "kernels")),
     ],
     package_dir={"torchprim": "torchprim", "torchprim.kernels": "kernels"},
-    package_data={"torchprim": ["py.typed", "*.pyi"]},
+    package_data={"torchprim": ["py.typed", "*.pyi", "report/*.csv", "report/*.js"]},
     entry_points={"console_scripts": ["torchprim=torchprim.cli.main:main"]},
     install_requires=[
         # Bounded on both sides: torch 2.15 is built with another CUDA than the newest torchaudio,

@@ -21,6 +21,7 @@ BENCHMARKS = {
     "pipeline": ("benchmarks.pipeline", "training steps a second: data made on the fly, or from files"),
     "stream": ("benchmarks.stream", "host time of a batch of remixes, and its copies to the device, no GPU"),
     "predict": ("benchmarks.predict", "bytes, launches and time on an H100 and an H200, with no GPU"),
+    "previews": ("benchmarks.previews", "confidence and SD-SDR of the previews, for the report"),
     "quality": ("benchmarks.quality", "SD-SDR of every primitive and preset on MUSDB18 previews"),
 }
 RESULTS = Path(__file__).parent / "results"

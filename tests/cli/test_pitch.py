@@ -1,9 +1,11 @@
 """`torchprim pitch`: output files and refusals."""
 
 import csv
+import warnings
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from tests.support.oracles import voice
 from torchprim.audio.write import save
@@ -27,13 +29,35 @@ def test_table_and_picture(song, tmp_path, capsys):
     assert (folder / "a 'song' ü.pitch.png").read_bytes().startswith(b"\x89PNG")
     with (folder / "a 'song' ü.pitch.csv").open(newline="") as file:
         rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-    assert list(rows[0]) == ["time", "hz", "voicing"]
+    assert list(rows[0]) == ["time", "hz", "voicing", "voiced"]
+    assert all(row["voiced"] == (row["voicing"] > 0.5) for row in rows if abs(row["voicing"] - 0.5) > 1e-3)
+    assert {row["voiced"] for row in rows} == {0.0, 1.0}
     assert len(rows) == 1 + 3 * RATE // 512
     assert rows[100]["time"] == pytest.approx(100 * 512 / RATE, abs=1e-4)
     sung = [row for row in rows if 1.2 < row["time"] < 2.8]
     assert all(row["voicing"] > 0.5 and abs(row["hz"] - 247) < 8 for row in sung)
     assert all(row["voicing"] < 0.5 for row in rows if row["time"] < 0.8)
-    assert "pitch.csv" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "pitch.csv" in said.out and "% of the frames are voiced: voicing above 0.5" in said.err
+
+
+@pytest.mark.parametrize("name", ["costs $5 or $6", "歌", 40 * "long "])
+def test_picture_has_title_legend_and_colour_bar(tmp_path, monkeypatch, name):
+    """A title is no formula, and what the font lacks is no warning."""
+    figures, real = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), real(self, *a, **k)))
+    save(tmp_path / f"{name}.wav", voice(247.0, 1.0)[None], RATE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        words = [str(tmp_path / f"{name}.wav"), "--out", str(tmp_path), "--device", "cpu"]
+        assert main(["pitch", *words]) == 0
+    (figure,) = figures
+    axes, bar = figure.axes
+    title = axes.get_title(loc="left")
+    assert title == name if len(name) < 100 else len(title) == 100 and title.endswith(" …")
+    assert bar.get_ylabel() == "dB below the loudest"
+    (text,) = axes.get_legend().get_texts()
+    assert text.get_text() == "pitch, where voiced: voicing above 0.5"
 
 
 @pytest.mark.parametrize(

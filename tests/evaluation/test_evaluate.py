@@ -1,6 +1,7 @@
 """evaluate.py on small folders of songs: layouts, songs left out, cached results, tables, figures."""
 
 import argparse
+import csv
 import json
 
 import numpy as np
@@ -134,6 +135,54 @@ def test_compare_names_what_it_leaves_out_and_resumes(root, tmp_path, monkeypatc
     assert "`mixture`" not in capsys.readouterr().out
 
 
+def rows_of(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_for_each_song_and_method(root, tmp_path, capsys):
+    words = ("compare", "--stems", root, "--out", tmp_path, "--methods", "mixture,null", "--bss", "torch")
+    assert run(*words, "--figures", "svg,pdf", "--against", "null") == 0
+    rows = rows_of(tmp_path / "compare.csv")
+    assert [(row["song"], row["method"]) for row in rows] == [
+        (s, m) for s in "abc" for m in ("mixture", "null")
+    ]
+    records = lines(tmp_path / "scores.jsonl")
+    for row, record in zip(rows, records, strict=True):
+        for source in ("vocals", "accompaniment"):
+            for metric, values in record["scores"].items():
+                found = row[f"{metric.lower().replace('-', '_')}_{source}"]
+                assert (
+                    found == ""
+                    if values[source] is None
+                    else float(found) == pytest.approx(float(values[source]), abs=1e-4)
+                )
+            gain = record["gains"]["SD-SDR"][source]
+            assert float(row[f"sd_sdr_gain_{source}"]) == pytest.approx(gain, abs=1e-4)
+            assert row[f"bss_sdr_{source}"] != ""
+        both = (float(row["sd_sdr_vocals"]) + float(row["sd_sdr_accompaniment"])) / 2
+        assert float(row["sd_sdr_both"]) == pytest.approx(both, abs=2e-4)
+    page = (tmp_path / "compare.md").read_text()
+    assert "3 songs are too few for a 95 % interval" in page
+    assert "warning: 3 songs are too few" in capsys.readouterr().err
+    # A browser shows the SVG; no PNG was asked for.
+    assert "![figure4](figure4.svg)" in page and not list(tmp_path.glob("*.png"))
+    assert (tmp_path / "figure4.pdf").read_bytes().startswith(b"%PDF")
+    assert "<svg" in (tmp_path / "figure4.svg").read_text()
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("figure4*")}
+    assert len(before) == 6
+    assert run(*words, "--figures", "svg,pdf", "--against", "null") == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("figure4*")} == before
+
+
+@pytest.mark.parametrize("figures", ["gif", "", "png,jpg"])
+def test_unknown_figures_are_refused_before_the_work(root, tmp_path, capsys, figures):
+    words = ("compare", "--stems", root, "--out", tmp_path, "--methods", "mixture", "--figures", figures)
+    assert run(*words) == 1
+    assert f"figures must be some of png,svg,pdf, got {figures!r}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("command", "file"), [("compare", "scores"), ("compare", "bss"), ("confidence", "confidence")]
 )
@@ -229,6 +278,10 @@ def test_confidence(tmp_path):
         # One piece: the measure is the product, also with all points.
         assert m["confidence"] == pytest.approx(m["posterior"] * m["silhouette"], rel=1e-4)
         assert 0 <= m["agreement"] <= 1 and 0 <= m["low energy"] <= 1
+    rows = rows_of(tmp_path / "confidence.csv")
+    assert [float(row["confidence"]) for row in rows] == pytest.approx(x, abs=1e-4)
+    assert [float(row["sd_sdr_vocals"]) for row in rows] == pytest.approx(y, abs=1e-4)
+    assert {"song", "level_ratio", "loudest_10_percent", "sd_sdr_gain_both"} <= set(rows[0])
     for target in ("vocals", "accompaniment", "both", "improvement"):
         assert (tmp_path / f"figure2-{target}.png").stat().st_size > 8000
     assert "partial r given the input level ratio" in " ".join(

@@ -43,6 +43,20 @@ def test_statistics():
     assert math.isnan(statistics.correlation([1, 1, 1, 1], [1, 2, 3, 4]).value)
 
 
+def test_few_songs_are_said():
+    """The interval of few songs is too narrow: that of 2 holds the true mean in half of all cases."""
+    assert statistics.few_songs(0) == "" and statistics.few_songs(1) == "1 song has no 95 % interval."
+    assert statistics.few_songs(9).startswith("9 songs are too few") and statistics.few_songs(10) == ""
+
+    def coverage(songs):
+        g = np.random.default_rng(0)
+        found = (statistics.bootstrap_mean(g.normal(size=songs), seed, 300) for seed in range(400))
+        return sum(x.low <= 0 <= x.high for x in found) / 400
+
+    assert coverage(2) == pytest.approx(0.5, abs=0.08)
+    assert coverage(statistics.MIN_SONGS) > 0.87
+
+
 def test_agreement():
     magnitude = torch.rand(20, 30)
     same = torch.rand(20, 30)

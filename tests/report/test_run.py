@@ -28,7 +28,7 @@ def test_validations_of_a_log():
     assert "loss" not in third  # none since the one before
     assert best_check(checks(LOG)) == second
     table = progress_table(LOG)
-    assert table.best == "step 8"
+    assert table.bold == {("step 8", column) for column in table.columns[1:]}
     assert table.columns[1:5] == ("minutes", "training loss", "validation loss", "vocals (dB)")
     assert table.rows[2] == ("step 12", [3.0, None, 0.375, 4.0, 2.5])
 
@@ -37,7 +37,7 @@ def test_the_best_of_many_validations_is_listed():
     many = [{"step": n, "seconds": n, "validation": float(n != 3)} for n in range(1, 100)]
     table = progress_table(many)
     assert [name for name, _ in table.rows[:2]] == ["step 3", "step 76"] and len(table.rows) == 25
-    assert table.best == "step 3"
+    assert {name for name, _ in table.bold} == {"step 3"}
 
 
 @pytest.mark.parametrize(
@@ -97,12 +97,19 @@ def test_page_of_a_run(bank, tmp_path):
     text = (tmp_path / "RUN" / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert len(text) < 3e6 and len(set(page.ids)) == len(page.ids)
-    assert not page.all("script") and not page.all("link")
+    assert page.all("script") == [{}] and not page.all("link")
     players = [player["aria-label"] for player in page.all("audio")]
     assert players == [
-        "Mixture",
         *("Vocals, teacher", "Accompaniment, teacher"),
         *("Vocals, network", "Accompaniment, network"),
+    ]
+    radios = [radio for radio in page.all("input") if radio["type"] == "radio"]
+    assert [radio["data-gains"] for radio in radios] == [
+        "1 1 0 0",
+        "1 0 0 0",
+        "0 1 0 0",
+        "0 0 1 0",
+        "0 0 0 1",
     ]
     said = "".join(page.text)
     for title in ("Loss", "SD-SDR", "Mixture", "Mask of the teacher", "Mask of the network", "Confidence"):

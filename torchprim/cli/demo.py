@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 
 METRIC = "SD-SDR in dB (more is better), of the mean of the channels, over the whole song"
 COLUMNS = ("method", "vocals", "accompaniment", "mean", "confidence")
-BEST = "ensemble, best"
+BEST = "ensemble, best"  # the method whose stems are written
+IDEAL = "ideal mask"
+
+
+def footnotes() -> list[str]:
+    """Explain the rows that do not explain themselves, for the terminal and the page."""
+    from torchprim.cli.demo_training import STEPS
+
+    return [
+        "null: 0.7 x the mixture above 250 Hz as vocals. A separation worth its name scores more.",
+        f"{IDEAL}: made from the true stems, the limit of what a mask of magnitudes can reach.",
+        f"* trained on this song: {STEPS} steps on remixes of its own estimates, without its stems.",
+    ]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     from torchprim.evaluation.methods import BUILT_IN, Method, find_method, row_title, score_methods
     from torchprim.evaluation.songs import Song
     from torchprim.report.build import make_report
-    from torchprim.report.page import Table
+    from torchprim.report.page import Table, highest
     from torchprim.separators.primitive import PrimitiveSeparator
 
     device = choose_device(args.device)
@@ -105,7 +117,14 @@ def run(args: argparse.Namespace) -> int:
             sample_rate,
             separator,
             separation=best,
-            table=Table("How good it is", f"{METRIC}.", COLUMNS, rows, best=BEST),
+            table=Table(
+                "How good it is",
+                f"{METRIC}. In bold: the best but for the {IDEAL}. Above are the stems of {BEST!r}.",
+                COLUMNS,
+                rows,
+                highest(rows, COLUMNS, COLUMNS[1:4], {IDEAL}),
+                notes=footnotes(),
+            ),
         )
         bar.update()
 
@@ -115,8 +134,7 @@ def run(args: argparse.Namespace) -> int:
     write_output(page_path, page)
 
     say(f"\n{METRIC}\n\n{format_table(scores)}\n")
-    say("null: 0.7 x the mixture above 250 Hz as vocals; ideal mask: made from the true stems")
-    say(f"* trained on this song: {STEPS} steps on remixes of its own estimates, without its stems\n")
+    say("\n".join(footnotes()) + "\n")
     say(f"stems    {shown(args.out / 'vocals.wav')}  {shown(args.out / 'accompaniment.wav')}")
     say(f"report   {shown(page_path)}  (open it in a browser)")
     return 0

@@ -21,13 +21,19 @@ if TYPE_CHECKING:
     from torchprim.primitives.pitch.track_pitch import PitchTrack
 
 _EXCERPT = 30.0  # seconds that the picture shows
+_VOICED = "voiced: voicing above 0.5"  # as `PitchTrack.voiced`, log odds above 0
+_TITLE = 100  # letters
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_song(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder for NAME.pitch.csv and NAME.pitch.png"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help=f"folder for NAME.pitch.csv (time, hz, voicing, voiced; {_VOICED}) and NAME.pitch.png",
     )
     parser.add_argument(
         "--method",
@@ -42,16 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _csv(track: PitchTrack) -> str:
-    """Format a row per frame: time in s, pitch in Hz (also where unvoiced), voicing probability."""
-    rows = zip(track.times.tolist(), track.f0.tolist(), track.voicing.tolist(), strict=True)
-    return "time,hz,voicing\n" + "".join(f"{t:.4f},{hz:.2f},{p:.3f}\n" for t, hz, p in rows)
+    """Format a row per frame: time in s, pitch in Hz (also where unvoiced), voicing probability, 1 or 0."""
+    columns = (values.tolist() for values in (track.times, track.f0, track.voicing, track.voiced))
+    rows = (f"{t:.4f},{hz:.2f},{p:.3f},{voiced:d}\n" for t, hz, p, voiced in zip(*columns, strict=True))
+    return "time,hz,voicing,voiced\n" + "".join(rows)
 
 
-def _picture(audio: Tensor, sample_rate: float, track: PitchTrack, start: float | None) -> bytes:
+def _picture(title: str, audio: Tensor, sample_rate: float, track: PitchTrack, start: float | None) -> bytes:
     """Draw the track over the spectrogram of an excerpt of 30 s, as PNG."""
+    import warnings
+
     import torch
 
-    from torchprim.plots.figure import new_figure
+    from torchprim.plots.figure import INK, colour_bar, new_figure
     from torchprim.plots.time_frequency import draw_pitch, draw_spectrogram
     from torchprim.spectra.mixture import Mixture
     from torchprim.spectra.stft import Geometry
@@ -66,10 +75,16 @@ def _picture(audio: Tensor, sample_rate: float, track: PitchTrack, start: float 
     figure, (axes,) = new_figure(12, 4)
     figure.set_facecolor("white")
     highest = min(5000.0, sample_rate / 2)
-    draw_spectrogram(axes, excerpt.magnitude(), Geometry(), start=start, highest=highest)
-    draw_pitch(axes, track, start=0.0)
+    image = draw_spectrogram(axes, excerpt.magnitude(), Geometry(), start=start, highest=highest)
+    colour_bar(axes, image, "dB below the loudest")
+    draw_pitch(axes, track, label=f"pitch, where {_VOICED}")
+    title = title if len(title) <= _TITLE else f"{title[: _TITLE - 2]} …"
+    axes.set_title(title, loc="left", fontsize=10, color=INK, parse_math=False)  # `$` is no formula
     image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=150)
+    with warnings.catch_warnings():
+        # The letters of a title that the font lacks are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(image, format="png", dpi=150)
     return image.getvalue()
 
 
@@ -88,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         mono = downmix(sound.audio).to(device)
         with torch.inference_mode():
             track = track_song(mono, sound.sample_rate, args.method, args.f_min, args.f_max)
-            image = _picture(mono.cpu(), sound.sample_rate, track, args.start)
+            image = _picture(shown(name), mono.cpu(), sound.sample_rate, track, args.start)
     except ImportError:  # names the package to install
         raise
     except Exception as error:
@@ -97,4 +112,5 @@ def run(args: argparse.Namespace) -> int:
     write_output(table, _csv(track))
     write_output(picture, image)
     say(f"{shown(table)}\n{shown(picture)}")
+    say(f"{100 * track.voiced.double().mean().item():.0f} % of the frames are {_VOICED}", sys.stderr)
     return 0

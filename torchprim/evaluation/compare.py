@@ -143,14 +143,15 @@ def bss_table(summary: dict[str, Any]) -> str:
     return table(["method", *BSS_MEASURES], rows) if rows else ""
 
 
-def save_figure4(results: Results, out: Path, name: str = "figure4") -> list[Path]:
-    """Draw box plots of SD-SDR, one file for the mean of both sources and one for each; return the files."""
+def save_figure4(
+    results: Results, out: Path, name: str = "figure4", formats: Sequence[str] = ("png",)
+) -> list[Path]:
+    """Draw box plots of SD-SDR, one for the mean of both sources and one for each; return the files."""
     values = values_of(results.scores)
     files = []
     for part, title in (("both", "mean of both sources"), *((source, source) for source in SOURCES)):
         rows = {method: finite(parts[part]) for method, parts in values.items() if finite(parts[part])}
         if rows:
-            path = out / (f"{name}.png" if part == "both" else f"{name}-{part}.png")
-            save_boxes(rows, f"SD-SDR, {title} (dB)", path)
-            files.append(path)
+            path = out / (name if part == "both" else f"{name}-{part}")
+            files += save_boxes(rows, f"SD-SDR, {title} (dB)", path, formats)
     return files

@@ -1,4 +1,4 @@
-"""The paper's figures as PNG, one column wide (8.6 cm), with letters of 8 points."""
+"""The paper's figures as PNG, SVG or PDF, one column wide (8.6 cm), with letters of 8 points."""
 
 from __future__ import annotations
 
@@ -14,12 +14,40 @@ from torchprim.plots.boxes import draw_boxes
 from torchprim.plots.figure import BLUE, GREY, INK, ORANGE, new_figure
 
 WIDTH = 3.4  # inches
+FORMATS = ("png", "svg", "pdf")
 _DPI = 220
+# The same figure gives the same file. Fonts are embedded, as publishers ask; letters of an SVG are outlines.
+_STYLE = {"svg.hashsalt": "torchprim", "svg.fonttype": "path", "pdf.fonttype": 42}
+_DATES = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
-def _save(figure, path: Path) -> None:
-    with replaced(path) as file:
-        figure.savefig(file, format="png", dpi=_DPI, facecolor="white")
+def figure_formats(text: str) -> tuple[str, ...]:
+    """Parse a list of formats, such as `png,svg`.
+
+    Raises:
+        ValueError: for an unknown format, or none.
+
+    Example:
+        >>> from torchprim.evaluation.figures import figure_formats
+        >>> figure_formats("png, pdf")
+        ('png', 'pdf')
+    """
+    formats = tuple(dict.fromkeys(word.strip().lower() for word in text.split(",") if word.strip()))
+    if not formats or not set(formats) <= set(FORMATS):
+        raise ValueError(f"figures must be some of {','.join(FORMATS)}, got {text!r}")
+    return formats
+
+
+def _save(figure, path: Path, formats: Sequence[str]) -> list[Path]:
+    import matplotlib
+
+    files = []
+    for name in formats:
+        target = path.with_name(f"{path.name}.{name}")
+        with matplotlib.rc_context(_STYLE), replaced(target) as file:
+            figure.savefig(file, format=name, dpi=_DPI, facecolor="white", metadata=_DATES[name])
+        files.append(target)
+    return files
 
 
 def short_label(name: str) -> str:
@@ -53,13 +81,19 @@ def method_labels(names: Iterable[str]) -> dict[str, str]:
     return {name: label if counts[label] == 1 else name for name, label in short.items()}
 
 
-def save_boxes(values: Mapping[str, Sequence[float]], label: str, path: Path) -> None:
+def save_boxes(
+    values: Mapping[str, Sequence[float]], label: str, path: Path, formats: Sequence[str] = ("png",)
+) -> list[Path]:
     """Draw figures 3 and 4: a box plot over songs for each method.
 
     Args:
         values: of each method, the first on top.
         label: of the axis, with the unit.
-        path: of the PNG.
+        path: of the files, without a suffix.
+        formats: some of `FORMATS`.
+
+    Returns:
+        the files.
     """
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
@@ -85,7 +119,7 @@ def save_boxes(values: Mapping[str, Sequence[float]], label: str, path: Path) ->
         columnspacing=1.0,
         labelcolor=INK,
     )
-    _save(figure, path)
+    return _save(figure, path, formats)
 
 
 def save_scatter(
@@ -96,7 +130,8 @@ def save_scatter(
     label: str,
     path: Path,
     measure: str = "Confidence",
-) -> None:
+    formats: Sequence[str] = ("png",),
+) -> list[Path]:
     """Draw figure 2: a scatter plot over songs, the line of best fit, r and the partial r.
 
     Args:
@@ -105,8 +140,12 @@ def save_scatter(
         r: their correlation.
         partial: their partial correlation given the input level ratio.
         label: of the y axis, with the unit.
-        path: of the PNG.
+        path: of the files, without a suffix.
         measure: label of the x axis.
+        formats: some of `FORMATS`.
+
+    Returns:
+        the files.
     """
     figure, (axes,) = new_figure(WIDTH, 2.7)
     x, y = np.asarray(confidence), np.asarray(scores)
@@ -120,7 +159,7 @@ def save_scatter(
     axes.set(xlabel=measure, ylabel=label)
     axes.set_title(f"r = {_text(r)}\ngiven the level ratio: r = {_text(partial)}", fontsize=8, color=INK)
     axes.legend(fontsize=7.5, frameon=True, framealpha=0.8, edgecolor="none", labelcolor=INK, loc="best")
-    _save(figure, path)
+    return _save(figure, path, formats)
 
 
 def _text(r: Interval) -> str:

@@ -143,7 +143,9 @@ def correlation_tables(correlations: Correlations) -> tuple[str, str]:
     return table(head, plain), table(head, partial)
 
 
-def save_figure2(records: Sequence[Record], correlations: Correlations, out: Path) -> list[Path]:
+def save_figure2(
+    records: Sequence[Record], correlations: Correlations, out: Path, formats: Sequence[str] = ("png",)
+) -> list[Path]:
     """Draw a scatter plot of the paper's measure and each target; return the files."""
     selected, targets = finite_targets(records)
     x = [record["measures"]["confidence"] for record in selected]
@@ -151,8 +153,6 @@ def save_figure2(records: Sequence[Record], correlations: Correlations, out: Pat
     for target, y in targets.items():
         if not y:
             continue
-        path = out / f"figure2-{target}.png"
-        row = correlations["confidence"][target]
-        save_scatter(x, y, row["r"], row["partial"], LABELS[target], path)
-        files.append(path)
+        row, path = correlations["confidence"][target], out / f"figure2-{target}"
+        files += save_scatter(x, y, row["r"], row["partial"], LABELS[target], path, formats=formats)
     return files

@@ -10,6 +10,10 @@ import numpy as np
 
 _Z95 = 1.959963984540054  # 97.5th percentile of the normal distribution
 
+# Songs from which on the bootstrap's 95 % interval holds the true mean in 90 of 100 cases or more; that of
+# 2 songs does in 50, of 3 in 73, of 5 in 82 (simulated, normal differences).
+MIN_SONGS = 10
+
 
 class Interval(NamedTuple):
     """An estimate with its 95 % interval."""
@@ -43,6 +47,22 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0, draws: int = 10_000) 
     index = np.random.default_rng(seed).integers(0, x.size, (draws, x.size))
     low, high = np.quantile(x[index].mean(1), [0.025, 0.975])
     return Interval(float(x.mean()), float(low), float(high))
+
+
+def few_songs(count: int) -> str:
+    """Return a warning where an interval over so many songs says too little; else nothing.
+
+    Example:
+        >>> from torchprim.evaluation.statistics import few_songs
+        >>> few_songs(2)[:44], few_songs(10)
+        ('2 songs are too few for a 95 % interval: it ', '')
+    """
+    if not 2 <= count < MIN_SONGS:
+        return "1 song has no 95 % interval." if count == 1 else ""
+    return (
+        f"{count} songs are too few for a 95 % interval: it is narrower than it should be. "
+        f"Trust it from {MIN_SONGS} songs on."
+    )
 
 
 def correlation(x: Sequence[float], y: Sequence[float], given: Sequence[float] | None = None) -> Interval:

@@ -1,4 +1,4 @@
-"""Curves over the steps of a training, and histograms of what is kept and what is dropped."""
+"""Curves over steps or over time, and histograms of what is kept and what is dropped."""
 
 from __future__ import annotations
 
@@ -63,6 +63,43 @@ def draw_legend(axes: Axes) -> None:
     axes.grid(color=GREY, alpha=0.3, linewidth=0.5)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=TEXT_SIZE, labelcolor=ink_of(axes))
+
+
+def draw_over_time(
+    axes: Axes, times: Sequence[float], values: Sequence[float], label: str, *, mean: float, seconds: float
+) -> None:
+    """Draw values at some times of a recording, and a dashed line at the value of the whole.
+
+    Args:
+        axes: to draw on.
+        times: increasing, in s.
+        values: one a time, finite.
+        label: name and unit of the values.
+        mean: of the whole recording.
+        seconds: its duration, the end of the time axis.
+
+    Raises:
+        ValueError: where there are no values, or not one a time.
+
+    Example:
+        >>> from torchprim.plots.curves import draw_over_time
+        >>> from torchprim.plots.figure import new_figure
+        >>> figure, (axes,) = new_figure(6, 2)
+        >>> draw_over_time(axes, [1.0, 2.0], [0.3, 0.5], "Confidence", mean=0.4, seconds=3.0)
+        >>> [float(end) for end in axes.get_xlim()]
+        [0.0, 3.0]
+    """
+    if not len(values) or len(times) != len(values):
+        raise ValueError(f"values must be one for each of {len(times)} times, got {len(values)}")
+    low = min(0.0, *values, mean)
+    axes.fill_between(times, low, values, color=BLUE, alpha=0.15, linewidth=0)
+    axes.plot(times, values, color=BLUE, linewidth=1.4, marker="o", markersize=2.5)
+    axes.axhline(mean, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.set(xlim=(0.0, seconds), ylim=(low, max(1e-3, 1.15 * max(*values, mean))))
+    axes.set(xlabel="Time (s)", ylabel=label)
+    axes.yaxis.get_major_locator().set_params(nbins=4)
+    axes.grid(color=GREY, alpha=0.3, linewidth=0.5)
+    axes.set_axisbelow(True)
 
 
 def draw_shares(

@@ -24,7 +24,7 @@ def _average(values: np.ndarray, edges: np.ndarray, axis: int) -> np.ndarray:
 
 
 def on_log_frequency(
-    picture: Tensor, geometry: Geometry, rows: int = 256, columns: int = 900, *, highest: float | None = None
+    picture: Tensor, geometry: Geometry, rows: int = 192, columns: int = 900, *, highest: float | None = None
 ) -> np.ndarray:
     """Average a spectrogram or mask over bands of equal width in octaves, lowest band first.
 

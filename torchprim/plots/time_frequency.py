@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.plots.figure import TEXT_SIZE
 from torchprim.plots.log_frequency import LOWEST, on_log_frequency
 from torchprim.spectra.stft import Geometry
 
@@ -25,13 +26,12 @@ def _draw(
     axes: Axes,
     values: np.ndarray,
     geometry: Geometry,
-    frames: int,
+    duration: float,
     start: float,
     highest: float | None,
     **style: Any,
 ) -> Any:
     """Draw the values `(rows, columns)` of `on_log_frequency` with their axes in s and Hz."""
-    duration = frames * geometry.hop_length / geometry.sample_rate
     highest = geometry.sample_rate / 2 if highest is None else highest
     octaves = math.log2(LOWEST), math.log2(highest)
     image = axes.imshow(
@@ -49,8 +49,19 @@ def _draw(
     return image
 
 
+def _duration(frames: int, geometry: Geometry) -> float:
+    return frames * geometry.hop_length / geometry.sample_rate
+
+
 def draw_spectrogram(
-    axes: Axes, magnitude: Tensor, geometry: Geometry, *, start: float = 0.0, highest: float | None = None
+    axes: Axes,
+    magnitude: Tensor,
+    geometry: Geometry,
+    *,
+    start: float = 0.0,
+    highest: float | None = None,
+    duration: float | None = None,
+    loudest: Tensor | None = None,
 ) -> Any:
     """Draw a power spectrogram in dB below its maximum, over time and log frequency.
 
@@ -60,6 +71,9 @@ def draw_spectrogram(
         geometry: its STFT grid.
         start: time of the first frame, in s.
         highest: upper end of the frequency axis in Hz; by default half the sample rate.
+        duration: of all frames in s, where they are not the grid's, such as means over several.
+        loudest: `(F, M)`, a magnitude whose maximum is 0 dB, such as that of a stem's mixture; by default
+            this one's.
 
     Returns:
         matplotlib's image, for `colour_bar`.
@@ -79,19 +93,23 @@ def draw_spectrogram(
     checks.magnitude(magnitude)
     power = on_log_frequency(magnitude.double().square(), geometry, highest=highest)
     peak = power.max()
+    if loudest is not None:
+        peak = on_log_frequency(checks.magnitude(loudest).double().square(), geometry, highest=highest).max()
     floor = 10 ** (-DYNAMIC_RANGE / 10)
     level = 10 * np.log10(np.maximum(power / peak if peak > 0 else power, floor))
     style = {"cmap": "magma", "vmin": -DYNAMIC_RANGE, "vmax": 0}
-    return _draw(axes, level, geometry, magnitude.shape[1], start, highest, **style)
+    duration = _duration(magnitude.shape[1], geometry) if duration is None else duration
+    return _draw(axes, level, geometry, duration, start, highest, **style)
 
 
-def draw_pitch(axes: Axes, track: PitchTrack, *, start: float = 0.0) -> None:
+def draw_pitch(axes: Axes, track: PitchTrack, *, start: float = 0.0, label: str = "") -> None:
     """Draw the pitch of a voice as a line over a spectrogram, in voiced frames.
 
     Args:
         axes: with a picture of `draw_spectrogram` or `draw_mask`, whose limits do not change.
         track: of one recording, `(N,)`.
         start: time of the track's first frame, in s.
+        label: for a legend, which is drawn where there is one.
 
     Example:
         >>> import torch, torchprim as tp
@@ -106,12 +124,22 @@ def draw_pitch(axes: Axes, track: PitchTrack, *, start: float = 0.0) -> None:
     """
     limits = axes.axis()
     octave = np.where(track.voiced.cpu().numpy(), track.f0.log2().cpu().numpy(), np.nan)
-    axes.plot(track.times.cpu().numpy() + start, octave, color=_PITCH_COLOUR, linewidth=1.2)
+    axes.plot(track.times.cpu().numpy() + start, octave, color=_PITCH_COLOUR, linewidth=1.2, label=label)
     axes.axis(limits)
+    if label:
+        dark = {"facecolor": "#140e36", "edgecolor": "none", "framealpha": 1.0, "labelcolor": "white"}
+        above = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.01), "borderaxespad": 0.0}
+        axes.legend(fontsize=TEXT_SIZE, **above, **dark)
 
 
 def draw_mask(
-    axes: Axes, mask: Tensor, geometry: Geometry, *, start: float = 0.0, highest: float | None = None
+    axes: Axes,
+    mask: Tensor,
+    geometry: Geometry,
+    *,
+    start: float = 0.0,
+    highest: float | None = None,
+    pixels: tuple[int, int] = (192, 900),
 ) -> Any:
     """Draw a mask in [0, 1] over time and log frequency: dark = accompaniment, light = vocals.
 
@@ -121,6 +149,7 @@ def draw_mask(
         geometry: its STFT grid.
         start: time of the first frame, in s.
         highest: upper end of the frequency axis in Hz; by default half the sample rate.
+        pixels: over frequency, and at most over time.
 
     Returns:
         matplotlib's image, for `colour_bar`.
@@ -137,6 +166,6 @@ def draw_mask(
         >>> image.get_clim()
         (0.0, 1.0)
     """
-    values = on_log_frequency(mask, geometry, highest=highest)
+    values = on_log_frequency(mask, geometry, *pixels, highest=highest)
     style = {"cmap": "cividis", "vmin": 0.0, "vmax": 1.0}
-    return _draw(axes, values, geometry, mask.shape[1], start, highest, **style)
+    return _draw(axes, values, geometry, _duration(mask.shape[1], geometry), start, highest, **style)

@@ -1,4 +1,4 @@
-"""The report of one song: mixture, masks, embedding, confidence and stems on an HTML page."""
+"""The report of one song: what to hear and to see of it, and how far to trust it, on an HTML page."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.audio.downmix import downmix
-from torchprim.ensemble.presets import Preset
+from torchprim.ensemble.presets import PRESETS, Preset
 from torchprim.primitives.pitch.track_pitch import track_pitch
-from torchprim.report.page import Meter, Player, Table, render_page
+from torchprim.report.overview import draw_overview
+from torchprim.report.page import Meter, Table, meter_section, picture_section, render_document, table_section
 from torchprim.report.pictures import chosen_cues, draw_pictures
-from torchprim.report.players import audio_source, bit_rate
+from torchprim.report.players import PAGE, audio_source, choose_coding
+from torchprim.report.reference import describe, reference, reference_picture
+from torchprim.report.transport import Choice, Sound, Transport, transport_section
 from torchprim.separators.base import Separation
 from torchprim.separators.primitive import PrimitiveSeparator
 from torchprim.spectra.mixture import Mixture
 
 _PITCH_RATE = 2200  # Hz; twice the highest pitch of the search range
-EXCERPT = 30.0  # seconds that pictures show of a longer song
+EXCERPT = 30.0  # seconds of a longer song whose masks are shown
+_HANDS = "Keys: space plays and stops, 1 to 3 choose, ← and → move by 5 s. A click in a picture goes there."
 
 
 def loudest_start(audio: Tensor, sample_rate: float, seconds: float = EXCERPT) -> float:
@@ -64,20 +68,38 @@ def _facts(audio: Tensor, sample_rate: float, preset: Preset) -> str:
     return f"{duration} · {channels} · {sample_rate / 1000:g} kHz · preset {preset.name}"
 
 
-def _meters(separation: Separation) -> list[Meter]:
-    return [
-        Meter("Confidence", separation.confidence.item(), "Silhouette times posterior strength; 1 at best."),
-        Meter("Silhouette", separation.silhouette.item(), "Do the loud bins form two clusters? −1 to 1."),
-        Meter("Posterior strength", separation.posterior.item(), "Are bins assigned firmly? 0 to 1."),
+def _trust(separation: Separation, preset: Preset) -> str:
+    """Return the section on confidence; it compares with the previews where the preset is as they had it."""
+    value = separation.confidence.item()
+    known = reference(preset.name) if PRESETS.get(preset.name) == preset else None
+    among = "; ticks: the 40 previews" if known else ""
+    meters = [
+        Meter(
+            "Confidence",
+            value,
+            f"Silhouette times posterior strength; 1 at best{among}.",
+            -1.0 if value < 0 else 0.0,
+            known.confidence if known else (),
+        ),
+        Meter("Silhouette", separation.silhouette.item(), "Do the loud bins form two clusters?", -1.0),
+        Meter("Posterior strength", separation.posterior.item(), "Are bins assigned firmly?"),
     ]
+    if known is None:
+        return meter_section("How far to trust it", meters)
+    pictures = [reference_picture(known, value)]
+    return meter_section("How far to trust it", meters, describe(known, value), pictures)
 
 
-def _players(audio: Tensor, separation: Separation, sample_rate: float) -> list[Player]:
-    stems = {"Mixture": audio, "Vocals": separation.vocals, "Accompaniment": separation.accompaniment}
+def _transport(audio: Tensor, separation: Separation, sample_rate: float, size: float) -> Transport:
+    """Encode the stems, of which the mixture is the sum, into so many bytes."""
+    stems = {"Vocals": separation.vocals, "Accompaniment": separation.accompaniment}
     # One gain for all: comparable levels without clipping.
-    gain = 1 / max(1.0, *(stem.abs().max().item() for stem in stems.values()))
-    rate = bit_rate(audio.shape[-1] / sample_rate, len(stems))
-    return [Player(name, audio_source(gain * stem, sample_rate, rate)) for name, stem in stems.items()]
+    gain = 1 / max(1.0, *(signal.abs().max().item() for signal in (audio, *stems.values())))
+    seconds = audio.shape[-1] / sample_rate
+    coding = choose_coding(seconds, len(stems), audio.shape[0], sample_rate, size)
+    sounds = [Sound(name, audio_source(gain * stem, sample_rate, coding)) for name, stem in stems.items()]
+    choices = [Choice("Mixture", (1, 1)), Choice("Vocals", (1, 0)), Choice("Accompaniment", (0, 1))]
+    return Transport(sounds, choices, coding.sample_rate, seconds)
 
 
 def make_report(
@@ -94,7 +116,8 @@ def make_report(
 ) -> str:
     """Separate a song and make a self-contained HTML page of the result.
 
-    A song of more than 30 s is separated whole for the players; pictures show an excerpt of 30 s.
+    Mixture and stems play together, at one position, and pictures show the whole song; the masks of a song of
+    more than 30 s are those of an excerpt of 30 s.
 
     Args:
         title: of the page.
@@ -103,7 +126,7 @@ def make_report(
         separator: with the preset's settings, on the device of `audio`.
         separation: of the whole song by this separator; by default it is computed.
         cues: two primitives for the embedding; repetition and melody by default.
-        start: of the pictures' excerpt in s; by default where the vocals estimate is loudest.
+        start: of the masks' excerpt in s; by default where the vocals estimate is loudest.
         table: scores to show, where true stems are known.
         progress: called with the number of pieces done and in total.
 
@@ -118,8 +141,8 @@ def make_report(
         >>> import torch, torchprim as tp
         >>> from torchprim.report.build import make_report
         >>> page = make_report("Noise", torch.randn(1, 22050) / 9, 44100, tp.PrimitiveSeparator("paper"))
-        >>> page.count("<audio"), page.count("<figure")
-        (3, 7)
+        >>> page.count('type="radio"'), page.count("<audio"), page.count("<figure")
+        (3, 2, 11)
     """
     checks.audio(audio, rank=2)
     if audio.dim() != 2:
@@ -143,18 +166,19 @@ def make_report(
         highest = min(sample_rate, preset.geometry.sample_rate) / 2
         # No pitch at a rate too low for the range of the voice.
         pitch = track_pitch(mono, sample_rate) if sample_rate > _PITCH_RATE else None
-        pictures = draw_pictures(magnitude, shown, preset, cues, start=first, highest=highest, pitch=pitch)
-        players = _players(audio, separation, sample_rate)
-    note = ""
-    if excerpt.shape[-1] < audio.shape[-1]:
-        last = first + excerpt.shape[-1] / sample_rate
-        note = f"Pictures show {first:.0f} s to {last:.0f} s of the song; players and confidence all of it."
-    return render_page(
-        title,
-        _facts(audio, sample_rate, preset),
-        players,
-        _meters(separation),
-        pictures,
-        note=note,
-        table=table,
-    )
+        whole = excerpt.shape[-1] == audio.shape[-1]
+        overview = draw_overview(audio, separation, sample_rate, separator, pitch=pitch if whole else None)
+        grid = {"start": first, "highest": highest, "pitch": pitch, "mixture": not whole}
+        pictures = draw_pictures(magnitude, shown, preset, cues, **grid)
+    last = first + excerpt.shape[-1] / sample_rate
+    note = "" if whole else f"From {first:.0f} s to {last:.0f} s of the song."
+    sections = [
+        picture_section("The song", overview),
+        _trust(separation, preset),
+        *([table_section(table)] if table else []),
+        picture_section("How the mask was found", pictures, note),
+    ]
+    left = max(0.0, PAGE - sum(map(len, sections)))
+    transport = transport_section(_transport(audio, separation, sample_rate, left), _HANDS)
+    facts = _facts(audio, sample_rate, preset)
+    return render_document(title, facts, [transport, *sections], "with no isolated recordings")

@@ -13,20 +13,21 @@ from torchprim.bootstrap.bank import Bank
 from torchprim.bootstrap.stem_bank import StemBank
 from torchprim.metrics.scale import sd_sdr
 from torchprim.report.build import loudest_start
-from torchprim.report.page import Picture, Player, Table
-from torchprim.report.pictures import mask_picture, spectrogram_picture
-from torchprim.report.players import audio_source
+from torchprim.report.page import Picture, Table, highest
+from torchprim.report.players import audio_source, choose_coding
+from torchprim.report.strips import mask_picture, spectrogram_picture
+from torchprim.report.transport import Choice, Sound, Transport
 from torchprim.separators.base import Separation, Separator
 from torchprim.spectra.mixture import Mixture
 
 SECONDS = 10.0
-_BIT_RATE = 96_000  # mono: 160 kB a player in the page
+_BIT_RATE = 96_000  # mono: 160 kB a sound in the page
 
 
 class Shown(NamedTuple):
-    """Players and pictures of an example, and its scores where the true stems are known."""
+    """Sounds and pictures of an example, and its scores where the true stems are known."""
 
-    players: list[Player]
+    transport: Transport
     pictures: list[Picture]
     table: Table | None
 
@@ -60,13 +61,13 @@ class Example:
             self.title = f"{Path(bank.names[bank.segments[index].song]).name}, from {self.start:.0f} s"
             self._gain = 1 / max(1.0, self.audio.abs().max().item())
             self._teacher = None if teacher is None else teacher(self.audio, rate, keep_masks=True)
-            self._before = self._draw_before(teacher)
+            coding = choose_coding(SECONDS, 6, 1, rate)
+            self._coding = coding._replace(bits_per_second=min(_BIT_RATE, coding.bits_per_second))
+            self._sounds, self._pictures = self._draw_before(teacher)
 
-    def _draw_before(self, teacher: Separator | None) -> Shown:
+    def _draw_before(self, teacher: Separator | None) -> tuple[list[Sound], list[Picture]]:
         """Draw what does not change in training, once."""
-        players, pictures = [self._player("Mixture", self.audio)], []
-        if self.true is not None:
-            players.append(self._player("Vocals, true", self.true[0]))
+        sounds, pictures = self._pair("true", *self.true) if self.true else [], []
         if teacher is not None:
             geometry = teacher.geometry
             magnitude = Mixture(self.audio, self.sample_rate, geometry).magnitude()
@@ -76,8 +77,8 @@ class Example:
             caption = "Before: what the network learnt from. 0 = accompaniment, 1 = vocals."
             mask = self._teacher.mask.cpu()
             pictures.append(mask_picture("Mask of the teacher", "teacher", mask, caption, **grid))
-            players += self._stems("teacher", self._teacher)
-        return Shown(players, pictures, None)
+            sounds += self._pair("teacher", self._teacher.vocals, self._teacher.accompaniment)
+        return sounds, pictures
 
     def show(self, separator: Separator) -> Shown:
         """Separate the excerpt with the network; return everything to show of it.
@@ -87,7 +88,7 @@ class Example:
         """
         with torch.inference_mode():
             separation = separator(self.audio, self.sample_rate, keep_masks=True)
-            players, pictures, _ = self._before
+            pictures = self._pictures
             grid = {"geometry": separator.geometry, "start": self.start}
             if not pictures:
                 magnitude = Mixture(self.audio, self.sample_rate, separator.geometry).magnitude()
@@ -96,18 +97,24 @@ class Example:
                 pictures = [drawn]
             caption = "After: what the network makes of the same excerpt."
             mask = mask_picture("Mask of the network", "network", separation.mask.cpu(), caption, **grid)
-            return Shown(
-                [*players, *self._stems("network", separation)],
-                [*pictures, mask],
-                self._scores(separation),
-            )
+            own = self._pair("network", separation.vocals, separation.accompaniment)
+            transport = self._transport([*self._sounds, *own])
+            return Shown(transport, [*pictures, mask], self._scores(separation))
 
-    def _stems(self, name: str, separation: Separation) -> list[Player]:
-        stems = {"Vocals": separation.vocals, "Accompaniment": separation.accompaniment}
-        return [self._player(f"{stem}, {name}", audio) for stem, audio in stems.items()]
+    def _pair(self, name: str, vocals: Tensor, accompaniment: Tensor) -> list[Sound]:
+        stems = {"Vocals": vocals, "Accompaniment": accompaniment}
+        return [
+            Sound(f"{stem}, {name}", audio_source(self._gain * audio[None], self.sample_rate, self._coding))
+            for stem, audio in stems.items()
+        ]
 
-    def _player(self, title: str, audio: Tensor) -> Player:
-        return Player(title, audio_source(self._gain * audio[None], self.sample_rate, _BIT_RATE))
+    def _transport(self, sounds: list[Sound]) -> Transport:
+        """Offer the mixture, the sum of the first two sounds, and each sound alone."""
+        count = len(sounds)
+        choices = [Choice("Mixture", [float(i < 2) for i in range(count)])]
+        choices += [Choice(s.title, [float(i == k) for i in range(count)]) for k, s in enumerate(sounds)]
+        seconds = self.audio.shape[-1] / self.sample_rate
+        return Transport(sounds, choices, self._coding.sample_rate, seconds, self.start)
 
     def _scores(self, separation: Separation) -> Table | None:
         """Score the estimates of this excerpt, where its stems are known."""
@@ -121,5 +128,7 @@ class Example:
             (name, [sd_sdr(true, made).item() for true, made in zip(self.true, stems, strict=True)])
             for name, stems in estimates.items()
         ]
-        caption = "SD-SDR in dB: higher is better."
-        return Table("The example in numbers", caption, ("", "vocals", "accompaniment"), rows, "network")
+        columns = ("", "vocals", "accompaniment")
+        caption = "SD-SDR in dB: higher is better, the best in bold."
+        bold = highest(rows, columns, columns[1:])
+        return Table("The example in numbers", caption, columns, rows, bold)

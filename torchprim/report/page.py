@@ -1,110 +1,148 @@
-"""The HTML of a report: a self-contained page without scripts, its elements and its sections."""
+"""The HTML of a report: a self-contained page, its elements and its sections."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from torchprim.report.markup import escaped
 from torchprim.report.style import STYLE
+from torchprim.report.transport import script
 from torchprim.version import __version__
 
 
+class Axis(NamedTuple):
+    """The time axis of a picture: its ends in s, and where it lies, in shares of the picture's size."""
+
+    start: float
+    stop: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+
 class Picture(NamedTuple):
-    """An SVG element with its title and one sentence that explains it."""
+    """An SVG element with its title, a sentence that explains it, and its time axis where it has one."""
 
     title: str
     caption: str
     svg: str
     wide: bool = False
-
-
-class Player(NamedTuple):
-    """A title, and the `data:` URL of its audio."""
-
-    title: str
-    source: str
+    axis: Axis | None = None
 
 
 class Meter(NamedTuple):
-    """A number on a scale from 0 to 1 (below 0 the bar is empty), and its meaning."""
+    """A number on a scale from `low` to 1, its meaning, and marks: the same number of other songs."""
 
     title: str
     value: float
     meaning: str
+    low: float = 0.0
+    marks: Sequence[float] = ()
 
 
 class Table(NamedTuple):
-    """A heading, a sentence, the names of columns, and rows of name and numbers; one row stands out."""
+    """A heading, a sentence, names of columns, rows of name and numbers, bold cells (row, column), notes."""
 
     title: str
     caption: str
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[float | None]]]
-    best: str = ""
+    bold: Collection[tuple[str, str]] = ()
     digits: int = 2  # after the point
+    notes: Sequence[str] = ()
 
 
-def _escape(value: str) -> str:
-    # An undecodable file name holds lone surrogates, which UTF-8 cannot write.
-    return html.escape(value.encode("utf-8", "replace").decode("utf-8"), quote=True)
+def highest(
+    rows: Sequence[tuple[str, Sequence[float | None]]],
+    columns: Sequence[str],
+    among: Collection[str],
+    without: Collection[str] = (),
+) -> set[tuple[str, str]]:
+    """Find the cells with the highest number of a column, for `Table.bold`.
 
+    Args:
+        rows: name and numbers.
+        columns: names, the first of which is that of the rows' names.
+        among: columns in which more is better.
+        without: rows that do not compete, such as an oracle.
 
-def _player(item: Player) -> str:
-    title = _escape(item.title)
-    return (
-        f'<div class="player"><span>{title}</span>'
-        f'<audio controls preload="metadata" aria-label="{title}" src="{item.source}"></audio></div>'
-    )
+    Example:
+        >>> from torchprim.report.page import highest
+        >>> rows = [("a", [1.0, 5.0]), ("b", [2.0, 4.0]), ("oracle", [9.0, 9.0])]
+        >>> sorted(highest(rows, ("", "x", "y"), {"x", "y"}, {"oracle"}))
+        [('a', 'y'), ('b', 'x')]
+    """
+    found = set()
+    for index, column in enumerate(columns[1:]):
+        values = {name: row[index] for name, row in rows if name not in without and row[index] is not None}
+        if column in among and values:
+            found |= {(name, column) for name, value in values.items() if value == max(values.values())}
+    return found
 
 
 def _meter(item: Meter) -> str:
-    length = 100 * min(1.0, max(0.0, item.value))
+    def place(value: float) -> float:
+        return 100 * min(1.0, max(0.0, (value - item.low) / (1 - item.low)))
+
+    zero, end = place(0.0), place(item.value)
+    left, length = min(zero, end), abs(end - zero)
+    marks = "".join(f'<path class="mark" d="M{place(mark):.2f} 5v3"/>' for mark in item.marks)
+    tick = f'<path class="zero" d="M{zero:.2f} 0v4"/>' if item.low < 0 else ""
     return (
-        f'<div class="meter"><span>{_escape(item.title)}</span><strong>{item.value:.3f}</strong>'
-        '<svg class="bar" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect width="100" height="4"/><rect width="{length:.1f}" height="4"/></svg>'
-        f'<span class="note">{_escape(item.meaning)}</span></div>'
+        f'<div class="meter"><span>{escaped(item.title)}</span><strong>{_number(item.value, 3)}</strong>'
+        '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect width="100" height="4"/><rect x="{left:.1f}" width="{length:.1f}" height="4"/>{tick}{marks}'
+        f'</svg><span class="ends" aria-hidden="true"><i>{_number(item.low, 0)}</i><i>1</i></span>'
+        f'<span class="note">{escaped(item.meaning)}</span></div>'
     )
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _picture(item: Picture) -> str:
     width = ' class="wide"' if item.wide else ""
-    caption = f"<b>{_escape(item.title)}.</b> {_escape(item.caption)}"
-    return f"<figure{width}>{item.svg}<figcaption>{caption}</figcaption></figure>"
+    caption = f"<b>{escaped(item.title)}.</b> {escaped(item.caption)}"
+    names = ("from", "to", "left", "right", "top", "bottom")
+    axis = "".join(f' data-{name}="{value:.5f}"' for name, value in zip(names, item.axis or (), strict=False))
+    return (
+        f'<figure{width}><div class="plot"{axis}>{item.svg}</div><figcaption>{caption}</figcaption></figure>'
+    )
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{_escape(column)}</th>' for column in table.columns)
+    head = "".join(f'<th scope="col">{escaped(column)}</th>' for column in table.columns)
     rows = []
     for name, values in table.rows:
-        weight = ' class="best"' if name == table.best else ""
-        cells = "".join(
-            f"<td>{'' if value is None else f'{value:.{table.digits}f}'}</td>" for value in values
-        )
-        rows.append(f'<tr{weight}><th scope="row">{_escape(name)}</th>{cells}</tr>')
+        cells = []
+        for column, value in zip(table.columns[1:], values, strict=True):
+            text = "" if value is None else _number(value, table.digits)
+            cells.append(f"<td>{f'<b>{text}</b>' if (name, column) in table.bold else text}</td>")
+        rows.append(f'<tr><th scope="row">{escaped(name)}</th>{"".join(cells)}</tr>')
+    notes = "".join(f'<p class="note">{escaped(note)}</p>' for note in table.notes)
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>\n{chr(10).join(rows)}\n</tbody></table></div>"
+        f"<tbody>\n{chr(10).join(rows)}\n</tbody></table></div>{notes}"
     )
 
 
 def section(heading: str, body: str, note: str = "") -> str:
     """Return the HTML of a section: a heading, a sentence where there is one, and elements."""
-    words = f"<p>{_escape(note)}</p>" if note else ""
-    return f"<section><h2>{_escape(heading)}</h2>{words}{body}</section>"
+    words = f"<p>{escaped(note)}</p>" if note else ""
+    return f"<section><h2>{escaped(heading)}</h2>{words}{body}</section>"
 
 
-def player_section(heading: str, players: Sequence[Player], note: str = "") -> str:
-    """Return the HTML of a section of players."""
-    items = "\n".join(_player(item) for item in players)
-    return section(heading, f'<div class="players">\n{items}\n</div>', note)
-
-
-def meter_section(heading: str, meters: Sequence[Meter]) -> str:
-    """Return the HTML of a section of meters."""
+def meter_section(
+    heading: str, meters: Sequence[Meter], note: str = "", pictures: Sequence[Picture] = ()
+) -> str:
+    """Return the HTML of a section of meters, with pictures below them."""
     items = "\n".join(_meter(item) for item in meters)
-    return section(heading, f'<div class="meters">\n{items}\n</div>')
+    drawn = "\n".join(_picture(item) for item in pictures)
+    below = f'<div class="pictures">\n{drawn}\n</div>' if drawn else ""
+    return section(heading, f'<div class="meters">\n{items}\n</div>{below}', note)
 
 
 def picture_section(heading: str, pictures: Sequence[Picture], note: str = "") -> str:
@@ -120,14 +158,14 @@ def table_section(table: Table) -> str:
 
 def command_section(heading: str, commands: Mapping[str, str]) -> str:
     """Return the HTML of a section of command lines, each with what it does."""
-    items = (f"<p>{_escape(k)}</p><pre><code>{_escape(v)}</code></pre>" for k, v in commands.items())
+    items = (f"<p>{escaped(k)}</p><pre><code>{escaped(v)}</code></pre>" for k, v in commands.items())
     return section(heading, "\n".join(items))
 
 
 def settings_section(heading: str, settings: Mapping[str, str]) -> str:
     """Return the HTML of a folded section of names and values."""
-    items = "\n".join(f"<div><dt>{_escape(k)}</dt><dd>{_escape(v)}</dd></div>" for k, v in settings.items())
-    return f"<details><summary>{_escape(heading)}</summary><dl>\n{items}\n</dl></details>"
+    items = "\n".join(f"<div><dt>{escaped(k)}</dt><dd>{escaped(v)}</dd></div>" for k, v in settings.items())
+    return f"<details><summary>{escaped(heading)}</summary><dl>\n{items}\n</dl></details>"
 
 
 def render_document(title: str, facts: str, sections: Sequence[str], how: str = "") -> str:
@@ -136,11 +174,11 @@ def render_document(title: str, facts: str, sections: Sequence[str], how: str = 
     Args:
         title: of the page.
         facts: one line below the title.
-        sections: HTML, of `player_section` and its like, in reading order.
+        sections: HTML, of `transport_section` and its like, in reading order.
         how: it was made, for the last line.
 
     Returns:
-        HTML, UTF-8, without external resources.
+        HTML, UTF-8, without external resources; with a script where there is a transport.
 
     Example:
         >>> from torchprim.report.page import command_section, render_document
@@ -149,57 +187,22 @@ def render_document(title: str, facts: str, sections: Sequence[str], how: str = 
         True
     """
     body = "\n".join(sections)
+    code = script() if 'class="transport"' in body else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_escape(title)} – torchprim</title>
+<title>{escaped(title)} – torchprim</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <main>
-<header><h1>{_escape(title)}</h1><p class="facts">{_escape(facts)}</p></header>
+<header><h1>{escaped(title)}</h1><p class="facts">{escaped(facts)}</p></header>
 {body}
-<footer>Made by torchprim {__version__}{how and f", {_escape(how)}"}. This page holds everything it shows.
+<footer>Made by torchprim {__version__}{how and f", {escaped(how)}"}. This page holds everything it shows.
 </footer>
 </main>
-</body>
+{code}</body>
 </html>
 """
-
-
-def render_page(
-    title: str,
-    facts: str,
-    players: Sequence[Player],
-    meters: Sequence[Meter],
-    pictures: Sequence[Picture],
-    *,
-    note: str = "",
-    table: Table | None = None,
-) -> str:
-    """Render the page of a song.
-
-    Args:
-        title: of the song.
-        facts: one line below the title.
-        players: of mixture and stems.
-        meters: confidence and its parts.
-        pictures: in reading order.
-        note: a sentence above the pictures.
-        table: scores, where true stems are known.
-
-    Returns:
-        HTML, UTF-8, without external resources.
-
-    Example:
-        >>> from torchprim.report.page import Meter, render_page
-        >>> page = render_page("A & B", "1 s", [], [Meter("Confidence", 0.5, "even")], [])
-        >>> "<h1>A &amp; B</h1>" in page, "http" in page
-        (True, False)
-    """
-    sections = [player_section("Listen", players), meter_section("How far to trust it", meters)]
-    sections += [table_section(table)] if table else []
-    sections.append(picture_section("Look", pictures, note))
-    return render_document(title, facts, sections, "with no isolated recordings")

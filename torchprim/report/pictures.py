@@ -1,25 +1,20 @@
-"""The pictures of a report: mixture, masks, and two dimensions of the embedding."""
+"""How a mask was found: the masks of all cues, and two dimensions of their embedding."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from torchprim.ensemble.presets import Preset
 from torchprim.plots.embedding import draw_embedding
-from torchprim.plots.figure import colour_bar, new_figure
+from torchprim.plots.figure import new_figure
 from torchprim.plots.svg import inline_svg
-from torchprim.plots.time_frequency import draw_mask, draw_pitch, draw_spectrogram
 from torchprim.primitives.pitch.track_pitch import PitchTrack
 from torchprim.report.page import Picture
+from torchprim.report.strips import mask_picture, mixture_caption, spectrogram_picture
 from torchprim.separators.base import Separation
-from torchprim.spectra.stft import Geometry
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _LOUDEST = 0.01  # share of bins in the picture of the embedding, as for the confidence
 TITLES = {
@@ -81,8 +76,9 @@ def draw_pictures(
     start: float = 0.0,
     highest: float | None = None,
     pitch: PitchTrack | None = None,
+    mixture: bool = True,
 ) -> list[Picture]:
-    """Draw the pictures of a report: mixture, ensemble's mask, embedding, and each primitive's mask.
+    """Draw how a mask was found: mixture, ensemble's mask, embedding, and each primitive's mask.
 
     Args:
         magnitude: of the mixture, `(F, N)`, on the preset's grid.
@@ -92,6 +88,7 @@ def draw_pictures(
         start: time of the first frame in s.
         highest: upper end of frequency axes in Hz; by default half the grid's sample rate.
         pitch: of the voice, drawn over the mixture.
+        mixture: whether to draw its spectrogram.
 
     Returns:
         pictures in the order of the page.
@@ -114,10 +111,10 @@ def draw_pictures(
     first, second = chosen_cues(list(separation.masks), cues)
     grid = {"geometry": preset.geometry, "start": start, "highest": highest}
 
-    caption = "Power over time and frequency."
-    if pitch is not None:
-        caption += " Light blue: the pitch of the most salient voice, where it is heard."
-    pictures = [spectrogram_picture("Mixture", "mixture", magnitude, caption, pitch=pitch, **grid)]
+    pictures = []
+    if mixture:
+        about = mixture_caption(pitch)
+        pictures.append(spectrogram_picture("Mixture", "excerpt", magnitude, about, pitch=pitch, **grid))
     used = ", ".join(
         f"{_title(name)} {preset.weights[name]:g}" for name in separation.masks if name in preset.weights
     )
@@ -127,55 +124,6 @@ def draw_pictures(
     for name, mask in separation.masks.items():
         pictures.append(mask_picture(_title(name), name, mask, _ABOUT.get(name, ""), wide=False, **grid))
     return pictures
-
-
-def spectrogram_picture(
-    title: str,
-    name: str,
-    magnitude: Tensor,
-    caption: str,
-    *,
-    geometry: Geometry,
-    start: float = 0.0,
-    highest: float | None = None,
-    pitch: PitchTrack | None = None,
-) -> Picture:
-    """Draw a spectrogram `(F, N)` over the whole width of the page.
-
-    Args:
-        title: of the picture.
-        name: prefix of its identifiers, unique in the page.
-        magnitude: `(F, N)`.
-        caption: one sentence that explains it.
-        geometry: its STFT grid.
-        start: time of the first frame in s.
-        highest: upper end of the frequency axis in Hz; by default half the sample rate.
-        pitch: of the voice, drawn over it.
-    """
-    figure, (axes,) = new_figure(9.6, 2.6)
-    image = draw_spectrogram(axes, magnitude, geometry, start=start, highest=highest)
-    _align(axes, colour_bar(axes, image, "dB below the loudest"))
-    if pitch is not None:
-        draw_pitch(axes, pitch, start=start)
-    return Picture(title, caption, inline_svg(figure, name, f"{title}. {caption}"), True)
-
-
-def mask_picture(
-    title: str,
-    name: str,
-    mask: Tensor,
-    caption: str,
-    *,
-    geometry: Geometry,
-    start: float = 0.0,
-    highest: float | None = None,
-    wide: bool = True,
-) -> Picture:
-    """Draw a mask `(F, N)`; `wide` over the whole width of the page, else half. Args: as above."""
-    figure, (axes,) = new_figure(9.6 if wide else 4.7, 2.6 if wide else 2.2)
-    image = draw_mask(axes, mask, geometry, start=start, highest=highest)
-    _align(axes, colour_bar(axes, image, "mask"))
-    return Picture(title, caption, inline_svg(figure, name, f"{title}. {caption}"), wide)
 
 
 def _embedding(magnitude: Tensor, separation: Separation, first: str, second: str) -> Picture:
@@ -195,15 +143,3 @@ def _embedding(magnitude: Tensor, separation: Separation, first: str, second: st
         "orange = vocals. Right: how many points lie where."
     )
     return Picture("Embedding", caption, inline_svg(figure, "embedding", f"Embedding. {caption}"), True)
-
-
-def _align(axes: Axes, bar: Any) -> None:
-    """Set fixed margins, so that the time axes of stacked pictures align."""
-    figure = axes.figure
-    width, height = figure.get_size_inches()
-    left, right, bottom, top = 0.55, 0.72, 0.42, 0.08  # inches
-    figure.set_layout_engine("none")
-    inner = 1 - (bottom + top) / height
-    axes.set_position((left / width, bottom / height, 1 - (left + right) / width, inner))
-    bar.ax.set_box_aspect(None)
-    bar.ax.set_position((1 - (right - 0.08) / width, bottom / height, 0.1 / width, inner))

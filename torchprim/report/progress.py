@@ -127,12 +127,12 @@ def progress_table(records: Records) -> Table | None:
         for check in listed
     ]
     caption = f"{len(found)} so far; loss, and SD-SDR where there are true stems."
-    marked = ""
-    if best and "validation" in best:  # by the training loss, best.pt may be of another step
-        marked = f"step {best['step']}"
-        caption += " The lowest validation loss is in bold: best.pt holds that network."
     columns = ("", "minutes", *(_COLUMNS[name] for name in names))
-    return Table("Validations", caption, columns, rows, marked, digits=4)
+    bold = set()
+    if best and "validation" in best:  # by the training loss, best.pt may be of another step
+        bold = {(f"step {best['step']}", column) for column in columns[1:]}
+        caption += " The lowest validation loss is in bold: best.pt holds that network."
+    return Table("Validations", caption, columns, rows, bold, digits=4)
 
 
 def draw_progress(records: Records) -> list[Picture]:

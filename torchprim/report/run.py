@@ -20,13 +20,15 @@ from torchprim.report.page import (
     Picture,
     command_section,
     picture_section,
-    player_section,
     render_document,
     settings_section,
     table_section,
 )
 from torchprim.report.progress import describe, draw_progress, progress_table
+from torchprim.report.transport import transport_section
 from torchprim.separators.network import NetworkSeparator
+
+_HANDS = "Keys: space plays and stops, numbers choose, ← and → move by 5 s. A click in a picture goes there."
 
 
 class RunReport:
@@ -106,7 +108,7 @@ class RunReport:
         sections = [
             picture_section("How it goes", draw_progress(records), describe(records, self.steps)),
             *([table_section(table)] if table else []),
-            player_section("Listen", shown.players, note),
+            transport_section(shown.transport, f"{note} {_HANDS}"),
             *([table_section(shown.table)] if shown.table else []),
             picture_section("Look", shown.pictures),
             *([picture_section("What it learns from", self._confidence)] if self._confidence else []),
