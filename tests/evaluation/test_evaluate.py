@@ -1,4 +1,4 @@
-"""`torchprim evaluate` on small folders of songs: layouts, what is left out, cached results, tables, figures."""
+"""`torchprim evaluate` on small folders of songs: layouts, songs left out, results, tables, figures."""
 
 import argparse
 import json

@@ -8,16 +8,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torchprim.checks import URL, is_url
 from torchprim.errors import AudioError
 from torchprim.files import read_json_lines
 
 SEPARATIONS = "separations.jsonl"  # records of `torchprim separate` in its output folder
-_STEMS = frozenset(f"{stem}.{suffix}" for stem in ("vocals", "accompaniment") for suffix in ("wav", "flac"))
+_STEMS = frozenset(
+    f"{stem}.{suffix}" for stem in ("vocals", "accompaniment") for suffix in ("wav", "flac", "mp3")
+)
 _TRUE_STEMS = ("drums", "bass", "other", "mixture")  # beside vocals that somebody else wrote
 _EXAMPLES = frozenset(f"{name}.wav" for name in ("mixture", "vocals_target", "vocals_estimate"))
 _DEMO = frozenset(f"{name}.wav" for name in ("mixture", "vocals", "accompaniment"))
 LOSSLESS = (".wav", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".caf", ".flac", ".ape", ".wv")
 _LOSSY = (".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".mp4", ".aac", ".ac3", ".wma", ".mka")
+_FILMS = (".mkv", ".webm", ".mov")
 
 
 class FoundFile(NamedTuple):
@@ -29,7 +33,7 @@ class FoundFile(NamedTuple):
 
 def has_audio_suffix(name: str | os.PathLike[str]) -> bool:
     """Return whether a file's name ends as those of audio files do."""
-    return os.path.splitext(name)[1].lower() in LOSSLESS + _LOSSY
+    return os.path.splitext(name)[1].lower() in LOSSLESS + _LOSSY + _FILMS
 
 
 class OwnOutput:
@@ -155,7 +159,7 @@ def _expand(given: str | os.PathLike[str], on_error: Callable[[AudioError], None
             if not path.is_dir():
                 return [FoundFile(path, None)]
             return [FoundFile(file, path) for file in find_audio(path, on_error)]
-        reason = "no such file or folder"
+        reason = URL if is_url(given) else "no such file or folder"
     except (OSError, ValueError) as error:  # such as a name that is too long
         reason = getattr(error, "strerror", None) or str(error)
     on_error(AudioError(given or "''", reason))
