@@ -64,7 +64,7 @@ def test_mp3_has_the_bitrate_asked_for(tmp_path):
 
 @pytest.mark.parametrize(("rate", "channels"), [(96000, 2), (44100, 6), (10000, 1)])
 def test_what_mp3_does_not_have_is_refused_by_name(tmp_path, rate, channels):
-    message = f"x.mp3: an MP3 has the rates 8 to 48 kHz and at most 2 channels, not {rate} Hz and {channels} channel"
+    message = f"x.mp3: an MP3 has 8 to 48 kHz and at most 2 channels, not {rate} Hz and {channels} channel"
     with pytest.raises(AudioError, match=message):
         save(tmp_path / "x.mp3", torch.zeros(channels, 100), rate)
     assert os.listdir(tmp_path) == []

@@ -13,7 +13,7 @@ from tests.support.separating import both, lines, separate, tree
 from tests.support.sound_files import noise, write
 from torchprim.audio.load import load_audio
 from torchprim.cli.main import main
-from torchprim.cli.records import Records
+from torchprim.cli.separate.records import Records
 
 ROOT = Path(__file__).parents[2]
 

@@ -173,7 +173,7 @@ def test_a_run_is_resumed_with_its_settings_alone(common, tmp_path, capsys, monk
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"folder": "/", "options": {"steps": "x"}}', '{"options": {}}', '{"folder": 3}']
+    "content", ["", "[]", '{"steps": "x"}', '{"steps": [1, 2]}', '{"audio": []}', '{"nothing": 3}', "{"]
 )
 def test_damaged_settings_are_named(tmp_path, content):
     (tmp_path / "settings.json").write_text(content)
@@ -183,7 +183,13 @@ def test_damaged_settings_are_named(tmp_path, content):
 
 def test_settings_are_read_as_they_were_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    given = {"audio": ["a b", "c"], "cues": "", "quietest": -60.0, "heads": ("mask",), "anyway": True}
+    given = {
+        "audio": [str(tmp_path / "a b"), "https://c"],
+        "cues": "",
+        "quietest": -60.0,
+        "heads": ("mask",),
+        "anyway": True,
+    }
     write_settings(tmp_path, given)
     assert read_settings(tmp_path) == given
 

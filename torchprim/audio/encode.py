@@ -78,15 +78,13 @@ class Encoder:
         if form == "MP3":
             if sample_rate not in _MP3_RATES or channels > 2:
                 found = f"{sample_rate} Hz and {channels} channel{'s' if channels > 1 else ''}"
-                raise AudioError(path, f"an MP3 has the rates 8 to 48 kHz and at most 2 channels, not {found}")
+                raise AudioError(path, f"an MP3 has 8 to 48 kHz and at most 2 channels, not {found}")
             # libsndfile spreads LAME's constant rates over [0, 1], the highest first.
             highest, lowest = (320, 32) if sample_rate >= 32000 else (160, 8)
             level = (highest - min(bitrate, highest)) / (highest - lowest)
             options |= {"bitrate_mode": "CONSTANT", "compression_level": level}
         with self._errors():
-            self._sound = soundfile().SoundFile(
-                self._sink, "w", sample_rate, channels, subtype, **options
-            )
+            self._sound = soundfile().SoundFile(self._sink, "w", sample_rate, channels, subtype, **options)
 
     def write(self, audio: Tensor, gain: float = 1.0) -> None:
         """Append samples `(C, n)` on the CPU, times a gain; one other than 1 brings all into [-1, 1]."""

@@ -36,6 +36,13 @@ def has_audio_suffix(name: str | os.PathLike[str]) -> bool:
     return os.path.splitext(name)[1].lower() in LOSSLESS + _LOSSY + _FILMS
 
 
+class _Known(NamedTuple):
+    """Inputs and stems of the records of a folder, absolute paths."""
+
+    inputs: set[str]
+    stems: set[str]
+
+
 class OwnOutput:
     """Recognise, and count, the audio files below a given folder that torchprim wrote, to leave them out.
 
@@ -62,7 +69,7 @@ class OwnOutput:
 
     def __init__(self, out: Path | None = None) -> None:
         self.out, self.count = out, 0
-        self._inputs: dict[Path, set[str] | None] = {}
+        self._known: dict[Path, _Known | None] = {}
 
     def __call__(self, file: FoundFile) -> bool:
         path = Path(os.path.abspath(file.path))
@@ -72,24 +79,33 @@ class OwnOutput:
         return own
 
     def _is_stem(self, path: Path, folder: Path | None) -> bool:
-        if path.name not in _STEMS:
-            return False
         roots = {Path(os.path.abspath(root)) for root in (self.out, folder) if root is not None}
         # From the file up to the highest of `out` and the given folder that it lies below.
         depths = [depth for depth, parent in enumerate(path.parents) if parent in roots]
-        inputs = [self._inputs_of(parent) for parent in path.parents[: max(depths, default=-1) + 1]]
-        recorded = [known for known in inputs if known is not None]
-        if not recorded or any(str(path) in known for known in recorded):
+        known = [self._known_of(parent) for parent in path.parents[: max(depths, default=-1) + 1]]
+        recorded = [records for records in known if records is not None]
+        if any(str(path) in records.inputs for records in recorded):
+            return False
+        if any(str(path) in records.stems for records in recorded):
+            return True
+        if not recorded or path.name not in _STEMS:
             return False
         return not any((path.parent / f"{name}{path.suffix}").exists() for name in _TRUE_STEMS)
 
-    def _inputs_of(self, folder: Path) -> set[str] | None:
-        """Return the inputs that were separated into a folder; None for a folder without records."""
+    def _known_of(self, folder: Path) -> _Known | None:
+        """Return what was separated into a folder; None for a folder without records."""
         path = folder / SEPARATIONS
-        if folder not in self._inputs:
-            inputs = {str(record.get("path")) for record in _records(path)} if path.is_file() else None
-            self._inputs[folder] = inputs
-        return self._inputs[folder]
+        if folder not in self._known:
+            records = _records(path) if path.is_file() else None
+            self._known[folder] = (
+                None
+                if records is None
+                else _Known(
+                    {str(record.get("path")) for record in records},
+                    {str(folder / stem) for record in records for stem in _stems(record)},
+                )
+            )
+        return self._known[folder]
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
@@ -97,6 +113,11 @@ def _records(path: Path) -> list[dict[str, Any]]:
         return read_json_lines(path)
     except OSError:  # no right to read: output it is all the same
         return []
+
+
+def _stems(record: dict[str, Any]) -> list[str]:
+    stems = record.get("stems")
+    return [path for path in stems.values() if isinstance(path, str)] if isinstance(stems, dict) else []
 
 
 def _is_example(path: Path) -> bool:

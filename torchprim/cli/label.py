@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_ranks
-from torchprim.cli.option_types import count, number
+from torchprim.cli.option_types import PRESETS, count, number
 from torchprim.cli.output import say
-from torchprim.cli.separate import PRESETS
 from torchprim.errors import AudioError, shown, writing
 from torchprim.files import check_appendable
 

@@ -15,7 +15,7 @@ from torchprim.version import __version__
 
 # name -> module and one line of help
 COMMANDS = {
-    "separate": ("torchprim.cli.separate", "vocals and accompaniment of files or whole folders"),
+    "separate": ("torchprim.cli.separate.command", "vocals and accompaniment of files or whole folders"),
     "label": ("torchprim.cli.label", "how far a separation of every segment of a folder can be trusted"),
     "report": ("torchprim.cli.report", "one page to look at and listen to how a song was separated"),
     "pitch": ("torchprim.cli.pitch", "the pitch of the singing voice, as a table and as a picture"),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
+from torchprim.cli.option_types import PRESETS
 from torchprim.cli.output import check_output, say, title_of, write_output
-from torchprim.cli.separate import PRESETS
 from torchprim.cli.song import add_song, add_start, read_song
 from torchprim.errors import one_line, shown
 from torchprim.progress import bar

@@ -9,31 +9,44 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from torchprim.checks import is_url
 from torchprim.cli.train.options import add_arguments, complete
 from torchprim.errors import FileError
 from torchprim.files import replaced
 from torchprim.training.recipes import options
 
 NAME = "settings.json"
-_FOLDERS, _FILES = ("audio", "stems"), ("teacher", "labels", "cache")
+_FOLDERS, _FILES = {"audio", "stems"}, {"teacher", "labels", "cache"}
 _NOT_KEPT = ("out", "resume")
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of a command line that are settings of the run."""
+    """Return the options of a command line that are settings of the run.
+
+    Paths are absolute: a run may be resumed from anywhere, and its labels name the same songs.
+    """
     names = vars(complete({}))
-    return {name: value for name, value in vars(args).items() if name in names and name not in _NOT_KEPT}
+    settings = {name: v for name, v in vars(args).items() if name in names and name not in _NOT_KEPT}
+    for name in _FOLDERS & settings.keys():
+        settings[name] = [_absolute(path) for path in settings[name]]
+    for name in _FILES & settings.keys():
+        settings[name] = _absolute(settings[name])
+    return settings
+
+
+def _absolute(path: str) -> str:
+    return path if path in ("", "pcl") or is_url(path) else os.path.abspath(path)
 
 
 def write_settings(run: Path, settings: Mapping[str, Any]) -> None:
-    """Write the options, and the folder that relative paths among them start from.
+    """Write the options.
 
     Raises:
         OSError: where they cannot be written.
     """
     plain = {name: ",".join(v) if isinstance(v, tuple) else v for name, v in settings.items()}
     with replaced(run / NAME) as file:
-        file.write(json.dumps({"folder": os.getcwd(), "options": plain}, indent=1).encode() + b"\n")
+        file.write(json.dumps(plain, indent=1).encode() + b"\n")
 
 
 def read_settings(run: Path) -> dict[str, Any]:
@@ -44,24 +57,18 @@ def read_settings(run: Path) -> dict[str, Any]:
     """
     path = run / NAME
     try:
-        content = json.loads(path.read_bytes())
-        folder, stored = str(content["folder"]), dict(content["options"])
+        stored = json.loads(path.read_bytes())
+        if not isinstance(stored, dict):
+            raise ValueError(f"got a {type(stored).__name__}")
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise FileError(path, error.strerror or str(error)) from error
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise FileError(path, "does not hold the options of a training") from error
     parser = _Parser(path)
     add_arguments(parser)
-    settings = settings_of(parser.parse_args(_words(stored)))
-    if os.path.abspath(folder) != os.getcwd():
-        for name, value in settings.items():
-            if name in _FOLDERS:
-                settings[name] = [os.path.join(folder, item) for item in value]
-            elif name in _FILES and (name, value) != ("teacher", "pcl"):
-                settings[name] = os.path.join(folder, value)
-    return settings
+    return settings_of(parser.parse_args(_words(stored)))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -107,15 +114,8 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any], with_recipe: bool
     return ", ".join(
         f"{name} {_text(old[name])} -> {_text(new[name])}"
         for name in old
-        if name not in recipe and _comparable(name, old[name]) != _comparable(name, new[name])
+        if name not in recipe and old[name] != new[name]
     )
-
-
-def _comparable(name: str, value: Any) -> Any:
-    """Return a path as an absolute one: a folder may be given in another way."""
-    if name in _FOLDERS:
-        return [os.path.abspath(item) for item in value]
-    return os.path.abspath(value) if name in _FILES and value is not None else value
 
 
 def _text(value: Any) -> str:

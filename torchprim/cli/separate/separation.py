@@ -7,17 +7,20 @@ import ctypes
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchprim.errors import AudioError
+from torchprim.cli.separate import STEM_NAMES
+from torchprim.cli.separate.names import DEFAULT
+from torchprim.errors import AudioError, shown
 from torchprim.files import open_regular
+from torchprim.progress import bar as progress_bar
 from torchprim.version import __version__
 
 if TYPE_CHECKING:
-    from torchprim.cli.inputs import InputFile
+    from torchprim.cli.separate.earlier import Task
 
 _SEED = 0  # of the bins that the confidence is sampled from: the same file gives the same numbers
 
@@ -34,15 +37,38 @@ class Settings:
     checkpoint: str | None = None  # a network in place of the primitives
     with_primitives: bool = False  # the network as one more cue beside them
     digest: str | None = None  # of the checkpoint's content
+    stems: tuple[str, ...] = STEM_NAMES  # to write
+    template: str = DEFAULT  # of their names
+    track: int | None = None  # number of the audio stream, from 1
+    bitrate: int = 320  # of MP3s, kbit/s
 
-    def fields(self) -> dict[str, str]:
-        """Return the fields of a record that a separation depends on."""
-        if self.checkpoint is None:
-            return {"preset": self.preset, "method": self.method, "format": self.format}
-        beside = {"preset": self.preset, "method": "pcl + network"}
-        alone = {"preset": "network", "method": "network"}
-        chosen = beside if self.with_primitives else alone
-        return {**chosen, "format": self.format, "checkpoint": self.digest}
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a record that a separation depends on; None is for those that it lacks."""
+        chosen: dict[str, Any] = {"preset": self.preset, "method": self.method}
+        if self.checkpoint is not None:
+            beside = {"preset": self.preset, "method": "pcl + network"}
+            alone = {"preset": "network", "method": "network"}
+            chosen = beside if self.with_primitives else alone
+        bitrate = self.bitrate if self.format == "mp3" else None
+        return {
+            **chosen,
+            "checkpoint": self.digest,
+            "format": self.format,
+            "bitrate": bitrate,
+            "audio_track": self.track,
+        }
+
+    def differences(self, record: Mapping[str, Any]) -> str:
+        """Describe in which fields a record differs, such as "preset best, not paper"; empty for none."""
+        fields = self.fields().items()
+        pairs = [(name, record.get(name), value) for name, value in fields if record.get(name) != value]
+        return " and ".join(
+            f"{name.replace('_', ' ')} {_or_none(old)}, not {_or_none(new)}" for name, old, new in pairs
+        )
+
+
+def _or_none(value: Any) -> Any:
+    return "none" if value is None else value
 
 
 def digest_of(checkpoint: str) -> str:
@@ -56,23 +82,6 @@ def digest_of(checkpoint: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
         raise AudioError(checkpoint, (error.strerror or str(error)).lower()) from error
-
-
-def is_done(file: InputFile, record: dict[str, Any] | None, settings: Settings) -> bool:
-    """Check that the stems exist, of the file as it is now, made with the same settings."""
-    from torchprim.cli.inputs import STEM_NAMES
-
-    if record is None:
-        return False
-    try:
-        status = os.stat(file.path)
-    except OSError:
-        return False
-    expected = {"size": status.st_size, "modified_ns": status.st_mtime_ns, **settings.fields()}
-    folder = settings.out / record.get("output", "")
-    return all(record.get(key) == value for key, value in expected.items()) and all(
-        (folder / f"{name}.{settings.format}").is_file() for name in STEM_NAMES
-    )
 
 
 def build_separator(settings: Settings) -> Any:
@@ -94,14 +103,11 @@ def build_separator(settings: Settings) -> Any:
     return PrimitiveSeparator(settings.preset, settings.method).to(settings.device).eval()
 
 
-def separate_file(
-    file: InputFile, folder: PurePath, separator: Any, settings: Settings
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+def separate_file(task: Task, separator: Any, settings: Settings) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Separate one file and write its stems, piece by piece: memory does not grow with its length.
 
     Args:
-        file: the file.
-        folder: of its stems, relative to the output folder.
+        task: the file and its stems.
         separator: from `build_separator`.
         settings: of the run.
 
@@ -109,23 +115,21 @@ def separate_file(
         the record, and notes on parts of the file that could not be decoded.
     """
     import torch
-    from tqdm import tqdm
 
     from torchprim.audio.load import record
     from torchprim.audio.write import open_stems
-    from torchprim.cli.inputs import STEM_NAMES
 
+    file = task.file
     status = os.stat(file.path)
-    samples, rate, notes = record(file.path, settings.out)
-    target = settings.out / folder
-    paths = [target / f"{name}.{settings.format}" for name in STEM_NAMES]
-    if settings.format == "wav" or samples.on_disk:  # stems of FLAC are spooled like the song
+    samples, rate, notes = record(file.path, settings.out, settings.track)
+    paths = [settings.out / path for path in task.stems.values()]
+    if settings.format == "wav" or samples.on_disk:  # others are spooled like the song
         _check_space(settings.out, len(paths) * samples.nbytes)
     with (
-        _removed_if_empty(target),
+        _removed_if_empty(paths),
         torch.inference_mode(),
-        tqdm(desc=file.path.name, unit="piece", leave=False, disable=None, dynamic_ncols=True) as bar,
-        open_stems(paths, rate, samples.channels, samples.length, settings.out) as stems,
+        progress_bar(shown(file.path.name), unit="piece", leave=False) as bar,
+        open_stems(paths, rate, samples.channels, samples.length, settings.out, settings.bitrate) as stems,
     ):
 
         def progress(done: int, total: int) -> None:
@@ -140,7 +144,7 @@ def separate_file(
             generator=torch.Generator(settings.device).manual_seed(_SEED),
             progress=progress,
         ):
-            stems.write(part.vocals, part.accompaniment)
+            stems.write(*(getattr(part, name) for name in task.stems))
             trust = {name: getattr(part, name) for name in ("confidence", "silhouette", "posterior")}
             del part  # not to be held beside the next piece
             if settings.device == "cpu":
@@ -149,12 +153,13 @@ def separate_file(
         "path": file.key,
         "seconds": samples.length / rate,
         **{name: value.item() for name, value in trust.items()},
-        **settings.fields(),
+        **{name: value for name, value in settings.fields().items() if value is not None},
         "version": __version__,
         "sample_rate": rate,
         "channels": samples.channels,
         "gain": stems.gain,
-        "output": folder.as_posix(),
+        "output": task.song.as_posix(),
+        "stems": {name: path.as_posix() for name, path in task.stems.items()},
         "size": status.st_size,
         "modified_ns": status.st_mtime_ns,
         "notes": list(notes),
@@ -169,14 +174,23 @@ def _return_freed_memory() -> None:
 
 
 @contextlib.contextmanager
-def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """Remove a folder, and those above it, where an error leaves them empty."""
+def _removed_if_empty(paths: list[Path]) -> Iterator[None]:
+    """Remove the folders of files, and those above them, where an error leaves them empty."""
     try:
         yield
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.removedirs(folder)
+        for folder in {path.parent for path in paths}:
+            with contextlib.suppress(OSError):
+                os.removedirs(folder)
         raise
+
+
+def remove_replaced(task: Task, out: Path) -> None:
+    """Remove the stems of an earlier run that the new ones are in the place of, and folders that it empties."""
+    for path in task.replaced:
+        with contextlib.suppress(OSError):
+            (out / path).unlink()
+            os.removedirs((out / path).parent)
 
 
 def _check_space(out: Path, needed: int) -> None:
