@@ -54,11 +54,18 @@ def test_choices_are_those_of_the_separator():
         [],
         ["nothing"],
         ["separate"],
-        ["separate", "x.wav"],
         ["separate", "x.wav", "--out", ""],
         ["separate", "x.wav", "--out", "o", "--preset", "worst"],
         ["separate", "x.wav", "--out", "o", "--method", "luck"],
-        ["separate", "x.wav", "--out", "o", "--format", "mp3"],
+        ["separate", "x.wav", "--out", "o", "--format", "mp4"],
+        ["separate", "x.wav", "--out", "o", "--bitrate", "128"],
+        ["separate", "x.wav", "--out", "o", "--format", "mp3", "--bitrate", "63"],
+        ["separate", "x.wav", "--out", "o", "--audio-track", "0"],
+        ["separate", "x.wav", "--out", "o", "--only", "drums"],
+        ["separate", "x.wav", "--out", "o", "--nothing"],
+        ["pitch", "x.wav", "--out", "o", "--nothing"],
+        ["evaluate", "compare", "--stems", "x", "--out", "o", "--nothing"],
+        ["train", "--audio", "x", "--out", "o", "--nothing"],
         ["separate", "x.wav", "--out", "o", "--device", "cuda"],
     ],
 )
@@ -188,7 +195,7 @@ def test_folders_for_stems_never_collide(tmp_path):
         "separations.jsonl.wav",
         "vocals.wav.wav",
     ]
-    assert names([song("vocals.wav"), song("vocals.mp3")]) == ["vocals.wav-2", "vocals.mp3"]
+    assert names([song("vocals.wav"), song("vocals.ogg")]) == ["vocals.wav-2", "vocals.ogg"]
     assert names([song("Accompaniment.FLAC.mp3")]) == ["Accompaniment.FLAC.mp3"]
 
 

@@ -92,8 +92,8 @@ def record(
     Args:
         path: a file in any format that FFmpeg or libsndfile knows.
         folder: where samples are kept that are too many for memory.
-        track: number of the audio stream, from 1, in a file with several, such as a film in several languages;
-            by default the first one, and of a `.stem.mp4` the sum of its stems.
+        track: number of the audio stream, from 1, in a file with several, such as a film in two languages; by
+            default the first one, and of a `.stem.mp4` the sum of its stems.
 
     Raises:
         AudioError: as `read`, and where `folder` cannot be written.

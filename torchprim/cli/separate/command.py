@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=FORMATS,
         default="wav",
-        help="32-bit float WAV; 24-bit FLAC or MP3, with one gain for both stems where a sample exceeds 1 (wav)",
+        help="32-bit float WAV; 24-bit FLAC or MP3, with one gain for both stems where a sample "
+        "exceeds 1 (wav)",
     )
     add(
         "--bitrate",

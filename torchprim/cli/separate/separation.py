@@ -186,7 +186,7 @@ def _removed_if_empty(paths: list[Path]) -> Iterator[None]:
 
 
 def remove_replaced(task: Task, out: Path) -> None:
-    """Remove the stems of an earlier run that the new ones are in the place of, and folders that it empties."""
+    """Remove the stems of an earlier run that the new ones replace, and folders that are empty then."""
     for path in task.replaced:
         with contextlib.suppress(OSError):
             (out / path).unlink()
