@@ -19,6 +19,7 @@ from torch import Tensor
 Number = TypeVar("Number", bound=float | Tensor)
 # Beyond it powers and sums of powers leave the range of float32. A flipped bit in a float file comes there.
 LARGEST_SAMPLE = torch.tensor(1e30, dtype=torch.float32).item()  # float32 rounds it up
+_WITHOUT_FLOAT64 = ("mps",)
 URL = "is a URL: download it first"
 LOWEST_RATE, HIGHEST_RATE = 1e3, 1e6  # of audio files, in Hz; what lies outside is no music
 
@@ -111,6 +112,11 @@ def file_path(value: str | os.PathLike[str], name: str = "path") -> None:
     """
     if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
         raise TypeError(f"{name} must be a str or an os.PathLike[str], got {described(value)}")
+
+
+def double(value: Tensor) -> Tensor:
+    """Convert to float64, on the CPU where the device has none (Apple's MPS)."""
+    return value.cpu().double() if value.device.type in _WITHOUT_FLOAT64 else value.double()
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:

@@ -20,6 +20,10 @@ COMMANDS = {
     "report": ("torchprim.cli.report", "one page to look at and listen to how a song was separated"),
     "pitch": ("torchprim.cli.pitch", "the pitch of the singing voice, as a table and as a picture"),
     "demo": ("torchprim.cli.demo", "separate a song whose stems are known, and score every method"),
+    "cache": (
+        "torchprim.cli.cache",
+        "the decoded songs of trainings: where, how many, how large; clear them",
+    ),
     "train": ("torchprim.cli.train.command", "train a network from a folder of music, with no true stems"),
     "evaluate": ("torchprim.cli.evaluate", "compare methods on songs with stems: the paper's figures"),
 }
