@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> str:
         ]
         for command in commands:
             if main(["evaluate", *command]):
-                raise RuntimeError(f"evaluate.py {' '.join(command)} failed")
+                raise RuntimeError(f"torchprim evaluate {' '.join(command)} failed")
         for folder in (out, Path(f"{out}_paper")):
             target = options.out.parent / folder.name
             target.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ class OwnOutput:
     """Recognise, and count, the audio files below a given folder that torchprim wrote, to leave them out.
 
     They are the stems of `torchprim separate` (below a folder with its records, which are no input of it
-    and lie beside no other stems), the examples of `train.py`, and what `torchprim demo` wrote. So output may
+    and lie beside no other stems), the examples of `torchprim train`, and what `torchprim demo` wrote. So output may
     lie inside the music. A file that is given itself is none, but for stems below `out`.
 
     Args:
@@ -121,7 +121,7 @@ def _stems(record: dict[str, Any]) -> list[str]:
 
 
 def _is_example(path: Path) -> bool:
-    """Return whether a file is an example in the folder of a run of `train.py`."""
+    """Return whether a file is an example in the folder of a run of `torchprim train`."""
     if path.name not in _EXAMPLES or len(path.parents) < 3 or path.parents[1].name != "examples":
         return False
     return any((path.parents[2] / name).is_file() for name in ("log.jsonl", "last.pt"))

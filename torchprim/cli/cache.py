@@ -17,8 +17,8 @@ _ENTRY = re.compile(r"[0-9a-f]{32}\.npz")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.description = (
-        "Shows where songs that `train` and `label` have decoded are kept, how many and how large; a minute of "
-        "music takes 5.3 MB. They are decoded again where they are missing. An entry whose song has changed "
+        "Shows where songs that `train` and `label` have decoded are kept, how many and how large; a minute "
+        "of music takes 5.3 MB. They are decoded again where they are missing. An entry whose song has changed "
         "or is gone is never read again."
     )
     parser.add_argument("--cache", metavar="FOLDER", help="another folder (the user's cache folder)")

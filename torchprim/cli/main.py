@@ -22,7 +22,7 @@ COMMANDS = {
     "demo": ("torchprim.cli.demo", "separate a song whose stems are known, and score every method"),
     "cache": (
         "torchprim.cli.cache",
-        "the decoded songs of trainings: where, how many, how large; clear them",
+        "where the decoded songs of trainings are, and how large; clear them",
     ),
     "train": ("torchprim.cli.train.command", "train a network from a folder of music, with no true stems"),
     "evaluate": ("torchprim.cli.evaluate", "compare methods on songs with stems: the paper's figures"),

@@ -1,4 +1,4 @@
-"""Recipes: settings of a training, by preset; each has an option of train.py."""
+"""Recipes: settings of a training, by preset; each has an option of `torchprim train`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Recipe:
 
     Args:
         remix: settings of the remix stream.
-        steps, rate and so on: an option of train.py each; `options` lists them with their help.
+        steps, rate and so on: an option of `torchprim train` each; `options` lists them with their help.
 
     Raises:
         ValueError: for a setting out of range.
