@@ -47,8 +47,8 @@ class OwnOutput:
     """Recognise, and count, the audio files below a given folder that torchprim wrote, to leave them out.
 
     They are the stems of `torchprim separate` (below a folder with its records, which are no input of it
-    and lie beside no other stems), the examples of `torchprim train`, and what `torchprim demo` wrote. So output may
-    lie inside the music. A file that is given itself is none, but for stems below `out`.
+    and lie beside no other stems), the examples of `torchprim train`, and what `torchprim demo` wrote. So
+    output may lie inside the music. A file that is given itself is none, but for stems below `out`.
 
     Args:
         out: output folder of this run, if it has one.

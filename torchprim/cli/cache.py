@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.description = (
         "Shows where songs that `train` and `label` have decoded are kept, how many and how large; a minute "
-        "of music takes 5.3 MB. They are decoded again where they are missing. An entry whose song has changed "
-        "or is gone is never read again."
+        "of music takes 5.3 MB. They are decoded again where they are missing. An entry whose song has "
+        "changed or is gone is never read again."
     )
     parser.add_argument("--cache", metavar="FOLDER", help="another folder (the user's cache folder)")
     parser.add_argument("--clear", action="store_true", help="remove the decoded songs, and nothing else")

@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     parser.description = (
         "Separates every segment of 30 s and writes how far each can be trusted, a line of JSON each, for "
-        "`torchprim train --labels`. What the file holds already is kept. `torchrun --nproc_per_node N -m torchprim "
-        "label ...` shares the songs among N processes."
+        "`torchprim train --labels`. What the file holds already is kept. `torchrun --nproc_per_node N -m "
+        "torchprim label ...` shares the songs among N processes."
     )
     add("inputs", nargs="+", metavar="FILE_OR_FOLDER", help="music in any format")
     add("--out", required=True, metavar="FILE", help="such as labels.jsonl")

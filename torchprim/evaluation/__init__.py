@@ -1,1 +1,1 @@
-"""The paper's tables and figures: songs, methods, scores, statistics; `torchprim evaluate` is their command."""
+"""The paper's tables and figures: songs, methods, scores, statistics; `torchprim evaluate` writes them."""
