@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torchprim
 from torchprim.files import replaced
 
 QUARTILES = ("q1", "q2", "q3", "q4")
@@ -81,7 +80,7 @@ def train_quartiles(out: Path, args: Sequence[str]) -> list[Path]:
 
 def _environment() -> dict[str, str]:
     """Return the environment of a training, which imports the package that this process has imported."""
-    root = str(Path(torchprim.__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     # Idle threads of OpenMP sleep, as in the commands: see torchprim/cli/main.py.
     return {"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONPATH": os.pathsep.join(paths)}

@@ -17,13 +17,8 @@ from torchprim.cli.separate import FORMATS, STEM_NAMES
 from torchprim.cli.separate.earlier import Occupied, Task, describe_occupied, plan
 from torchprim.cli.separate.names import DEFAULT, check_template, fold
 from torchprim.cli.separate.records import Records
-from torchprim.cli.separate.separation import (
-    Settings,
-    build_separator,
-    digest_of,
-    remove_replaced,
-    separate_file,
-)
+from torchprim.cli.separate.separation import build_separator, remove_replaced, separate_file
+from torchprim.cli.separate.settings import Settings, digest_of
 from torchprim.errors import AudioError, one_line, shown, writing
 from torchprim.progress import bar as progress_bar
 

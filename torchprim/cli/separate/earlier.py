@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torchprim.cli.separate import STEM_NAMES
 from torchprim.cli.separate.names import fold, stem_path
 from torchprim.cli.separate.records import stems_of
+from torchprim.cli.separate.settings import Settings
 from torchprim.errors import shown
 
 if TYPE_CHECKING:
     from torchprim.cli.separate.inputs import InputFile
-    from torchprim.cli.separate.separation import Settings
 
 _NAMED = 3  # songs that a line on several names
 
