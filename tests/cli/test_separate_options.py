@@ -113,6 +113,25 @@ def test_a_name_without_the_song_is_for_one_song(song, tmp_path, halves, capsys)
     assert f"vocals.wav: is of {song}; --overwrite replaces it" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [[], ["--overwrite"]])
+def test_a_stem_never_replaces_an_input(song, tmp_path, halves, capsys, options):
+    before = song.read_bytes()
+    words = ("--out", tmp_path / "in", "--only", "vocals", "--name", "{song}")
+    assert separate(tmp_path / "in", *words, *options) == 1
+    said = capsys.readouterr().err
+    assert "song.wav: is of no record" in said or "its stem song.wav would replace an input" in said
+    assert song.read_bytes() == before and halves.songs == 0
+
+
+def test_a_file_that_no_run_wrote_is_not_replaced_under_a_name_of_ones_own(song, tmp_path, halves, capsys):
+    mine = write(tmp_path / "out.wav", noise(50))
+    words = ("--out", tmp_path, "--only", "vocals", "--name", "out")
+    assert separate(song, *words) == 1
+    assert capsys.readouterr().err.startswith(f"error: {mine}: is of no record; --overwrite replaces it")
+    assert load_audio(mine)[0].shape == (2, 50)
+    assert separate(song, *words, "--overwrite") == 0 and load_audio(mine)[0].shape == (2, 5000)
+
+
 def test_a_track_of_a_film_is_chosen(tmp_path, halves, capsys):
     tracks = [np.full((2, 8820), level, np.float32) for level in (0.1, 0.2)]
     film = encode(tmp_path / "film.mkv", tracks, 44100, "flac")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePath
@@ -117,10 +118,13 @@ def _plan(
     occupied: list[Occupied] = []
     refused = 0
     owners: dict[str, str] = {}  # of the stems of this run
+    inputs = {fold(file.key) for file, _ in songs}
     for file, song in songs:
         try:
             task = plan(file, song, records.by_path, settings, overwrite)
             for path in task.stems.values() if task else ():
+                if fold(os.path.abspath(settings.out / path)) in inputs:
+                    raise ValueError(f"its stem {path} would replace an input; give another --name or --out")
                 owner = owners.setdefault(fold(path), file.shown)
                 if owner != file.shown:
                     raise ValueError(f"its stem {path} would be that of {owner}; --name names both alike")

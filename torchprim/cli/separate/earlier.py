@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torchprim.cli.separate import STEM_NAMES
-from torchprim.cli.separate.names import fold, stem_path
+from torchprim.cli.separate.names import DEFAULT, fold, stem_path
 from torchprim.cli.separate.records import stems_of
 from torchprim.cli.separate.settings import Settings
 from torchprim.errors import shown
@@ -78,7 +78,7 @@ def plan(
             raise Occupied("under other names", moved[0])
         elif before and file.given:
             raise Occupied(f"of an earlier {file.given}", next(iter(before.values())))
-        _check_owners(file, [paths[name] for name in settings.stems], records, settings.out)
+        _check_owners(file, [paths[name] for name in settings.stems], records, settings)
     # What the record holds stays one whole: a stem of the file as it was must not lie beside a new one.
     kept = before.keys() if not differences and not moved else ()
     stems = {name: path for name, path in paths.items() if name in settings.stems or name in kept}
@@ -94,15 +94,19 @@ def _is_unchanged(file: InputFile, record: Mapping[str, Any]) -> bool:
 
 
 def _check_owners(
-    file: InputFile, paths: Sequence[PurePath], records: Mapping[str, Mapping[str, Any]], out: Path
+    file: InputFile, paths: Sequence[PurePath], records: Mapping[str, Mapping[str, Any]], settings: Settings
 ) -> None:
-    """Check that no stem of another file, which may have been moved away, lies where one of this would."""
-    wanted = {fold(path): path for path in paths if (out / path).exists()}
-    for key, record in records.items() if wanted else ():
-        if key != file.key:
-            for path in stems_of(record).values():
-                if fold(path) in wanted:
-                    raise Occupied(f"of {shown(key)}", path)
+    """Check that nothing of another file, which may have been moved away, lies where a stem of this would."""
+    wanted = {fold(path): path for path in paths if (settings.out / path).exists()}
+    if not wanted:
+        return
+    owners = {fold(path): key for key, record in records.items() for path in stems_of(record).values()}
+    for place, path in wanted.items():
+        owner = owners.get(place)
+        if owner is None and settings.template != DEFAULT:
+            raise Occupied("of no record", path)
+        if owner not in (None, file.key):  # None: stems that a kill left without a record
+            raise Occupied(f"of {shown(owner)}", path)
 
 
 def describe_occupied(errors: Sequence[Occupied], out: Path) -> list[str]:
