@@ -24,7 +24,12 @@ BEST = "ensemble, best"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "--out", type=Path, default=Path("demo"), metavar="DIR", help="folder to write to (default: demo)"
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("demo"),
+        metavar="DIR",
+        help="folder to write to (default: demo)",
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="(default: %(default)s)")
 

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "torchprim label ...` shares the songs among N processes."
     )
     add("inputs", nargs="+", metavar="FILE_OR_FOLDER", help="music in any format")
-    add("--out", required=True, metavar="FILE", help="such as labels.jsonl")
+    add("-o", "--out", required=True, metavar="FILE", help="such as labels.jsonl")
     add("--preset", choices=PRESETS, default="best", help="settings of the ensemble (best)")
     add("--teacher", metavar="CHECKPOINT", help="a trained network instead, such as RUN/best.pt")
     add("--device", choices=DEVICES, default="auto", help="(auto)")

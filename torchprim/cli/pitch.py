@@ -27,7 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_song(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder for NAME.pitch.csv and NAME.pitch.png"
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for NAME.pitch.csv and NAME.pitch.png",
     )
     parser.add_argument(
         "--method",

@@ -18,7 +18,7 @@ from torchprim.progress import bar
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_song(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for NAME.html")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for NAME.html")
     parser.add_argument("--preset", choices=PRESETS, default="best", help="(default: %(default)s)")
     parser.add_argument(
         "--cues",
