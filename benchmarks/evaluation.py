@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-import evaluate
 from benchmarks import excerpts
 from benchmarks.data import MissingData, data_root
+from torchprim.cli.main import main
 
 WORK = Path(tempfile.gettempdir()) / "torchprim-evaluation"
 
@@ -55,8 +55,8 @@ def run(options: argparse.Namespace) -> str:
             ["confidence", *common[:3], f"{out}_paper", *common[4:], "--preset", "paper"],
         ]
         for command in commands:
-            if evaluate.main(command):
-                raise RuntimeError(f"evaluate.py {' '.join(command)} failed")
+            if main(["evaluate", *command]):
+                raise RuntimeError(f"torchprim evaluate {' '.join(command)} failed")
         for folder in (out, Path(f"{out}_paper")):
             target = options.out.parent / folder.name
             target.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import re
 import reprlib
 from typing import TypeVar
 
@@ -18,6 +19,8 @@ from torch import Tensor
 Number = TypeVar("Number", bound=float | Tensor)
 # Beyond it powers and sums of powers leave the range of float32. A flipped bit in a float file comes there.
 LARGEST_SAMPLE = torch.tensor(1e30, dtype=torch.float32).item()  # float32 rounds it up
+_WITHOUT_FLOAT64 = ("mps",)
+URL = "is a URL: download it first"
 LOWEST_RATE, HIGHEST_RATE = 1e3, 1e6  # of audio files, in Hz; what lies outside is no music
 
 
@@ -109,6 +112,22 @@ def file_path(value: str | os.PathLike[str], name: str = "path") -> None:
     """
     if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
         raise TypeError(f"{name} must be a str or an os.PathLike[str], got {described(value)}")
+
+
+def double(value: Tensor) -> Tensor:
+    """Convert to float64, on the CPU where the device has none (Apple's MPS)."""
+    return value.cpu().double() if value.device.type in _WITHOUT_FLOAT64 else value.double()
+
+
+def is_url(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a URL, also where a `Path` has made one slash of its two.
+
+    Example:
+        >>> from torchprim.checks import is_url
+        >>> is_url("https://a.org/song.mp3"), is_url("c:/song.mp3"), is_url("Live: 1/2.mp3")
+        (True, False, False)
+    """
+    return re.match(r"[a-z][a-z0-9+.-]+:/", os.fspath(path), re.IGNORECASE) is not None
 
 
 def positive(value: Number, name: str) -> Number:

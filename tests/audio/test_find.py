@@ -8,7 +8,7 @@ import pytest
 from tests.support.sound_files import noise, write
 from torchprim.audio.find import SEPARATIONS, OwnOutput, find_audio, find_files
 from torchprim.audio.stems import find_incomplete_songs, find_stem_songs, read_stems
-from torchprim.cli.records import NAME
+from torchprim.cli.separate.records import NAME
 from torchprim.errors import AudioError
 from torchprim.files import append_json_lines
 

@@ -6,6 +6,7 @@ import math
 import os
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,7 @@ from tests.support.sound_files import noise
 from torchprim import files
 from torchprim.audio.encode import Encoder
 from torchprim.audio.load import load_audio
-from torchprim.audio.write import save, save_stems
+from torchprim.audio.write import open_stems, save, save_stems
 from torchprim.errors import AudioError
 
 
@@ -40,6 +41,35 @@ def test_flac_has_24_bits_and_one_gain_for_all(tmp_path):
     assert load_audio(tmp_path / "a.flac")[0].abs().max() <= 1
 
 
+@pytest.mark.parametrize(("rate", "channels"), [(44100, 2), (22050, 1), (8000, 2)])
+def test_mp3_has_the_length_of_what_was_written_and_one_gain(tmp_path, rate, channels):
+    audio = 10 * torch.from_numpy(noise(30_011, channels))
+    peak = audio.abs().max().item()
+    gain = save_stems({tmp_path / "a.mp3": audio, tmp_path / "b.mp3": audio / 2}, rate)
+    assert gain == 1 / peak < 1
+    for name, factor in (("a", 1), ("b", 0.5)):
+        got, got_rate = load_audio(tmp_path / f"{name}.mp3")
+        assert (got.shape, got_rate) == (audio.shape, rate)
+        assert (got - factor * gain * audio).square().mean() < 0.01 * (factor * gain * audio).square().mean()
+
+
+def test_mp3_has_the_bitrate_asked_for(tmp_path):
+    paths = [tmp_path / "a.mp3", tmp_path / "b.mp3"]
+    for bitrate in (64, 128, 320):
+        with open_stems(paths, 44100, 2, 44100, tmp_path, bitrate) as stems:
+            stems.write(*2 * [torch.from_numpy(noise(44100))])
+        with av.open(str(paths[0])) as container:
+            assert container.streams.audio[0].bit_rate == 1000 * bitrate
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(96000, 2), (44100, 6), (10000, 1)])
+def test_what_mp3_does_not_have_is_refused_by_name(tmp_path, rate, channels):
+    message = f"x.mp3: an MP3 has 8 to 48 kHz and at most 2 channels, not {rate} Hz and {channels} channel"
+    with pytest.raises(AudioError, match=message):
+        save(tmp_path / "x.mp3", torch.zeros(channels, 100), rate)
+    assert os.listdir(tmp_path) == []
+
+
 def test_other_layouts_and_precisions_are_written(tmp_path):
     audio = torch.randn(2, 50, 2).transpose(1, 2)[0].to(torch.float64).requires_grad_()
     save(tmp_path / "x.wav", audio, 8000)
@@ -50,8 +80,8 @@ def test_other_layouts_and_precisions_are_written(tmp_path):
 
 def test_what_cannot_be_written_is_refused(tmp_path):
     audio = torch.zeros(2, 10)
-    with pytest.raises(ValueError, match=r"path must end in .wav or .flac, got '.*x\.mp3'"):
-        save(tmp_path / "x.mp3", audio, 8000)
+    with pytest.raises(ValueError, match=r"path must end in .wav, .flac or .mp3, got '.*x\.ogg'"):
+        save(tmp_path / "x.ogg", audio, 8000)
     with pytest.raises(ValueError, match="must be finite"):
         save(tmp_path / "x.wav", audio / 0, 8000)
     with pytest.raises(ValueError, match=r"\(C, T\)"):
@@ -88,7 +118,7 @@ def test_what_cannot_be_written_is_refused(tmp_path):
         ({"sample_rate": math.nan}, "sample_rate must be positive, got nan"),
         ({"sample_rate": torch.tensor(8000)}, r"sample_rate must be a number in Hz, got tensor\(8000\)"),
         ({"sample_rate": True}, "sample_rate must be a number in Hz, got True"),
-        ({"path": "x.mp3"}, "path must end in .wav or .flac, got 'x.mp3'"),
+        ({"path": "x.ogg"}, "path must end in .wav, .flac or .mp3, got 'x.ogg'"),
     ],
 )
 def test_each_argument_is_named_with_its_value(tmp_path, monkeypatch, change, message):

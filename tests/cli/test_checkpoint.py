@@ -40,14 +40,19 @@ def test_a_network_separates_and_is_part_of_what_is_done(tmp_path, song, capsys)
 
     assert separate(*arguments) == 0
     assert "0 separated, 1 done before" in capsys.readouterr().out
-    assert separate(*arguments, "--with-primitives", "--preset", "companion") == 0
+    beside = (*arguments, "--with-primitives", "--preset", "companion")
+    assert separate(*beside) == 1
+    assert "is of preset network, not companion and method network, not" in capsys.readouterr().err
+    assert separate(*beside, "--overwrite") == 0
     assert "1 separated, 0 done before" in capsys.readouterr().out
     (record,) = lines(out)
     assert (record["preset"], record["method"]) == ("companion", "pcl + network")
-    assert separate(*arguments) == 0
+    assert separate(*arguments, "--overwrite") == 0
     assert "1 separated, 0 done before" in capsys.readouterr().out
     trained(best, 1)  # trained on: the same name, other weights
-    assert separate(*arguments) == 0
+    assert separate(*arguments) == 1
+    assert "vocals.wav: is of checkpoint " in capsys.readouterr().err
+    assert separate(*arguments, "--overwrite") == 0
     assert "1 separated, 0 done before" in capsys.readouterr().out
 
 

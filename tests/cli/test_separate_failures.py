@@ -12,7 +12,7 @@ from tests.support.separating import HalvingSeparator, both, lines, separate, tr
 from tests.support.sound_files import bad_files, cut, noise, silent_video, write
 from torchprim.audio.encode import Encoder
 from torchprim.audio.load import load_audio
-from torchprim.cli import separation
+from torchprim.cli.separate import separation
 from torchprim.errors import writing
 
 

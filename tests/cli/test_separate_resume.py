@@ -13,7 +13,7 @@ from tests.support.separating import both, lines, separate, tree
 from tests.support.sound_files import noise, write
 from torchprim.audio.load import load_audio
 from torchprim.cli.main import main
-from torchprim.cli.records import Records
+from torchprim.cli.separate.records import NAME, Records
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,10 +40,64 @@ def test_what_is_done_is_skipped_until_something_changes(tmp_path, halves, capsy
     assert songs() == 1
     (out / "a" / "accompaniment.wav").unlink()
     assert songs() == 1
-    assert songs("--preset", "paper") == 2
+    assert songs("--preset", "paper", "--overwrite") == 2
     assert songs("--preset", "paper") == 0
-    assert songs("--method", "hpss") == 2
-    assert songs("--method", "hpss", "--format", "flac") == 2
+    assert songs("--method", "hpss", "--overwrite") == 2
+    assert songs("--method", "hpss", "--format", "flac", "--overwrite") == 2
+    assert songs("--method", "hpss", "--format", "flac") == 0
+    assert tree(out) == [*(f"{n}/{s}.flac" for n in "ab" for s in ("accompaniment", "vocals")), NAME]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--preset", "paper"], "of preset best, not paper"),
+        (["--method", "hpss"], "of method pcl, not hpss"),
+        (["--format", "flac"], "of format wav, not flac"),
+        (["--format", "mp3"], "of format wav, not mp3 and bitrate none, not 320"),
+        (["--audio-track", "1"], "of audio track none, not 1"),
+        (["--name", "{song} {stem}"], "under other names"),
+    ],
+)
+def test_stems_of_other_settings_are_replaced_only_on_request(tmp_path, halves, capsys, options, said):
+    music, out = tmp_path / "music", tmp_path / "out"
+    music.mkdir()
+    for name in "abcd":
+        write(music / f"{name}.wav", noise(100))
+    assert separate(*(music / f"{name}.wav" for name in "abc"), "--out", out) == 0
+    before = {name: (out / name).stat().st_mtime_ns for name in tree(out) if name != NAME}
+    (out / "c" / "vocals.wav").rename(tmp_path / "moved")  # one stem alone is enough
+    capsys.readouterr()
+    assert separate(music / "a.wav", "--out", out, *options) == 1
+    assert capsys.readouterr().err == (
+        f"error: {out}/a/vocals.wav: is {said}; --overwrite replaces it, another --out keeps both\n"
+    )
+    assert separate(music, "--out", out, *options) == 1  # the new song is done
+    output, error = capsys.readouterr()
+    assert error == (
+        f"error: {out}: has stems {said}, for 3 songs (a/vocals.wav, b/vocals.wav, c/accompaniment.wav); "
+        "--overwrite replaces them, another --out keeps both\n"
+    )
+    assert output.splitlines()[-1] == "1 separated, 0 done before, 3 failed"
+    (tmp_path / "moved").rename(out / "c" / "vocals.wav")
+    assert {name: (out / name).stat().st_mtime_ns for name in before} == before
+    assert separate(music, "--out", out, *options, "--overwrite") == 0
+    kept = {name for name in before if (out / name).exists()}
+    assert kept == (set(before) if options[0] in ("--preset", "--method", "--audio-track") else set())
+    assert separate(music, "--out", out, *options) == 0 and len(tree(out)) == 9
+
+
+def test_stems_of_a_file_that_was_moved_away_are_not_replaced_unasked(tmp_path, halves, capsys):
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+    old = write(tmp_path / "x" / "a.wav", noise(100))
+    assert separate(old, "--out", tmp_path / "out") == 0
+    new = old.rename(tmp_path / "y" / "a.wav")
+    assert separate(new, "--out", tmp_path / "out") == 1
+    assert f"{tmp_path}/out/a/vocals.wav: is of {old}; --overwrite" in capsys.readouterr().err
+    assert separate(new, "--out", tmp_path / "out", "--overwrite") == 0
+    assert [record["path"] for record in lines(tmp_path / "out")] == [str(new)]
+    assert separate(new, "--out", tmp_path / "out") == 0 and halves.songs == 2
 
 
 KILLED = """

@@ -1,18 +1,20 @@
-"""evaluate.py on small folders of songs: layouts, songs left out, cached results, tables, figures."""
+"""`torchprim evaluate` on small folders of songs: layouts, songs left out, results, tables, figures."""
 
 import argparse
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import evaluate
 import torchprim as tp
 from benchmarks import evaluation, excerpts
+from tests.support.training_runs import options_of
 from torchprim.audio.find import demo_song
 from torchprim.audio.write import save
+from torchprim.cli.main import main
 from torchprim.errors import AudioError
 from torchprim.evaluation import quartiles, runner
 from torchprim.evaluation.methods import find_method
@@ -64,7 +66,7 @@ LEFT_OUT = {
 
 
 def run(*words):
-    return evaluate.main([*map(str, words), "--device", "cpu"])
+    return main(["evaluate", *map(str, words), "--device", "cpu"])
 
 
 def lines(path):
@@ -345,14 +347,10 @@ def test_a_damaged_record_of_a_quartile_is_named(tmp_path, capsys, content):
 
 
 def test_train_takes_the_options_of_quartiles():
-    import train
-
-    command = quartiles.training_command(
-        evaluate.TRAIN, 2, evaluate.Path("out"), ["--audio", "x", "--seed", "3"]
-    )
-    args = train.arguments(command[2:])
-    args = args[0] if isinstance(args, tuple) else args
-    assert (args.low, args.high, args.seed, args.resume) == (0.5, 0.75, 3, True)
+    command = quartiles.training_command(2, Path("out"), ["--audio", "x", "--seed", "3"])
+    assert command[1:4] == ["-m", "torchprim", "train"] and "--resume" in command
+    args = options_of(command[4:])
+    assert (args.low, args.high, args.seed) == (0.5, 0.75, 3)
 
 
 def test_failures_are_one_line(root, tmp_path, capsys):
@@ -388,14 +386,13 @@ def test_benchmark_collects_pages_and_figures(tmp_path, monkeypatch):
     write_song(tmp_path / "data" / "musdb18_7s" / "a", 0, seconds=0.5)
     save(tmp_path / "data" / "long_excerpts" / "x.vocals.wav", noise(0.5, 0), RATE)
     save(tmp_path / "data" / "long_excerpts" / "x.accompaniment.wav", noise(0.5, 1), RATE)
-    real = evaluate.main
     asked = []
 
     def quick(words):
-        asked.append((words[0], "paper" in words))
-        return real([*words, "--methods", "null"] if words[0] == "compare" else words)
+        asked.append((words[1], "paper" in words))
+        return main([*words, "--methods", "null"] if words[1] == "compare" else words)
 
-    monkeypatch.setattr(evaluate, "main", quick)
+    monkeypatch.setattr(evaluation, "main", quick)
     out = tmp_path / "out" / "evaluation.md"
     threads = torch.get_num_threads()
     options = argparse.Namespace(work=tmp_path / "work", device="cpu", threads=threads, out=out)

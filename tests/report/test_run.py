@@ -67,9 +67,6 @@ def test_words_on_the_scores_are_of_the_best_validation():
 # ---------------------------------------------------------------- the page
 
 
-WORDS = ["--audio", "a b", "--out", "RUN", "--resume"]
-
-
 def _report(bank, folder, teacher, **changes):
     """Return a report on a run with the log above, and a tiny network."""
     labels = None
@@ -83,7 +80,6 @@ def _report(bank, folder, teacher, **changes):
     about = {
         "steps": 12,
         "settings": {"rate": 0.001, "heads": ("mask",), "geometry": {"hop": 64, "window": "hann"}},
-        "words": WORDS,
     }
     report = RunReport(folder, [stream], bank, [0], True, **about | changes)
     config = tp.NetworkConfig("tiny", "unet", heads=("mask",), layers=1, channels=2, geometry=GEOMETRY)
@@ -122,7 +118,7 @@ def test_page_of_a_run(bank, tmp_path):
         "Of 7 segments, those between the quantiles 0.5 and 1 are remixed: 3, of confidence 0.500 to 0.750; "
         "4 are dropped.",
         f"torchprim separate --checkpoint {tmp_path}/RUN/best.pt --with-primitives song.mp3",
-        "python train.py --audio 'a b' --out RUN --resume",
+        f"torchprim train --resume {tmp_path}/RUN",
         "0.001",
         "hop 64, window hann",
     ):

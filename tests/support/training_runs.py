@@ -1,5 +1,6 @@
 """Tiny training runs: songs of 1.5 s, a network of four channels."""
 
+import argparse
 import contextlib
 import json
 import math
@@ -11,6 +12,10 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
+
+from torchprim.cli.main import main
+from torchprim.cli.train.options import add_arguments, complete
+from torchprim.cli.train.settings import settings_of
 
 ROOT = Path(__file__).parents[2]
 _SETTINGS = {
@@ -33,7 +38,20 @@ _SETTINGS = {
     "quietest": -60,
 }
 TINY = [word for name, value in _SETTINGS.items() for word in (f"--{name}", str(value))]
+TINY += ["--anyway"]  # what a million steps would take is measured in one test alone
 RATE = 44100
+
+
+def train(arguments):
+    """Run `torchprim train` in this process; return its exit status."""
+    return main(["train", *map(str, arguments)])
+
+
+def options_of(words):
+    """Parse the options of a training; return all of them."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return complete(settings_of(parser.parse_args(list(words))))
 
 
 def steps(count, check_every=4):

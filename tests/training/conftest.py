@@ -2,8 +2,7 @@
 
 import pytest
 
-import train
-from tests.support.training_runs import TINY, steps, write_music
+from tests.support.training_runs import TINY, steps, train, write_music
 
 
 @pytest.fixture(scope="session")
@@ -28,5 +27,5 @@ def common(music, cache, tmp_path_factory):
 def whole(common, tmp_path_factory):
     """A run that was not interrupted."""
     run = tmp_path_factory.mktemp("runs") / "whole"
-    assert train.main([*common, "--out", str(run), *steps(24)]) == 0
+    assert train([*common, "--out", str(run), *steps(24)]) == 0
     return run

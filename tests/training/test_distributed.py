@@ -68,9 +68,10 @@ def test_two_processes_average_gradients_and_fail_together(common, cache, tmp_pa
     assert "pairs need two songs" in said[0][1]
 
 
-def test_torchrun(common, tmp_path):
+@pytest.mark.parametrize("program", [["train.py"], ["-m", "torchprim", "train"]])
+def test_torchrun(common, tmp_path, program):
     """Two processes write one log."""
-    command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", _port(), "train.py"]
+    command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", _port(), *program]
     child = start([*command, *common, "--out", tmp_path / "run", *steps(6, 3)])
     out, said = child.communicate(timeout=180)
     assert child.returncode == 0, said
@@ -133,12 +134,14 @@ def test_a_killed_rank_ends_the_other_without_an_agent(common, tmp_path, victim)
     assert "Traceback" not in said[1 - victim]
 
 
-_OUT_OF_MEMORY = """-c import sys, torch, train
-step = train.Trainer.step
+_OUT_OF_MEMORY = """-c import sys, torch
+from torchprim.cli.main import main
+from torchprim.training.trainer import Trainer
+step = Trainer.step
 def exhausted(trainer, batch, number):
     return torch.empty(10**15) if number == 3 else step(trainer, batch, number)
-train.Trainer.step = exhausted
-sys.exit(train.main(sys.argv[1:]))
+Trainer.step = exhausted
+sys.exit(main(["train", *sys.argv[1:]]))
 """
 
 

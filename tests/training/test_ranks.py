@@ -18,6 +18,22 @@ def test_auto_is_cuda_if_available(monkeypatch, available):
             find_device("cuda")
 
 
+@pytest.mark.parametrize("available", [False, True])
+def test_apples_gpu_is_taken_only_on_request(monkeypatch, available):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: available)
+    assert find_device("auto") == "cpu"
+    if available:
+        assert find_device("mps") == "mps" and find_ranks("mps") == (0, 1, torch.device("mps"))
+        for name, value in (("RANK", "0"), ("WORLD_SIZE", "2")):
+            monkeypatch.setenv(name, value)
+        with pytest.raises(ValueError, match=r"^device mps takes one process, got WORLD_SIZE 2$"):
+            find_ranks("mps")
+    else:
+        with pytest.raises(ValueError, match=r"^device mps was asked for, but torch finds no Apple GPU"):
+            find_device("mps")
+
+
 def test_ranks_of_torchrun(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)

@@ -190,7 +190,9 @@ def _av(part: Part, stream: int, buffer: NewBuffer[Buffer] = Samples) -> tuple[B
     path = part.path
     with part.open() as file, _open_av(file) as container:
         if len(container.streams.audio) <= stream:
-            raise AudioError(path, "has no audio stream" if stream == 0 else f"has no audio stream {stream}")
+            tracks = len(container.streams.audio)
+            found = f"has no audio track {stream + 1}, only {tracks}" if tracks else "has no audio stream"
+            raise AudioError(path, found)
         chosen = container.streams.audio[stream]
         if chosen.codec_context is None:
             raise DecoderError("the codec of its audio is not known")

@@ -8,16 +8,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torchprim.checks import URL, is_url
 from torchprim.errors import AudioError
 from torchprim.files import read_json_lines
 
 SEPARATIONS = "separations.jsonl"  # records of `torchprim separate` in its output folder
-_STEMS = frozenset(f"{stem}.{suffix}" for stem in ("vocals", "accompaniment") for suffix in ("wav", "flac"))
+_STEMS = frozenset(
+    f"{stem}.{suffix}" for stem in ("vocals", "accompaniment") for suffix in ("wav", "flac", "mp3")
+)
 _TRUE_STEMS = ("drums", "bass", "other", "mixture")  # beside vocals that somebody else wrote
 _EXAMPLES = frozenset(f"{name}.wav" for name in ("mixture", "vocals_target", "vocals_estimate"))
 _DEMO = frozenset(f"{name}.wav" for name in ("mixture", "vocals", "accompaniment"))
 LOSSLESS = (".wav", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".caf", ".flac", ".ape", ".wv")
 _LOSSY = (".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".mp4", ".aac", ".ac3", ".wma", ".mka")
+_FILMS = (".mkv", ".webm", ".mov")
 
 
 class FoundFile(NamedTuple):
@@ -29,15 +33,22 @@ class FoundFile(NamedTuple):
 
 def has_audio_suffix(name: str | os.PathLike[str]) -> bool:
     """Return whether a file's name ends as those of audio files do."""
-    return os.path.splitext(name)[1].lower() in LOSSLESS + _LOSSY
+    return os.path.splitext(name)[1].lower() in LOSSLESS + _LOSSY + _FILMS
+
+
+class _Known(NamedTuple):
+    """Inputs and stems of the records of a folder, absolute paths."""
+
+    inputs: set[str]
+    stems: set[str]
 
 
 class OwnOutput:
     """Recognise, and count, the audio files below a given folder that torchprim wrote, to leave them out.
 
     They are the stems of `torchprim separate` (below a folder with its records, which are no input of it
-    and lie beside no other stems), the examples of `train.py`, and what `torchprim demo` wrote. So output may
-    lie inside the music. A file that is given itself is none, but for stems below `out`.
+    and lie beside no other stems), the examples of `torchprim train`, and what `torchprim demo` wrote. So
+    output may lie inside the music. A file that is given itself is none, but for stems below `out`.
 
     Args:
         out: output folder of this run, if it has one.
@@ -58,7 +69,7 @@ class OwnOutput:
 
     def __init__(self, out: Path | None = None) -> None:
         self.out, self.count = out, 0
-        self._inputs: dict[Path, set[str] | None] = {}
+        self._known: dict[Path, _Known | None] = {}
 
     def __call__(self, file: FoundFile) -> bool:
         path = Path(os.path.abspath(file.path))
@@ -68,24 +79,33 @@ class OwnOutput:
         return own
 
     def _is_stem(self, path: Path, folder: Path | None) -> bool:
-        if path.name not in _STEMS:
-            return False
         roots = {Path(os.path.abspath(root)) for root in (self.out, folder) if root is not None}
         # From the file up to the highest of `out` and the given folder that it lies below.
         depths = [depth for depth, parent in enumerate(path.parents) if parent in roots]
-        inputs = [self._inputs_of(parent) for parent in path.parents[: max(depths, default=-1) + 1]]
-        recorded = [known for known in inputs if known is not None]
-        if not recorded or any(str(path) in known for known in recorded):
+        known = [self._known_of(parent) for parent in path.parents[: max(depths, default=-1) + 1]]
+        recorded = [records for records in known if records is not None]
+        if any(str(path) in records.inputs for records in recorded):
+            return False
+        if any(str(path) in records.stems for records in recorded):
+            return True
+        if not recorded or path.name not in _STEMS:
             return False
         return not any((path.parent / f"{name}{path.suffix}").exists() for name in _TRUE_STEMS)
 
-    def _inputs_of(self, folder: Path) -> set[str] | None:
-        """Return the inputs that were separated into a folder; None for a folder without records."""
+    def _known_of(self, folder: Path) -> _Known | None:
+        """Return what was separated into a folder; None for a folder without records."""
         path = folder / SEPARATIONS
-        if folder not in self._inputs:
-            inputs = {str(record.get("path")) for record in _records(path)} if path.is_file() else None
-            self._inputs[folder] = inputs
-        return self._inputs[folder]
+        if folder not in self._known:
+            records = _records(path) if path.is_file() else None
+            self._known[folder] = (
+                None
+                if records is None
+                else _Known(
+                    {str(record.get("path")) for record in records},
+                    {str(folder / stem) for record in records for stem in _stems(record)},
+                )
+            )
+        return self._known[folder]
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
@@ -95,8 +115,13 @@ def _records(path: Path) -> list[dict[str, Any]]:
         return []
 
 
+def _stems(record: dict[str, Any]) -> list[str]:
+    stems = record.get("stems")
+    return [path for path in stems.values() if isinstance(path, str)] if isinstance(stems, dict) else []
+
+
 def _is_example(path: Path) -> bool:
-    """Return whether a file is an example in the folder of a run of `train.py`."""
+    """Return whether a file is an example in the folder of a run of `torchprim train`."""
     if path.name not in _EXAMPLES or len(path.parents) < 3 or path.parents[1].name != "examples":
         return False
     return any((path.parents[2] / name).is_file() for name in ("log.jsonl", "last.pt"))
@@ -155,7 +180,7 @@ def _expand(given: str | os.PathLike[str], on_error: Callable[[AudioError], None
             if not path.is_dir():
                 return [FoundFile(path, None)]
             return [FoundFile(file, path) for file in find_audio(path, on_error)]
-        reason = "no such file or folder"
+        reason = URL if is_url(given) else "no such file or folder"
     except (OSError, ValueError) as error:  # such as a name that is too long
         reason = getattr(error, "strerror", None) or str(error)
     on_error(AudioError(given or "''", reason))

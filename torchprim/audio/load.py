@@ -84,12 +84,16 @@ def read(path: str | os.PathLike[str]) -> Sound:
     return _with_note_on_channels(Sound(mixture.contiguous(), rate, tuple(dict.fromkeys(notes))))
 
 
-def record(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Recording:
+def record(
+    path: str | os.PathLike[str], folder: str | os.PathLike[str], track: int | None = None
+) -> Recording:
     """Decode a file of any length as `read` does, but into a buffer whose memory does not grow with it.
 
     Args:
         path: a file in any format that FFmpeg or libsndfile knows.
         folder: where samples are kept that are too many for memory.
+        track: number of the audio stream, from 1, in a file with several, such as a film in two languages; by
+            default the first one, and of a `.stem.mp4` the sum of its stems.
 
     Raises:
         AudioError: as `read`, and where `folder` cannot be written.
@@ -108,8 +112,8 @@ def record(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Reco
         samples, notes = collect(path, stream, buffer)
         return Recording(samples.close(), samples.sample_rate, notes)
 
-    if not _holds_stems(path):
-        return _with_note_on_channels(decode_stream(0))
+    if track is not None or not _holds_stems(path):
+        return _with_note_on_channels(decode_stream((track or 1) - 1))
     stems = _stem_streams(path)
     mixture, rate, notes = decode_stream(next(stems))
     for stream in stems:
@@ -206,7 +210,8 @@ def _check_file(path: str | os.PathLike[str]) -> None:
             if status.st_size == 0:
                 raise AudioError(path, "the file is empty")
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise AudioError(path, getattr(error, "strerror", None) or str(error)) from error
+        reason = checks.URL if checks.is_url(path) else getattr(error, "strerror", None) or str(error)
+        raise AudioError(path, reason) from error
 
 
 def _holds_stems(path: str | os.PathLike[str]) -> bool:

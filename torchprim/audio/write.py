@@ -1,4 +1,4 @@
-"""Tensors to audio files, whole or stretch by stretch: 32-bit float WAV and 24-bit FLAC, atomically."""
+"""Tensors to audio files, whole or stretch by stretch: float WAV, 24-bit FLAC and MP3, atomically."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.audio.encode import MOST_CHANNELS, Encoder, format_of, soundfile
+from torchprim.audio.encode import BITRATE, LIMITED, MOST_CHANNELS, Encoder, format_of, soundfile
 from torchprim.audio.spool import Spool
 from torchprim.errors import AudioError
 from torchprim.files import all_replaced
 
 
 def save(path: str | os.PathLike[str], audio: Tensor, sample_rate: float) -> float:
-    """Write one audio file, 32-bit float WAV or 24-bit FLAC by its suffix.
+    """Write one audio file, 32-bit float WAV, 24-bit FLAC or MP3 of 320 kbit/s, by its suffix.
 
     The write is atomic: the file appears under its name when it is complete and on the disk, or not at all.
 
     Args:
-        path: ends in .wav or .flac; folders on the way are made.
+        path: ends in .wav, .flac or .mp3; folders on the way are made.
         audio: `(C, T)` or `(T,)`.
         sample_rate: in Hz, a whole number from 1 kHz to 1 MHz.
 
     Returns:
-        the gain applied: 1, but for FLAC 1 / max |audio| where a sample exceeds 1.
+        the gain applied: 1, but for FLAC and MP3 1 / max |audio| where a sample exceeds 1.
 
     Raises:
         AudioError: "PATH: reason" where it cannot be written (no right, a full disk, a rate or a number of
@@ -54,11 +54,11 @@ def save_stems(stems: Mapping[str | os.PathLike[str], Tensor], sample_rate: floa
     """Write several audio files that belong together, with one gain: all of them or none.
 
     Args:
-        stems: audio `(C, T)` or `(T,)` by output path, .wav or .flac.
+        stems: audio `(C, T)` or `(T,)` by output path, .wav, .flac or .mp3.
         sample_rate: in Hz, a whole number from 1 kHz to 1 MHz.
 
     Returns:
-        the gain applied to all: 1, but 1 / max |audio| over all where one is a FLAC and a sample exceeds 1.
+        the gain applied to all: 1, but 1 / max |audio| over all where a sample exceeds 1 and one is no WAV.
 
     Raises:
         AudioError, TypeError, ValueError, ImportError: as for `save`.
@@ -80,7 +80,7 @@ def save_stems(stems: Mapping[str | os.PathLike[str], Tensor], sample_rate: floa
         suffix = format_of(path)
         audios[Path(path)] = audio = _check(audio)
         low, high = (x.item() for x in torch.aminmax(audio))
-        peak, limited = max(peak, -low, high), limited or suffix == ".flac"
+        peak, limited = max(peak, -low, high), limited or suffix in LIMITED
     gain = 1 / peak if limited and peak > 1 else 1.0
 
     current = next(iter(audios), None)
@@ -98,7 +98,7 @@ def save_stems(stems: Mapping[str | os.PathLike[str], Tensor], sample_rate: floa
 class StemWriter:
     """Writer of several files that belong together, stretch by stretch, with one gain; see `open_stems`.
 
-    The gain is known when all has been written: samples of a FLAC are spooled until then.
+    The gain is known when all has been written: samples of a FLAC or MP3 are spooled until then.
     """
 
     def __init__(self, encoders: Sequence[Encoder], spools: Sequence[Spool]) -> None:
@@ -135,15 +135,17 @@ def open_stems(
     channels: int,
     length: int,
     folder: str | os.PathLike[str],
+    bitrate: int = BITRATE,
 ) -> Iterator[StemWriter]:
     """Write several audio files of any length, as `save_stems` does: all of them or none, with one gain.
 
     Args:
-        paths: all end in .wav, or all in .flac.
+        paths: all end in .wav, or all in .flac, or all in .mp3.
         sample_rate: in Hz.
         channels: of each.
         length: samples of each channel.
-        folder: where samples of FLACs are kept until their gain is known.
+        folder: where samples of FLACs and MP3s are kept until their gain is known.
+        bitrate: of MP3s in kbit/s, 64 to 320.
 
     Raises:
         AudioError, ValueError, ImportError: as for `save`.
@@ -159,11 +161,11 @@ def open_stems(
         0.5
     """
     targets = [Path(path) for path in paths]
-    limited = {format_of(path) for path in targets} == {".flac"}
+    limited = {format_of(path) for path in targets} <= set(LIMITED)
     try:
         with all_replaced(targets) as files, contextlib.ExitStack() as stack:
             encoders = [
-                stack.enter_context(Encoder(path, file, sample_rate, channels, length))
+                stack.enter_context(Encoder(path, file, sample_rate, channels, length, bitrate))
                 for path, file in zip(targets, files, strict=True)
             ]
             stems = StemWriter(encoders, [Spool(channels, folder) for _ in targets] if limited else [])

@@ -21,6 +21,7 @@ from torchprim.bootstrap.cache import CachedSong
 from torchprim.bootstrap.segments import Segment, checked_indices, cut_segments, describe_quiet
 from torchprim.errors import AudioError, one_line
 from torchprim.files import remove_stale
+from torchprim.progress import write
 
 RESIDENCES = ("auto", "device", "pinned")
 # Largest part of the free device memory that a bank takes under `auto`; the rest is for training.
@@ -278,9 +279,7 @@ def _usable_device(device: str | torch.device) -> torch.device:
 
 def _say(line: str) -> None:
     """Print a line clear of the progress bars."""
-    from tqdm import tqdm
-
-    tqdm.write(line, file=sys.stderr)
+    write(line, sys.stderr)
 
 
 def _use_pinned(residence: str, device: torch.device, size: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from torchprim.audio.loudness import BLOCK_SECONDS, block_powers
 from torchprim.audio.resampling import resample
 from torchprim.errors import AudioError, is_out_of_memory
 from torchprim.files import replaced
+from torchprim.progress import bar
 
 _FORMAT = 1
 FULL_SCALE = 32767
@@ -221,8 +221,6 @@ def load_all(
     Raises:
         CacheError: at once, where `load` raises it.
     """
-    from tqdm import tqdm
-
     starved: set[Path] = set()
 
     def attempt(path: Path) -> CachedSong | Exception:
@@ -239,8 +237,7 @@ def load_all(
 
     with ThreadPoolExecutor(threads) as pool:
         results = pool.map(attempt, paths)
-        bar = tqdm(results, "bank", len(paths), unit="song", disable=not progress, file=sys.stderr)
-        songs = list(bar)
+        songs = list(bar("bank", results, unit="song", total=len(paths), shows=progress))
     for index, song in enumerate(songs):
         if isinstance(song, Exception) and paths[index] in starved:
             songs[index] = attempt(paths[index])

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.bootstrap.bank import Bank
 from torchprim.files import append_json_lines, check_appendable, filter_json_lines, read_json_lines
+from torchprim.progress import bar, write
 
 MEASURES = ("confidence", "silhouette", "posterior")
 _LOUDNESS_TOLERANCE = 0.015  # LU: what is rounded to 0.01 may be rounded up here and down there
@@ -221,8 +222,6 @@ def label(
         >>> tp.label(bank, tp.PrimitiveSeparator(), progress=False).confidence.shape
         torch.Size([1])
     """
-    from tqdm import tqdm
-
     checks.integer(batch_size, "batch_size", 1)
     checks.integer(rank, "rank", 0, checks.integer(world, "world", 1) - 1)
     if path is not None:
@@ -232,7 +231,7 @@ def label(
 
     def say(line: str) -> None:
         if progress:
-            tqdm.write(line, file=sys.stderr)
+            write(line, sys.stderr)
 
     records = _records(bank, teacher)
     cached = _read_cached(path)
@@ -240,13 +239,7 @@ def label(
     for song in dict.fromkeys(records[i]["song"] for i in sorted(missing) if cached.holds(records[i])):
         say(f"note: {song}: has changed since it was labelled, and is labelled anew")
     batches = [b for b in list(bank.batches(batch_size))[rank::world] if not missing.isdisjoint(b)]
-    with tqdm(
-        total=sum(map(len, batches)),
-        desc="label",
-        unit="segment",
-        disable=not (progress and batches),
-        file=sys.stderr,
-    ) as bar:
+    with bar("label", total=sum(map(len, batches)), unit="segment", shows=progress) as shown:
         for batch in batches:
             with torch.inference_mode():
                 separation = teacher(bank.audio(batch), bank.sample_rate)
@@ -262,7 +255,7 @@ def label(
                 append_json_lines(path, new)
             for record in new:
                 cached.add(record)
-            bar.update(len(batch))
+            shown.update(len(batch))
     if path is not None:
         filter_json_lines(path, _latest)  # without lines that a kill left incomplete
     return _collect(bank, [cached.find(record) or {} for record in records])

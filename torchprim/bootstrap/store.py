@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torchprim import progress
 from torchprim.bootstrap.cache import FULL_SCALE
 from torchprim.bootstrap.seeds import mixed_seed
 
@@ -98,10 +99,8 @@ class RemixStore:
         pairs = sorted(zip(positions[stale].tolist(), stale.tolist(), strict=True))
         if not pairs:
             return self._held
-        from tqdm import tqdm
-
         shows = self.progress and self.audio is None  # a refresh of one group is not shown
-        with tqdm(total=len(pairs), desc="estimate", unit="segment", disable=not shows, leave=None) as bar:
+        with progress.bar("estimate", total=len(pairs), unit="segment", shows=shows, leave=None) as bar:
             for _, members in groupby(pairs, lambda pair: pair[0] // self.group):
                 group = list(members)
                 segments = [self._segment_at(position) for position, _ in group]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torchprim import progress
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.cli.output import check_output, say, title_of, write_output
 from torchprim.errors import shown
@@ -35,7 +36,12 @@ def footnotes() -> list[str]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "--out", type=Path, default=Path("demo"), metavar="DIR", help="folder to write to (default: demo)"
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("demo"),
+        metavar="DIR",
+        help="folder to write to (default: demo)",
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="(default: %(default)s)")
 
@@ -65,7 +71,6 @@ def format_table(scores: list[Score]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     import torch
-    from tqdm import tqdm
 
     from torchprim.audio.find import demo_song
     from torchprim.audio.load import load_stems
@@ -91,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     separator = PrimitiveSeparator().to(device)
     best: Separation | None = None
     scores: list[Score] = []
-    with tqdm(total=len(BUILT_IN) + 3 + STEPS, unit="step", leave=False, disable=None) as bar:
+    with progress.bar("demo", total=len(BUILT_IN) + 3 + STEPS, unit="step", leave=False) as bar:
 
         def methods() -> Iterator[Method]:
             *others, ideal = BUILT_IN

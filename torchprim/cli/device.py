@@ -9,14 +9,14 @@ from torchprim.cli import UsageError
 if TYPE_CHECKING:
     from torchprim.training.ranks import Ranks
 
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def choose_device(name: str) -> str:
-    """Resolve the option's value to `cpu` or `cuda`.
+    """Resolve the option's value to `cpu`, `cuda` or `mps`.
 
     Raises:
-        UsageError: for `cuda` where torch finds no such device.
+        UsageError: for `cuda` or `mps` where torch finds no such device.
 
     Example:
         >>> from torchprim.cli.device import choose_device

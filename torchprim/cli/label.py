@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_ranks
-from torchprim.cli.option_types import count, number
+from torchprim.cli.option_types import PRESETS, count, number
 from torchprim.cli.output import say
-from torchprim.cli.separate import PRESETS
 from torchprim.errors import AudioError, shown, writing
 from torchprim.files import check_appendable
 
@@ -25,11 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     parser.description = (
         "Separates every segment of 30 s and writes how far each can be trusted, a line of JSON each, for "
-        "train.py --labels. What the file holds already is kept. `torchrun --nproc_per_node N -m torchprim "
-        "label ...` shares the songs among N processes."
+        "`torchprim train --labels`. What the file holds already is kept. `torchrun --nproc_per_node N -m "
+        "torchprim label ...` shares the songs among N processes."
     )
     add("inputs", nargs="+", metavar="FILE_OR_FOLDER", help="music in any format")
-    add("--out", required=True, metavar="FILE", help="such as labels.jsonl")
+    add("-o", "--out", required=True, metavar="FILE", help="such as labels.jsonl")
     add("--preset", choices=PRESETS, default="best", help="settings of the ensemble (best)")
     add("--teacher", metavar="CHECKPOINT", help="a trained network instead, such as RUN/best.pt")
     add("--device", choices=DEVICES, default="auto", help="(auto)")

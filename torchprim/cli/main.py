@@ -15,11 +15,17 @@ from torchprim.version import __version__
 
 # name -> module and one line of help
 COMMANDS = {
-    "separate": ("torchprim.cli.separate", "vocals and accompaniment of files or whole folders"),
+    "separate": ("torchprim.cli.separate.command", "vocals and accompaniment of files or whole folders"),
     "label": ("torchprim.cli.label", "how far a separation of every segment of a folder can be trusted"),
     "report": ("torchprim.cli.report", "one page to look at and listen to how a song was separated"),
     "pitch": ("torchprim.cli.pitch", "the pitch of the singing voice, as a table and as a picture"),
     "demo": ("torchprim.cli.demo", "separate a song whose stems are known, and score every method"),
+    "cache": (
+        "torchprim.cli.cache",
+        "where the decoded songs of trainings are, and how large; clear them",
+    ),
+    "train": ("torchprim.cli.train.command", "train a network from a folder of music, with no true stems"),
+    "evaluate": ("torchprim.cli.evaluate", "compare methods on songs with stems: the paper's figures"),
 }
 
 
@@ -66,14 +72,20 @@ def _run(argv: list[str]) -> int:
         chosen = next((word for word in argv if not word.startswith("-")), None)
         if chosen in COMMANDS:
             module = importlib.import_module(COMMANDS[chosen][0])
-            module.add_arguments(parsers[chosen])
-        args = parser.parse_args(argv)
+            own = parsers[chosen]
+            module.add_arguments(own)
+            own.set_defaults(own_parser=own, passes_on=False)  # `evaluate` has parsers below its own
+        args, unknown = parser.parse_known_args(argv)
+        own, passes_on = (vars(args).pop(name) for name in ("own_parser", "passes_on"))
+        if unknown and not passes_on:
+            own.error(f"unrecognized arguments: {' '.join(unknown)}")
+        args.unknown = unknown
         return module.run(args)
     except SystemExit as stop:  # argparse: 0 after help, 2 after wrong usage
         return stop.code if isinstance(stop.code, int) else 2
     except UsageError as error:
-        parsers[chosen].print_usage(sys.stderr)
-        say(f"torchprim {chosen}: error: {error}", sys.stderr)
+        own.print_usage(sys.stderr)
+        say(f"{own.prog}: error: {error}", sys.stderr)
         return 2
     except (FileError, ImportError) as error:
         say(f"error: {error}", sys.stderr)

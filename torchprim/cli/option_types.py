@@ -1,10 +1,13 @@
-"""Types of options that are numbers: argparse names option and value where they are out of range."""
+"""Values of options: numbers, where argparse names option and value, and the presets of primitives."""
 
 from __future__ import annotations
 
 import argparse
 import math
 from collections.abc import Callable
+
+# As in ensemble/presets.py, which imports torch: help must not wait for that. A test compares.
+PRESETS = ("best", "paper", "companion")
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from torchprim.errors import writing
 from torchprim.files import check_writable, replaced, shortened
+from torchprim.progress import write
 
 _LONGEST_TITLE = 240  # bytes: with `.pitch.csv` less than the 255 that file systems allow
 
@@ -48,9 +49,8 @@ def say(text: str, stream: TextIO | None = None) -> None:
         BrokenPipeError: for standard output.
     """
     stream = stream or sys.stdout
-    bars = sys.modules.get("tqdm")  # there are none where it was not imported
     try:
-        bars.tqdm.write(text, file=stream) if bars else print(text, file=stream)
+        write(text, stream)
         stream.flush()
     except OSError as error:
         if stream is not sys.stderr:

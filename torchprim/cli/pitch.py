@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_song(parser)
     parser.add_argument(
+        "-o",
         "--out",
         type=Path,
         required=True,

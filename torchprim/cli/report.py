@@ -8,16 +8,17 @@ from pathlib import Path
 
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
+from torchprim.cli.option_types import PRESETS
 from torchprim.cli.output import check_output, say, title_of, write_output
-from torchprim.cli.separate import PRESETS
 from torchprim.cli.song import add_song, add_start, read_song
 from torchprim.errors import one_line, shown
+from torchprim.progress import bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_song(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for NAME.html")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for NAME.html")
     parser.add_argument("--preset", choices=PRESETS, default="best", help="(default: %(default)s)")
     parser.add_argument(
         "--cues",
@@ -31,8 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Separate the song and write its page."""
-    from tqdm import tqdm
-
     from torchprim.report.build import make_report
     from torchprim.report.pictures import chosen_cues
     from torchprim.separators.primitive import PrimitiveSeparator
@@ -46,11 +45,11 @@ def run(args: argparse.Namespace) -> int:
     sound = read_song(args.file, args.start)
     target = args.out / f"{title_of(args.file)}.html"
     check_output(target)  # before the work, not after
-    with tqdm(desc=shown(args.file.name), unit="piece", disable=None, leave=False) as bar:
+    with bar(shown(args.file.name), unit="piece", leave=False) as shown_bar:
 
         def progress(done: int, pieces: int) -> None:
-            bar.total = pieces
-            bar.update(done - bar.n)
+            shown_bar.total = pieces
+            shown_bar.update(done - shown_bar.n)
 
         try:
             page = make_report(

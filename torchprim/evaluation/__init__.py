@@ -1,1 +1,1 @@
-"""The paper's tables and figures: songs, methods, scores, statistics; `evaluate.py` is their command line."""
+"""The paper's tables and figures: songs, methods, scores, statistics; `torchprim evaluate` writes them."""

@@ -16,39 +16,37 @@ QUARTILES = ("q1", "q2", "q3", "q4")
 
 
 class TrainingFailed(Exception):
-    """The training of a quartile exited with an error, which train.py has printed, or cannot be resumed."""
+    """The training of a quartile exited with an error, which it has printed, or cannot be resumed."""
 
 
-def training_command(train: Path, number: int, out: Path, args: Sequence[str]) -> list[str]:
+def training_command(number: int, out: Path, args: Sequence[str]) -> list[str]:
     """Build the command line of one quartile's training: `--low`, `--high` and `--out` are its own.
 
     Args:
-        train: path of `train.py`.
         number: of the quartile, from 0, the least confident.
         out: folder of all four.
-        args: further options of `train.py`, the same for all.
+        args: further options of `torchprim train`, the same for all.
 
     Example:
         >>> from pathlib import Path
         >>> from torchprim.evaluation.quartiles import training_command
-        >>> training_command(Path("train.py"), 1, Path("out"), ["--seed", "0"])[4:]
+        >>> training_command(1, Path("out"), ["--seed", "0"])[6:]
         ['--labels', 'out/labels.jsonl', '--low', '0.25', '--high', '0.5', '--resume', '--seed', '0']
     """
     run = out / QUARTILES[number]
     bounds = ["--low", f"{number / 4:g}", "--high", f"{(number + 1) / 4:g}"]
     paths = ["--out", str(run), "--labels", str(out / "labels.jsonl")]
-    return [sys.executable, str(train), *paths, *bounds, "--resume", *args]
+    return [sys.executable, "-m", "torchprim", "train", *paths, *bounds, "--resume", *args]
 
 
-def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
+def train_quartiles(out: Path, args: Sequence[str]) -> list[Path]:
     """Train the four networks one after the other; a finished training is skipped, a stopped one resumes.
 
     `started.json` of a run holds the options of its training; `finished.json` marks its end.
 
     Args:
-        train: path of `train.py`.
         out: folder of all four.
-        args: options of `train.py`, the same for all.
+        args: options of `torchprim train`, the same for all.
 
     Returns:
         the four checkpoints `last.pt`, after equally many steps.
@@ -68,10 +66,9 @@ def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
             raise TrainingFailed(f"{run}: was trained with {' '.join(previous)}; give another --out")
         _write(started, {"options": options})
         if not (run / "finished.json").exists():
-            command = training_command(train, number, out, args)
+            command = training_command(number, out, args)
             print(f"{name}: {' '.join(command[1:])}", file=sys.stderr)
-            # Idle threads of OpenMP sleep, as in the commands: see torchprim/cli/main.py.
-            status = subprocess.run(command, env={"OMP_WAIT_POLICY": "passive", **os.environ}).returncode
+            status = subprocess.run(command, env=_environment()).returncode
             if status:
                 raise TrainingFailed(
                     f"{run}: the training ended with status {status}; the same command goes on"
@@ -79,6 +76,14 @@ def train_quartiles(train: Path, out: Path, args: Sequence[str]) -> list[Path]:
             _write(run / "finished.json", {"command": command[1:]})
         checkpoints.append(run / "last.pt")
     return checkpoints
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a training, which imports the package that this process has imported."""
+    root = str(Path(__file__).resolve().parents[2])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    # Idle threads of OpenMP sleep, as in the commands: see torchprim/cli/main.py.
+    return {"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _options_of(path: Path) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from torchprim import progress
 from torchprim.errors import AudioError, one_line
 from torchprim.evaluation.methods import Method
 from torchprim.evaluation.museval_peer import museval_bss_eval
@@ -67,10 +67,8 @@ def read_songs(
     Yields:
         (song, name, ""), or (None, name, problem).
     """
-    from tqdm import tqdm
-
     names = [name for name in index.songs if needed(name)]
-    for name in tqdm(names, desc=label, unit="song", file=sys.stderr, disable=not names):
+    for name in progress.bar(label, names, unit="song"):
         path = index.songs[name]
         try:
             yield read_song(name, path, settings.device), name, ""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchprim import checks
 from torchprim.audio.downmix import downmix
 from torchprim.audio.stems import find_incomplete_songs, find_stem_songs, read_stems
 from torchprim.errors import AudioError
@@ -57,7 +58,7 @@ class Song(NamedTuple):
     @property
     def level_ratio(self) -> float:
         """Energy of the vocals over that of the accompaniment, in dB."""
-        vocals, accompaniment = self.sources.double().square().sum((1, 2))
+        vocals, accompaniment = checks.double(self.sources).square().sum((1, 2))
         return 10 * torch.log10(vocals / accompaniment).item()
 
     def to_mono(self) -> Song:

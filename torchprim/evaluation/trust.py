@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from torchprim import checks
 from torchprim.audio.downmix import downmix
 from torchprim.ensemble.clustering import soft_assignment
 from torchprim.ensemble.confidence import confidence_measure, loudest, silhouette
@@ -64,15 +65,15 @@ def _excerpt_measures(
 ) -> list[Tensor]:
     """Compute exact silhouette, loudest 10 %, energy-weighted posterior, agreement, low energy."""
     generator = torch.Generator(magnitude.device).manual_seed(0)
-    power = magnitude.double().square()
+    power = checks.double(magnitude).square()
     total = power.sum().clamp_min(1e-300)
     vocals = soft_assignment(masks, weights, beta)
     return [
         silhouette(masks, magnitude, weights, None),
         confidence_measure(masks, magnitude, weights, beta, share=0.1, generator=generator).confidence,
-        ((2 * vocals - 1).abs().double() * power).sum() / total,
+        (checks.double((2 * vocals - 1).abs()) * power).sum() / total,
         agreement(masks, magnitude, weights),
-        power[frequencies < LOW].sum() / total,
+        power[frequencies.to(power.device) < LOW].sum() / total,
     ]
 
 
@@ -122,7 +123,7 @@ def measures(
         values = _excerpt_measures(
             excerpt, magnitude[..., start:stop], frequencies, separator.cue_weights(), separator.preset.beta
         )
-        total += torch.stack([v.double().cpu() for v in values]) * (stop - start) / frames
+        total += torch.stack([v.cpu().double() for v in values]) * (stop - start) / frames
     exact_silhouette, loudest_tenth, posterior, mask_agreement, low_energy = total.tolist()
     return paper | {
         "exact silhouette": exact_silhouette,

@@ -87,9 +87,10 @@ def whitened_kmeans_from_grams(grams: Grams, regularisation: float = REGULARISAT
     """Compute `whitened_kmeans_loss` from Gram matrices that are known already."""
     dimensions = grams.cross.shape[-2]
     # Inverses of nearly singular matrices of 20 x 20 want double precision, which costs nothing there.
-    whitened = _solve(grams.embedding.double(), grams.cross.double(), regularisation)  # (B, D, 2)
-    projected = _solve(grams.labels.double(), grams.cross.double().mT, regularisation)  # (B, 2, D)
-    explained = (whitened * projected.mT).sum((-2, -1))
+    embedding, labels, cross = map(checks.double, (grams.embedding, grams.labels, grams.cross))
+    whitened = _solve(embedding, cross, regularisation)  # (B, D, 2)
+    projected = _solve(labels, cross.mT, regularisation)  # (B, 2, D)
+    explained = (whitened * projected.mT).sum((-2, -1)).to(grams.total.device)
     loss = torch.where(grams.total > 0, 1 - explained / dimensions, 0)
     return loss.mean().to(grams.total.dtype)
 

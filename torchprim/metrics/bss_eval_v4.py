@@ -84,7 +84,7 @@ def bss_eval(
 
 def _checked(signals: Tensor, name: str) -> Tensor:
     signals = checks.real(signals, name, 3, "(..., S, C, T)")
-    return checks.audio(signals, name).double()
+    return checks.double(checks.audio(signals, name))
 
 
 def _frames(length: int, window: float, hop: float) -> tuple[int, int, int]:

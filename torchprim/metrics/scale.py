@@ -42,7 +42,7 @@ class _Energies(NamedTuple):
 
 def centred(signal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the zero-mean signal, its energy, and whether it is silent (then both are exact zeros)."""
-    raw = signal.double()
+    raw = checks.double(signal)
     centred = raw - raw.mean(dim=-1, keepdim=True)
     energy = centred.square().sum(-1)
     silent = energy <= _ROUNDING * raw.square().sum(-1)

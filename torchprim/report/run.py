@@ -15,6 +15,7 @@ from torchprim.files import read_json_lines, replaced
 from torchprim.plots.curves import draw_shares
 from torchprim.plots.figure import new_figure
 from torchprim.plots.svg import inline_svg
+from torchprim.progress import write
 from torchprim.report.example import Example
 from torchprim.report.page import (
     Picture,
@@ -45,7 +46,6 @@ class RunReport:
         held_out: whether the network is not trained on these.
         steps: that the training takes.
         settings: by name.
-        words: of the command line of train.py, without its name.
     """
 
     def __init__(
@@ -58,12 +58,10 @@ class RunReport:
         *,
         steps: int,
         settings: Mapping[str, object],
-        words: Sequence[str],
     ) -> None:
         self.folder, self.streams, self.held_out, self.steps = folder, list(streams), held_out, steps
         self.bank, self.segments = bank, segments
         self.settings = {name: _shown(value) for name, value in settings.items()}
-        self.words = list(words)
         self.failed = False
         self._example: Example | None = None
         self._confidence: list[Picture] = []
@@ -75,8 +73,6 @@ class RunReport:
             network: put in evaluation mode, and back in training mode.
             anchors: of its embedding, see `NetworkSeparator`.
         """
-        from tqdm import tqdm
-
         path = self.folder / "report.html"
         try:
             page = self.render(network, anchors)
@@ -85,7 +81,7 @@ class RunReport:
         except Exception as error:  # such as a full disk: hours of training matter more than this page
             if not self.failed:
                 said = " ".join(str(error).split()) or type(error).__name__
-                tqdm.write(f"{path}: not written, the training goes on: {said}", file=sys.stderr)
+                write(f"{path}: not written, the training goes on: {said}", sys.stderr)
             self.failed = True
 
     def render(self, network: nn.Module, anchors: Tensor | None) -> str:
@@ -124,7 +120,6 @@ class RunReport:
 
     def _commands(self) -> dict[str, str]:
         best = shlex.quote(str(self.folder / "best.pt"))
-        words = [word for word in self.words if word != "--resume"]
         scores = shlex.quote(str(self.folder / "scores"))
         methods = f"mixture,pcl,{best},pcl+{best}"
         return {
@@ -132,10 +127,10 @@ class RunReport:
                 f"torchprim separate --checkpoint {best} --with-primitives song.mp3 --out stems"
             ),
             "Score it on songs with true stems that it was not trained on:": (
-                f"python evaluate.py compare --stems STEMS --methods {methods} --out {scores}"
+                f"torchprim evaluate compare --stems STEMS --methods {methods} --out {scores}"
             ),
             "Resume after a stop, or train for longer with a larger --steps:": (
-                f"python train.py {shlex.join(words)} --resume"
+                f"torchprim train --resume {shlex.quote(str(self.folder))}"
             ),
         }
 

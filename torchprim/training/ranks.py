@@ -99,12 +99,14 @@ def _is_users(error: Exception) -> bool:
 def find_device(name: str, argument: str = "device") -> str:
     """Resolve the name of a device: `auto` is `cuda` if torch finds a CUDA device, else `cpu`.
 
+    `mps`, Apple's GPU, has to be asked for: nothing has been run on one.
+
     Args:
-        name: `auto`, `cpu` or `cuda`.
+        name: `auto`, `cpu`, `cuda` or `mps`.
         argument: name of the argument in the error.
 
     Raises:
-        ValueError: for `cuda` without a CUDA device.
+        ValueError: for `cuda` or `mps` without such a device.
 
     Example:
         >>> from torchprim.training.ranks import find_device
@@ -116,6 +118,8 @@ def find_device(name: str, argument: str = "device") -> str:
         return "cuda" if available else "cpu"
     if name.startswith("cuda") and not available:
         raise ValueError(f"{argument} {name} was asked for, but torch finds no CUDA device here")
+    if name.startswith("mps") and not torch.backends.mps.is_available():
+        raise ValueError(f"{argument} {name} was asked for, but torch finds no Apple GPU here")
     return name
 
 
@@ -123,10 +127,11 @@ def find_ranks(device: str) -> Ranks:
     """Read rank, world size and local rank from the environment variables of torchrun.
 
     Args:
-        device: `cpu` or `cuda`, from `find_device`; on `cuda` each rank gets the GPU of its local rank.
+        device: from `find_device`; on `cuda` each rank gets the GPU of its local rank.
 
     Raises:
-        ValueError: for a variable that is not an integer, or a rank outside the world size.
+        ValueError: for a variable that is not an integer, a rank outside the world size, or several ranks on
+            `mps`, for which torch has no process group.
 
     Example:
         >>> from torchprim.training.ranks import find_ranks
@@ -142,6 +147,8 @@ def find_ranks(device: str) -> Ranks:
         raise ValueError(f"RANK, WORLD_SIZE and LOCAL_RANK must be whole numbers: {error}") from error
     if not 0 <= rank < world:
         raise ValueError(f"RANK must lie in [0, WORLD_SIZE), got {rank} with WORLD_SIZE {world}")
+    if world > 1 and device == "mps":
+        raise ValueError(f"device mps takes one process, got WORLD_SIZE {world}")
     return Ranks(rank, world, torch.device(f"cuda:{local}" if device.startswith("cuda") else device))
 
 
@@ -149,7 +156,7 @@ def start_ranks(name: str) -> Ranks:
     """Resolve the device, and initialise the process group under torchrun.
 
     Args:
-        name: of the device: `auto`, `cpu` or `cuda`.
+        name: of the device: `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
         ValueError: for `cuda` without a CUDA device, or an environment variable out of range.

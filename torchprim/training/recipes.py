@@ -1,4 +1,4 @@
-"""Recipes: settings of a training, by preset; each has an option of train.py."""
+"""Recipes: settings of a training, by preset; each has an option of `torchprim train`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from torchprim import checks
 from torchprim.bootstrap.settings import RemixSettings, option
 from torchprim.losses.training_loss import CLUSTERING, MASKING
 
+# Values of the options that are words.
+CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"loss": tuple(CLUSTERING), "masking": tuple(MASKING), "precision": ("auto", "bf16", "fp32")}
+)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -22,7 +27,7 @@ class Recipe:
 
     Args:
         remix: settings of the remix stream.
-        steps, rate and so on: an option of train.py each; `options` lists them with their help.
+        steps, rate and so on: an option of `torchprim train` each; `options` lists them with their help.
 
     Raises:
         ValueError: for a setting out of range.
@@ -32,9 +37,9 @@ class Recipe:
     steps: int = option(62_500, "optimisation steps; 50 epochs of 20,000 sequences in batches of 16")
     rate: float = option(2e-4, "learning rate of Adam")
     final_rate: float = option(1.0, "share of the learning rate left at the end (cosine)")
-    loss: str = option("deep", f"clustering loss: {' or '.join(CLUSTERING)}")
+    loss: str = option("deep", "clustering loss")
     balance: float = option(0.5, "share of the mask's loss where there is an embedding, too")
-    masking: str = option("distance", "mask loss: distance, or sd-sdr, the metric itself")
+    masking: str = option("distance", "mask loss; sd-sdr is the metric itself")
     order: int = option(2, "distance: 1: L1 on magnitudes, 2: L2 on phase-sensitive targets")
     cluster_frames: int = option(0, "frames of a sequence embedded for the clustering loss; 0 for all")
     clip: float = option(5.0, "largest norm of the gradient")
@@ -42,15 +47,12 @@ class Recipe:
     check_every: int = option(1250, "validation interval in steps; the paper's epoch")
     validation_batches: int = option(16, "batches of a validation")
     log_every: int = option(50, "steps between lines on the screen")
-    precision: str = option("auto", "auto, bf16 or fp32")
+    precision: str = option("auto", "auto: bf16 where it is faster")
 
     def __post_init__(self) -> None:
-        if self.precision not in ("auto", "bf16", "fp32"):
-            raise ValueError(f"precision must be auto, bf16 or fp32, got {self.precision!r}")
-        if self.loss not in CLUSTERING:
-            raise ValueError(f"loss must be {' or '.join(CLUSTERING)}, got {self.loss!r}")
-        if self.masking not in MASKING:
-            raise ValueError(f"masking must be {' or '.join(MASKING)}, got {self.masking!r}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be {' or '.join(choices)}, got {getattr(self, name)!r}")
         for name in ("steps", "check_every", "validation_batches", "log_every"):
             checks.integer(getattr(self, name), name, 1)
         checks.integer(self.order, "order", 1, 2)
@@ -118,12 +120,13 @@ def _unflatten(values: Mapping[str, Any]) -> RemixSettings:
     return RemixSettings(**fields | flags | {"ratio": ratio, "pool": values["pool"] or None})
 
 
-def options() -> list[tuple[str, type, str]]:
-    """List the options of a recipe for a command line: name, type and help text."""
+def options() -> list[tuple[str, type, str, tuple[str, ...] | None]]:
+    """List the options of a recipe for a command line: name, type, help text, and choices if it has some."""
     fields = (*dataclasses.fields(RemixSettings), *dataclasses.fields(Recipe))
     helps = {f.name: f.metadata["help"] for f in fields if f.metadata}
     helps |= {f"ratio_{end}": f"{end}est {helps['ratio']}" for end in ("low", "high")}
-    return [(name, type(value), helps[name]) for name, value in Recipe().to_dict().items()]
+    values = Recipe().to_dict()
+    return [(name, type(value), helps[name], CHOICES.get(name)) for name, value in values.items()]
 
 
 def find_recipe(preset: str, changes: Mapping[str, Any] = MappingProxyType({})) -> Recipe:

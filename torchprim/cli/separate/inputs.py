@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, count
@@ -11,12 +10,15 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from torchprim.audio.find import OwnOutput, find_files
-from torchprim.cli.records import NAME
-from torchprim.errors import AudioError
+from torchprim.cli.separate import FORMATS, STEM_NAMES
+from torchprim.cli.separate.names import fold
+from torchprim.cli.separate.records import NAME
+from torchprim.errors import AudioError, shown
 
-STEM_NAMES = ("vocals", "accompaniment")
+STANDARD_INPUT = "-"
+
 # What is written: no name for a folder beside them.
-_FILES = {NAME, *(f"{stem}.{suffix}" for stem in STEM_NAMES for suffix in ("wav", "flac"))}
+_FILES = {NAME, *(f"{stem}.{suffix}" for stem in STEM_NAMES for suffix in FORMATS)}
 
 
 class InputFile(NamedTuple):
@@ -24,11 +26,17 @@ class InputFile(NamedTuple):
 
     path: Path
     parent: PurePath  # empty for a file that was given itself
+    given: str = ""  # what it is a copy of: "standard input"
 
     @property
     def key(self) -> str:
-        """Key of its record: the absolute path."""
-        return os.path.abspath(self.path)
+        """Key of its record: the absolute path, or `-` for standard input."""
+        return STANDARD_INPUT if self.given else os.path.abspath(self.path)
+
+    @property
+    def shown(self) -> str:
+        """Its name in a message."""
+        return self.given or shown(self.path)
 
 
 class Gathered(NamedTuple):
@@ -72,16 +80,14 @@ def name_folders(files: Sequence[InputFile], known: Mapping[str, Mapping[str, An
 
     Example:
         >>> from pathlib import Path, PurePath
-        >>> from torchprim.cli.inputs import InputFile, name_folders
+        >>> from torchprim.cli.separate.inputs import InputFile, name_folders
         >>> files = [InputFile(Path("x", name), PurePath("x")) for name in ("a.wav", "a.mp3", "b.stem.mp4")]
         >>> [str(folder) for folder in name_folders(files, {})]
         ['x/a.wav', 'x/a.mp3', 'x/b']
     """
     # A file that was moved away has no claim to its folder.
-    owner = {
-        _fold(PurePath(record["output"])): path for path, record in known.items() if os.path.exists(path)
-    }
-    claims = Counter(_fold(file.parent / _title(file.path.name)) for file in files)
+    owner = {fold(record["output"]): path for path, record in known.items() if os.path.exists(path)}
+    claims = Counter(fold(file.parent / _title(file.path.name)) for file in files)
     folders = []
     for file in files:
         earlier = known.get(file.key, {}).get("output")
@@ -90,12 +96,12 @@ def name_folders(files: Sequence[InputFile], known: Mapping[str, Mapping[str, An
             continue
         title, name = _title(file.path.name), file.path.name
         numbered = (f"{name}-{number}" for number in count(2))
-        unique = claims[_fold(file.parent / title)] == 1
+        unique = claims[fold(file.parent / title)] == 1
         for candidate in chain([title, name] if unique else [name], numbered):
             folder = file.parent / candidate
             if candidate.casefold() in _FILES:
                 continue
-            if owner.setdefault(_fold(folder), file.key) == file.key:
+            if owner.setdefault(fold(folder), file.key) == file.key:
                 break
         folders.append(folder)
     return folders
@@ -105,8 +111,3 @@ def _title(name: str) -> str:
     title = name[: -len(".stem.mp4")] if name.lower().endswith((".stem.mp4", ".stem.m4a")) else None
     title = os.path.splitext(name)[0] if title is None else title
     return title if title.strip(".") else name  # "..wav" must not name the folder above
-
-
-def _fold(folder: PurePath) -> str:
-    """Normalise a folder as file systems do that ignore case and Unicode composition."""
-    return unicodedata.normalize("NFC", folder.as_posix()).casefold()

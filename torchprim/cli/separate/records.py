@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from torchprim.cli.separate import FORMATS, STEM_NAMES
 from torchprim.files import append_json_lines, filter_json_lines, read_json_lines
 
 NAME = "separations.jsonl"  # as in audio/find.py, which imports torch; a test compares
@@ -53,15 +55,37 @@ class Records:
         filter_json_lines(self.path, _latest)
 
 
+def stems_of(record: Mapping[str, Any]) -> dict[str, PurePath]:
+    """Return the stems that a record names, relative to its folder; those of version 0.1 had fixed names."""
+    if "stems" in record:
+        return {name: PurePath(path) for name, path in record["stems"].items()}
+    folder, suffix = PurePath(record.get("output", "")), record.get("format", "wav")
+    return {name: folder / f"{name}.{suffix}" for name in STEM_NAMES}
+
+
 def _latest(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return list({record["path"]: record for record in records if _is_valid(record)}.values())
+    """Return the last record of each file, without those whose stems another file's have replaced."""
+    valid = [record for record in records if _is_valid(record)]
+    owners = {path: record["path"] for record in valid for path in stems_of(record).values()}
+    latest = {record["path"]: record for record in valid}.values()
+    return [r for r in latest if all(owners[path] == r["path"] for path in stems_of(r).values())]
 
 
 def _is_valid(record: dict[str, Any]) -> bool:
     """Check that a record names a file, and a folder for its stems that lies in the output folder."""
-    path, output = record.get("path"), record.get("output")
-    if not (isinstance(path, str) and isinstance(output, str)):
+    stems, suffix = record.get("stems", {}), record.get("format", "wav")
+    return (
+        isinstance(record.get("path"), str)
+        and _is_inside(record.get("output"))
+        and isinstance(stems, dict)
+        and all(map(_is_inside, stems.values()))
+        and suffix in FORMATS
+    )
+
+
+def _is_inside(path: Any) -> bool:
+    """Check that a path lies below the folder that it is relative to."""
+    if not isinstance(path, str) or "\0" in path:
         return False
-    folder = PurePath(output)
-    inside = folder.parts and not folder.is_absolute() and ".." not in folder.parts
-    return bool(inside) and output.replace("\0", "/") == output
+    parts = PurePath(path).parts
+    return bool(parts) and not PurePath(path).is_absolute() and ".." not in parts
