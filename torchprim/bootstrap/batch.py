@@ -34,7 +34,7 @@ class RemixBatch(NamedTuple):
     confidence: Tensor  # (B,) minimum of the two estimates'
 
     def pair(self) -> tuple[Tensor, Tensor]:
-        """Return mixture `(B, C, T)` and sources `(B, 2, C, T)`, vocals first, as many training loops expect."""
+        """Return mixture `(B, C, T)` and sources `(B, 2, C, T)`, vocals first, as many loops expect."""
         sources = torch.stack([self.vocals, self.accompaniment], 1)
         if self.mixture.dim() == 3:
             return self.mixture, sources
@@ -72,7 +72,7 @@ def make_batch(
 
 
 def mix(sources: Tensor, geometry: Geometry, confidence: Tensor | None = None) -> RemixBatch:
-    """Do the same for accompaniment and vocals in one tensor `(B, 2, T)` or `(B, 2, 2, T)`, without a copy."""
+    """Mix likewise accompaniment and vocals in one tensor, `(B, 2, T)` or `(B, 2, 2, T)`."""
     accompaniment, vocals = sources.unbind(1)
     spectra = stft(sources if sources.dim() == 3 else sources.mean(2), geometry)  # (B, 2, F, N)
     magnitude = spectra.sum(1).abs()

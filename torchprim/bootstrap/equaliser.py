@@ -18,7 +18,8 @@ def equalise(audio: Tensor, gains: Tensor) -> Tensor:
 
     Args:
         audio: `(..., T)`.
-        gains: `(..., 8)` in dB, on the same device, of leading dimensions that broadcast; from 9 octaves below the Nyquist frequency up to it.
+        gains: `(..., 8)` in dB, on the same device, with leading dimensions that broadcast; from 9 octaves
+            below the Nyquist frequency up to it.
 
     Returns:
         `(..., T)`.

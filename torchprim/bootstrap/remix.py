@@ -43,8 +43,8 @@ class RemixStream:
     to a random level ratio and mixed. The teacher estimates whole segments, on its device, into a store that
     is refreshed during training.
 
-    A batch is a function of (seed, rank, step) alone: to resume, set `stream.step`. Of a bank with two channels
-    batches are stereo, each source panned as in its song.
+    A batch is a function of (seed, rank, step) alone: to resume, set `stream.step`. Of a stereo bank batches
+    are stereo, each source panned as in its song.
 
     Args:
         bank: the music; with `teacher=None` a `StemBank`, whose true stems are mixed.
