@@ -44,8 +44,8 @@ class RemixStore:
         group: segments that are estimated together.
 
     Attributes:
-        audio: `(slots, 2, length)` or `(slots, 2, 2, length)` int16: accompaniment, vocals; undefined beyond a
-            shorter segment.
+        audio: `(slots, 2, length)` or `(slots, 2, 2, length)` int16: accompaniment, vocals; undefined beyond
+            a shorter segment.
         progress: whether to show a bar while the store is filled, which can take minutes; settable.
         scale: `(slots, 1)` or `(slots, 1, 1)`: audio is `int16 * scale`.
         strength: `(slots, F, N)` uint8: 255 times the posterior strength of each bin; None without masks.
