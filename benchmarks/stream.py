@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 import torchprim as tp
 from benchmarks.timing import Quantiles, timed
-from torchprim.bootstrap.segments import Segment
+from torchprim.bootstrap.banks.segments import Segment
 from torchprim.evaluation.markdown import table
 from torchprim.evaluation.provenance import processor_line, versions_line
 

@@ -5,13 +5,13 @@ from torchprim.audio.load import load_audio as load_audio
 from torchprim.audio.load import load_stems as load_stems
 from torchprim.audio.resampling import resample as resample
 from torchprim.audio.write import save as save
-from torchprim.bootstrap.bank import Bank as Bank
+from torchprim.bootstrap.banks.bank import Bank as Bank
+from torchprim.bootstrap.banks.stem_bank import StemBank as StemBank
 from torchprim.bootstrap.batch import RemixBatch as RemixBatch
 from torchprim.bootstrap.labels import Labels as Labels
 from torchprim.bootstrap.labels import label as label
 from torchprim.bootstrap.remix import RemixStream as RemixStream
 from torchprim.bootstrap.settings import RemixSettings as RemixSettings
-from torchprim.bootstrap.stem_bank import StemBank as StemBank
 from torchprim.ensemble.clustering import embed as embed
 from torchprim.ensemble.clustering import soft_assignment as soft_assignment
 from torchprim.ensemble.confidence import confidence_measure as confidence_measure

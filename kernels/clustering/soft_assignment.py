@@ -131,4 +131,6 @@ def assign(
     if magnitude is not None and magnitude.shape != masks[0].shape:
         shape = tuple(masks[0].shape)
         raise ValueError(f"magnitude must have shape {shape}, got {tuple(magnitude.shape)}")
+    if torch.compiler.is_exporting():  # of a graph for other runtimes, which do not have the operator
+        return reference(masks, weights, _number(beta, weights), magnitude)
     return _assign(list(masks), weights, _number(beta, weights), magnitude)

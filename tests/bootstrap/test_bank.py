@@ -10,7 +10,7 @@ import torch
 import torchprim as tp
 from tests.support.small_bank import RATE, tone
 from torchprim.audio.loudness import block_powers, gated_loudness
-from torchprim.bootstrap.stem_bank import StemBank
+from torchprim.bootstrap.banks.stem_bank import StemBank
 from torchprim.errors import AudioError
 
 # --- loudness -------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import torch
 
 import torchprim as tp
 from tests.support.small_bank import RATE, tone
-from torchprim.bootstrap.cache import CacheError
-from torchprim.bootstrap.stem_bank import StemBank
+from torchprim.bootstrap.banks.cache import CacheError
+from torchprim.bootstrap.banks.stem_bank import StemBank
 
 
 def make(folders, tmp_path, bank_class=tp.Bank, **settings):

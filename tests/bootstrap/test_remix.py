@@ -10,10 +10,10 @@ import torch
 
 import torchprim as tp
 from tests.support.small_bank import GEOMETRY, RATE, HalvingTeacher, tone
+from torchprim.bootstrap.banks.stem_bank import StemBank
 from torchprim.bootstrap.draws import draw
 from torchprim.bootstrap.equaliser import equalise
 from torchprim.bootstrap.seeds import mixed_seed, uniform_numbers
-from torchprim.bootstrap.stem_bank import StemBank
 from torchprim.bootstrap.store import Estimate, RemixStore
 
 # --- store ----------------------------------------------------------------------------------------

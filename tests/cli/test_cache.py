@@ -6,7 +6,7 @@ import pytest
 
 import torchprim as tp
 from tests.support.sound_files import noise, write
-from torchprim.bootstrap.cache import default_folder
+from torchprim.bootstrap.banks.cache import default_folder
 from torchprim.cli.main import main
 
 

@@ -18,7 +18,8 @@ def equalise(audio: Tensor, gains: Tensor) -> Tensor:
 
     Args:
         audio: `(..., T)`.
-        gains: `(..., 8)` in dB, on the same device; from 9 octaves below the Nyquist frequency up to it.
+        gains: `(..., 8)` in dB, on the same device, with leading dimensions that broadcast; from 9 octaves
+            below the Nyquist frequency up to it.
 
     Returns:
         `(..., T)`.
@@ -33,7 +34,7 @@ def equalise(audio: Tensor, gains: Tensor) -> Tensor:
     """
     spectrum = torch.fft.rfft(audio)
     (interpolation,) = _interpolation(spectrum.shape[-1], audio.device)
-    amplitude = torch.exp(gains.reshape(-1, POINTS) @ interpolation).view(spectrum.shape)
+    amplitude = torch.exp(gains.reshape(-1, POINTS) @ interpolation).view(*gains.shape[:-1], -1)
     return torch.fft.irfft(spectrum * amplitude, n=audio.shape[-1])
 
 

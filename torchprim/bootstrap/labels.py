@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.bootstrap.bank import Bank
+from torchprim.bootstrap.banks.bank import Bank
 from torchprim.files import append_json_lines, check_appendable, filter_json_lines, read_json_lines
 from torchprim.progress import bar, write
 
@@ -196,7 +196,10 @@ def label(
 
     Args:
         bank: the segments.
-        teacher: a separator, such as `PrimitiveSeparator` or one that `tp.load` returns.
+        teacher: a separator, such as `PrimitiveSeparator` or one that `tp.load` returns; or any module with a
+            name, `identity`, whose `teacher(audio (B, T), rate)` returns an object with `confidence`,
+            `silhouette` and `posterior` `(B,)`. For a stereo bank it is called with `(B, 2, T)` and
+            `channels=True`.
         path: the file, or None for no cache; its folder is created. A line has song (its path, as given),
             start and seconds (both in seconds), loudness (LUFS), the teacher's identity, confidence,
             silhouette and posterior. The first five are the key: a song that was replaced by another
@@ -242,7 +245,7 @@ def label(
     with bar("label", total=sum(map(len, batches)), unit="segment", shows=progress) as shown:
         for batch in batches:
             with torch.inference_mode():
-                separation = teacher(bank.audio(batch), bank.sample_rate)
+                separation = teacher(bank.audio(batch), bank.sample_rate, **bank.teacher_options)
             measures = torch.stack([getattr(separation, field) for field in MEASURES], -1).tolist()
             new = []
             for i, values in zip(batch, measures, strict=True):

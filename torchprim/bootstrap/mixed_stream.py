@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from torchprim.bootstrap.batch import RemixBatch
+from torchprim.bootstrap.dataset import RemixDataset
 from torchprim.bootstrap.remix import RemixStream
 from torchprim.bootstrap.seeds import SEED_MIXED_STREAM, mixed_seed
 
@@ -33,6 +34,10 @@ class MixedStream:
         """Make the batch of a step."""
         seed = mixed_seed(self.seed, self.streams[0].rank, SEED_MIXED_STREAM, step)
         return self.streams[np.random.default_rng(seed).choice(len(self.streams), p=self.shares)].batch(step)
+
+    def dataset(self, steps: int | None = None, pairs: bool = True) -> RemixDataset:
+        """Return the streams as one dataset for a `DataLoader`, see `RemixDataset`."""
+        return RemixDataset(self, steps, pairs)
 
     def __iter__(self) -> Iterator[RemixBatch]:
         while True:

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torchprim.audio.resampling import resample
-from torchprim.bootstrap.bank import Bank
+from torchprim.bootstrap.banks.bank import Bank
+from torchprim.bootstrap.banks.stem_bank import StemBank
 from torchprim.bootstrap.batch import RemixBatch, mix
+from torchprim.bootstrap.dataset import RemixDataset
 from torchprim.bootstrap.draws import Draws, draw
 from torchprim.bootstrap.equaliser import POINTS, equalise
 from torchprim.bootstrap.labels import Labels
@@ -28,7 +30,6 @@ from torchprim.bootstrap.seeds import (
 )
 from torchprim.bootstrap.selection import crop_length, mixable_segments, sequence_length, speed_limit
 from torchprim.bootstrap.settings import RemixSettings
-from torchprim.bootstrap.stem_bank import StemBank
 from torchprim.bootstrap.store import Estimate, RemixStore
 from torchprim.spectra.stft import Geometry
 
@@ -42,11 +43,15 @@ class RemixStream:
     to a random level ratio and mixed. The teacher estimates whole segments, on its device, into a store that
     is refreshed during training.
 
-    A batch is a function of (seed, rank, step) alone: to resume, set `stream.step`.
+    A batch is a function of (seed, rank, step) alone: to resume, set `stream.step`. Of a stereo bank batches
+    are stereo, each source panned as in its song.
 
     Args:
         bank: the music; with `teacher=None` a `StemBank`, whose true stems are mixed.
-        teacher: a separator, such as `PrimitiveSeparator` or one that `tp.load` returns.
+        teacher: a separator, such as `PrimitiveSeparator` or one that `tp.load` returns; or any module whose
+            `teacher(audio (B, T), rate)` returns an object with `vocals` and `accompaniment` `(B, T)`. For a
+            stereo bank it is called with `(B, 2, T)` and `channels=True`, with `bin_confidence` with
+            `keep_masks=True`.
         settings: of the remixes; the defaults are the paper's.
         labels: confidence of the segments, from `tp.label`, also of a bank with more music than this one;
             None trusts all.
@@ -138,12 +143,14 @@ class RemixStream:
                     vocals, accompaniment = self.bank.stems(batch)
                     masks = None
                 else:
-                    audio, keep = self.bank.audio(batch), self._stores_strength
-                    separation = self.teacher(audio, self.bank.sample_rate, keep_masks=keep)
+                    options = self.bank.teacher_options | (
+                        {"keep_masks": True} if self._stores_strength else {}
+                    )
+                    separation = self.teacher(self.bank.audio(batch), self.bank.sample_rate, **options)
                     vocals, accompaniment = separation.vocals, separation.accompaniment
-                    masks = separation.mask
+                    masks = separation.mask if self._stores_strength else None
                 for row, index in enumerate(batch):
-                    mask = masks[row] if self._stores_strength else None
+                    mask = None if masks is None else masks[row]
                     estimates[index] = Estimate(accompaniment[row], vocals[row], mask)
         return [estimates[index] for index in indices]
 
@@ -152,6 +159,10 @@ class RemixStream:
             batch = self.batch(self.step)
             self.step += 1
             yield batch
+
+    def dataset(self, steps: int | None = None, pairs: bool = True) -> RemixDataset:
+        """Return the stream as a dataset for a `DataLoader`, see `RemixDataset`."""
+        return RemixDataset(self, steps, pairs)
 
     def batch(self, step: int) -> RemixBatch:
         """Make the batch of a step, from 0 on."""
@@ -173,8 +184,10 @@ class RemixStream:
         level, matched, confidence = real[:, :3].unbind(1)
         sources = self._cut(slots, starts, changes)
         if self.settings.eq:
-            sources = equalise(sources, real[:, 3:].unflatten(1, (2, POINTS)))
-        sources[:, 1].mul_(self._gain(sources, level, matched)[:, None])
+            gains = real[:, 3:].unflatten(1, (2, POINTS))
+            sources = equalise(sources, gains if self.bank.channels == 1 else gains[:, :, None])
+        gain = self._gain(sources.flatten(2), level, matched)
+        sources[:, 1].mul_(gain.view(-1, *[1] * (sources.dim() - 2)))
         batch = mix(sources, self.geometry, confidence)
         if not self._stores_strength:
             return batch
@@ -197,7 +210,7 @@ class RemixStream:
         return draw(settings, mixed_seed(self.seed, self.rank, SEED_ITEM), items, self._songs[held], starts)
 
     def _cut(self, slots: Tensor, starts: Tensor, changes: list[int]) -> Tensor:
-        """Cut the sources `(B, 2, T)`; change the speed of each in the whole batch, in thousandths."""
+        """Cut the sources `(B, 2, T)`, in stereo `(B, 2, 2, T)`; change the speed of each, in thousandths."""
         length = sequence_length(self.settings, self.geometry)
         if not any(changes):
             both = torch.arange(2, device=slots.device)
@@ -206,11 +219,11 @@ class RemixStream:
         for source, change in enumerate(changes):
             needed = crop_length(self.settings, self.geometry, change)
             audio = self.store.excerpts(slots[:, source], starts[:, source], source, needed)
-            sources.append(resample(audio, 1000 + change, 1000)[:, :length])
+            sources.append(resample(audio, 1000 + change, 1000)[..., :length])
         return torch.stack(sources, 1)
 
     def _gain(self, sources: Tensor, level: Tensor, matched: Tensor) -> Tensor:
-        """Compute the gain `(B,)` of the vocals: `level`, or what brings matched sources to that ratio.
+        """Compute the gain `(B,)` of the vocals of `(B, 2, ...)`: `level`, or what brings matched ones to it.
 
         The level of a coherent pair is relative, as all are with `natural`.
         """

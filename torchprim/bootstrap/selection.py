@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from torchprim import checks
-from torchprim.bootstrap.bank import Bank
+from torchprim.bootstrap.banks.bank import Bank
+from torchprim.bootstrap.banks.segments import checked_indices
 from torchprim.bootstrap.labels import Labels
-from torchprim.bootstrap.segments import checked_indices
 from torchprim.bootstrap.settings import RemixSettings
 from torchprim.spectra.stft import Geometry
 

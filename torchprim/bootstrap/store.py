@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torchprim import progress
-from torchprim.bootstrap.cache import FULL_SCALE
+from torchprim.bootstrap.banks.cache import FULL_SCALE
 from torchprim.bootstrap.seeds import mixed_seed
 
 
 class Estimate(NamedTuple):
     """Estimated sources of a segment, and the mask that they are of where it is needed."""
 
-    accompaniment: Tensor  # (T,)
-    vocals: Tensor  # (T,)
+    accompaniment: Tensor  # (T,), in stereo (2, T)
+    vocals: Tensor  # likewise
     mask: Tensor | None = None  # (F, N)
 
 
@@ -45,9 +45,10 @@ class RemixStore:
         group: segments that are estimated together.
 
     Attributes:
-        audio: `(slots, 2, length)` int16: accompaniment, vocals; undefined beyond a shorter segment.
+        audio: `(slots, 2, length)` or `(slots, 2, 2, length)` int16: accompaniment, vocals; undefined beyond
+            a shorter segment.
         progress: whether to show a bar while the store is filled, which can take minutes; settable.
-        scale: `(slots, 1)`: audio is `int16 * scale`.
+        scale: `(slots, 1)` or `(slots, 1, 1)`: audio is `int16 * scale`.
         strength: `(slots, F, N)` uint8: 255 times the posterior strength of each bin; None without masks.
     """
 
@@ -115,11 +116,11 @@ class RemixStore:
         """Quantise an estimate into its slot."""
         audio = torch.stack([estimate.accompaniment, estimate.vocals])
         if self.audio is None:
-            self.audio = audio.new_zeros((self.slots, 2, self.length), dtype=torch.int16)
-            self.scale = audio.new_zeros((self.slots, 1))
+            self.audio = audio.new_zeros((self.slots, *audio.shape[:-1], self.length), dtype=torch.int16)
+            self.scale = audio.new_zeros((self.slots, *[1] * (audio.dim() - 1)))
         # As in `cache.to_int16`, but without a synchronisation with the device.
         scale = audio.abs().amax().clamp(min=1.0) / FULL_SCALE
-        self.audio[slot, :, : audio.shape[-1]] = (audio / scale).round()
+        self.audio[slot, ..., : audio.shape[-1]] = (audio / scale).round()
         self.scale[slot] = scale
         if estimate.mask is not None:
             strength = (255 * (2 * estimate.mask - 1).abs()).round()
@@ -138,9 +139,10 @@ class RemixStore:
             length: in samples.
 
         Returns:
-            `(..., length)`.
+            `(..., length)`, in stereo `(..., 2, length)`.
         """
-        windows = self.audio.unfold(-1, length, self.hop)  # (slots, 2, starts, length), a view
+        # (slots, 2, starts, length) or (slots, 2, starts, 2, length), a view
+        windows = self.audio.unfold(-1, length, self.hop).movedim(-2, 2)
         return windows[slots, source, starts] * self.scale[slots]
 
     def strengths(self, slots: Tensor, starts: Tensor, frames: int) -> Tensor:

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the state of the cache, or clear it; return the exit status."""
-    from torchprim.bootstrap.cache import default_folder
+    from torchprim.bootstrap.banks.cache import default_folder
     from torchprim.files import remove_stale
 
     if args.cache == "":

@@ -32,7 +32,7 @@ def train_on_one_song(
     Returns:
         The separator, in evaluation mode.
     """
-    from torchprim.bootstrap.bank import Bank
+    from torchprim.bootstrap.banks.bank import Bank
     from torchprim.bootstrap.remix import RemixStream
     from torchprim.networks.build import build_network
     from torchprim.training.recipes import find_recipe

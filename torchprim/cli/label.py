@@ -15,7 +15,7 @@ from torchprim.errors import AudioError, shown, writing
 from torchprim.files import check_appendable
 
 if TYPE_CHECKING:
-    from torchprim.bootstrap.bank import Bank
+    from torchprim.bootstrap.banks.bank import Bank
     from torchprim.bootstrap.labels import Labels
 
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         check_appendable(out)
 
     from torchprim.audio.find import OwnOutput, find_files
-    from torchprim.bootstrap.bank import Bank
+    from torchprim.bootstrap.banks.bank import Bank
     from torchprim.bootstrap.labels import count_labelled, label
     from torchprim.training.data import find_teacher
 

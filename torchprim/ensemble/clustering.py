@@ -103,6 +103,54 @@ def weighted_distances(masks: Sequence[Tensor], weights: Tensor, centre: Tensor)
     return root(sum(w * (mask - x).square() for w, mask, x in zip(weights, masks, coordinates, strict=True)))
 
 
+def checked_centres(centres: Sequence[Sequence[float]] | Tensor, weights: Tensor) -> Tensor:
+    """Check centres `(..., K, D)`, K at least 2; return them in the dtype and on the device of the weights.
+
+    Args:
+        centres: a tensor, or a sequence of K sequences of D numbers.
+        weights: `(D,)`.
+
+    Raises:
+        ValueError: for another shape.
+    """
+    if not isinstance(centres, Tensor):
+        rows = tuple(tuple(map(float, row)) for row in centres)
+        if len({len(row) for row in rows}) > 1:
+            raise ValueError(f"centres must have one length, got {sorted({len(row) for row in rows})}")
+        # Cached on the device, as weights are.
+        flat, columns = sum(rows, ()), len(rows[0]) if rows else 0
+        (table,) = _weights_table(flat, weights.dtype, weights.device)
+        centres = table.reshape(len(rows), columns)
+    centres = checks.real(centres, "centres", 2, "(..., K, D)").to(weights)
+    if centres.shape[-1] != len(weights) or centres.shape[-2] < 2:
+        shape = tuple(centres.shape)
+        raise ValueError(f"centres must have shape (..., K, {len(weights)}) with K at least 2, got {shape}")
+    return centres
+
+
+def is_default(centres: Tensor) -> bool:
+    """Return whether centres are 0 and 1, where their values can be read without waiting for a device."""
+    if centres.shape[:-1] != (2,) or centres.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    return not centres.requires_grad and bool((centres[0] == 0).all() and (centres[1] == 1).all())
+
+
+def posteriors(
+    masks: Sequence[Tensor], weights: Tensor, beta: float | Tensor, centres: Tensor, dim: int
+) -> Tensor:
+    """Compute the posterior of K clusters, γ_k = exp(-β d_k) / Σ_j exp(-β d_j) (equation 1 of the paper).
+
+    Args:
+        masks: D masks `(..., F, N)`, or D coordinates `(..., P)` of points, float.
+        weights: `(D,)`.
+        beta: hardness β.
+        centres: `(K, D)`, or `(..., K, D)` for other ones in each item of the batch.
+        dim: of the clusters in the result.
+    """
+    distances = [weighted_distances(masks, weights, centre) for centre in centres.unbind(-2)]
+    return torch.softmax(-beta * torch.stack(distances, dim), dim)
+
+
 def membership(to_accompaniment: Tensor, to_vocals: Tensor, beta: float | Tensor) -> Tensor:
     """Compute the soft membership in the vocals' cluster from the distances to both centres (equation 1).
 
@@ -131,30 +179,43 @@ def soft_assignment(
     masks: Sequence[Tensor] | Tensor,
     weights: Sequence[float] | Tensor | None = None,
     beta: float | Tensor = 5.0,
+    *,
+    centres: Sequence[Sequence[float]] | Tensor | None = None,
 ) -> Tensor:
     """Combine D masks into one: soft k-means with centres fixed at 0 and 1 (equation 1 of the paper).
 
     mask = exp(-β d1) / (exp(-β d0) + exp(-β d1)) = sigmoid(β (d0 - d1)), with
-    d0 = sqrt(Σ w_i x_i²) and d1 = sqrt(Σ w_i (1 - x_i)²).
+    d0 = sqrt(Σ w_i x_i²) and d1 = sqrt(Σ w_i (1 - x_i)²). With K centres c_k the posterior of each cluster:
+    γ_k = exp(-β d_k) / Σ_j exp(-β d_j), with d_k = sqrt(Σ w_i (x_i - c_ki)²).
 
     Args:
         masks: D masks `(..., F, N)`, as a sequence or as an embedding `(..., F, N, D)`.
         weights: `(D,)`, not negative; 1 each by default. A tensor receives a gradient.
         beta: hardness of the decision, positive. A tensor receives a gradient.
+        centres: `(K, D)`, one of each source, K at least 2; by default accompaniment at 0 and vocals at 1.
 
     Returns:
-        `(..., F, N)` in [0, 1].
+        `(..., F, N)` in [0, 1], of the vocals; with centres `(..., K, F, N)`, which add up to 1.
 
     Raises:
-        ValueError: for masks of different shapes, weights of the wrong length, or beta <= 0 or of more than
-            one number.
+        ValueError: for masks of different shapes, weights or centres of the wrong length, or beta <= 0 or of
+            more than one number.
 
     Example:
         >>> import torch, torchprim as tp
         >>> agree, differ = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 0.0]])
         >>> [round(x, 3) for x in tp.soft_assignment([agree, differ], beta=5.0)[0].tolist()]
         [0.001, 0.5]
+        >>> tp.soft_assignment([agree, differ], centres=[[0, 0], [1, 0], [1, 1]]).argmax(-3).tolist()
+        [[0, 1]]
     """
     masks = checked_masks(masks)
     checks.positive(beta, "beta")
-    return assign(masks, checked_weights(weights, len(masks), masks[0]), beta)
+    weights = checked_weights(weights, len(masks), masks[0])
+    if centres is None:
+        return assign(masks, weights, beta)
+    centres = checked_centres(centres, weights)
+    if is_default(centres):
+        vocals = assign(masks, weights, beta)
+        return torch.stack([1 - vocals, vocals], -3)
+    return posteriors([mask.to(weights.dtype) for mask in masks], weights, beta, centres, dim=-3)

@@ -10,11 +10,20 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.ensemble.clustering import checked_masks, checked_weights, membership, weighted_distances
+from torchprim.ensemble.clustering import (
+    checked_centres,
+    checked_masks,
+    checked_weights,
+    is_default,
+    membership,
+    posteriors,
+    weighted_distances,
+)
 from torchprim.kernels.clustering.loudest import loudest_bins, values_at
 from torchprim.kernels.clustering.silhouette import silhouette_samples
 from torchprim.kernels.clustering.soft_assignment import assign, root
 
+Centres = Sequence[Sequence[float]] | Tensor
 # As beta: memberships are 0 or 1, hard k-means.
 _HARD = 1e30
 
@@ -65,21 +74,27 @@ def loudest(
     return items[item, index // shape[-1], index % shape[-1]].reshape(*shape[:-2], count, masks.shape[-1])
 
 
-def _checked_centres(centres: Tensor | None, points: Tensor) -> Tensor | None:
-    """Check centres for points `(..., P, D)`; return them in the dtype and on the device of the points."""
+def _checked_centres(centres: Centres | None, points: Tensor, weights: Tensor) -> Tensor | None:
+    """Check centres for points `(..., P, D)`; None for the default ones."""
     if centres is None:
         return None
-    centres = checks.real(centres, "centres", 2, "(..., 2, D)").to(points)
-    if centres.shape not in ((2, points.shape[-1]), (*points.shape[:-2], 2, points.shape[-1])):
-        raise ValueError(f"centres must have shape (..., 2, {points.shape[-1]}), got {tuple(centres.shape)}")
-    return centres
+    centres = checked_centres(centres, weights)
+    if centres.dim() > 2 and centres.shape[:-2] != points.shape[:-2]:
+        shape = (*points.shape[:-2], "K", points.shape[-1])
+        raise ValueError(f"centres must have shape {shape} or {shape[-2:]}, got {tuple(centres.shape)}")
+    return None if is_default(centres) else centres
 
 
 def _posterior(points: Tensor, weights: Tensor, beta: float | Tensor, centres: Tensor | None) -> Tensor:
-    """Compute the posterior of the vocals' cluster at each point: `(..., P, D)` -> `(..., P)`."""
+    """Compute the posteriors at each point `(..., P, D)`: `(..., P)` of the second cluster of two, else all.
+
+    Returns `(..., K, P)` for K above 2.
+    """
     coordinates = points.movedim(-1, 0).contiguous().unbind()  # no copy of what `values_at` returns
     if centres is None:
         return assign(coordinates, weights, beta)
+    if centres.shape[-2] > 2:
+        return posteriors(coordinates, weights, beta, centres, dim=-2)
     accompaniment, vocals = centres.unbind(-2)
     to_accompaniment = weighted_distances(coordinates, weights, accompaniment)
     return membership(to_accompaniment, weighted_distances(coordinates, weights, vocals), beta)
@@ -100,17 +115,21 @@ def _mean_silhouette(
         index = torch.randperm(points.shape[-2], generator=generator, device=device)[:n_points]
         points = points.movedim(-1, 0).index_select(-1, index.to(points.device)).movedim(0, -1)
     centres = None if centres is None else centres.detach()
-    labels = _posterior(points.detach(), weights.detach(), _HARD, centres) > 0.5
+    labels = _posterior(points.detach(), weights.detach(), _HARD, centres)
+    clusters = 2 if centres is None else centres.shape[-2]
+    labels = labels > 0.5 if clusters == 2 else labels.argmax(-2)
     # Euclidean distances of the scaled points are the clustering's weighted distances.
     scaled = points * root(weights)
-    return silhouette_samples(scaled, labels.long()).mean(-1)
+    return silhouette_samples(scaled, labels.long(), clusters).mean(-1)
 
 
 def _mean_posterior(points: Tensor, weights: Tensor, beta: float | Tensor, centres: Tensor | None) -> Tensor:
     """Compute the mean posterior strength of points `(..., P, D)`: `(...)`."""
     checks.positive(beta, "beta")
     posterior = _posterior(points, weights, beta, centres)
-    # (K max γ - 1) / (K - 1) with K = 2: 2 max(γ, 1 - γ) - 1 = 2 |γ - 1/2|
+    if centres is not None and (count := centres.shape[-2]) > 2:
+        return ((count * posterior.amax(-2) - 1) / (count - 1)).mean(-1)
+    # With K = 2: 2 max(γ, 1 - γ) - 1 = 2 |γ - 1/2|
     return 2 * (posterior - 0.5).abs().mean(-1)
 
 
@@ -120,7 +139,7 @@ def silhouette(
     weights: Sequence[float] | Tensor | None = None,
     n_points: int | None = 1000,
     *,
-    centres: Tensor | None = None,
+    centres: Centres | None = None,
     share: float = 0.01,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -133,7 +152,7 @@ def silhouette(
         magnitude: of the mixture, `(..., F, N)`.
         weights: `(D,)` of the clustering; 1 each by default.
         n_points: bins sampled from the loudest ones, at least 2; None for all of them, computed in tiles.
-        centres: `(2, D)` or `(..., 2, D)`, accompaniment first; 0 and 1 by default.
+        centres: `(K, D)` or `(..., K, D)`, K at least 2; by default 0 for accompaniment and 1 for vocals.
         share: of the bins that count as the loudest.
         generator: for the sampling.
 
@@ -152,7 +171,7 @@ def silhouette(
     """
     points = loudest(masks, magnitude, share)
     weights = checked_weights(weights, points.shape[-1], points)
-    return _mean_silhouette(points, weights, n_points, generator, _checked_centres(centres, points))
+    return _mean_silhouette(points, weights, n_points, generator, _checked_centres(centres, points, weights))
 
 
 def posterior_strength(
@@ -161,19 +180,19 @@ def posterior_strength(
     weights: Sequence[float] | Tensor | None = None,
     beta: float | Tensor = 5.0,
     *,
-    centres: Tensor | None = None,
+    centres: Centres | None = None,
     share: float = 0.01,
 ) -> Tensor:
     """Compute the mean posterior strength of the loudest bins (section 3.1.2, equation 3).
 
-    (K max_k γ_k - 1) / (K - 1), here with K = 2: 0 for equal posteriors, 1 for a hard decision.
+    (K max_k γ_k - 1) / (K - 1), with K = 2 by default: 0 for equal posteriors, 1 for a hard decision.
 
     Args:
         masks: D masks `(..., F, N)`, as a sequence or as an embedding `(..., F, N, D)`.
         magnitude: of the mixture, `(..., F, N)`.
         weights: `(D,)` of the clustering; 1 each by default.
         beta: hardness of the clustering, positive.
-        centres: `(2, D)` or `(..., 2, D)`, accompaniment first; 0 and 1 by default.
+        centres: `(K, D)` or `(..., K, D)`, K at least 2; by default 0 for accompaniment and 1 for vocals.
         share: of the bins that count as the loudest.
 
     Returns:
@@ -190,7 +209,7 @@ def posterior_strength(
     """
     points = loudest(masks, magnitude, share)
     weights = checked_weights(weights, points.shape[-1], points)
-    return _mean_posterior(points, weights, beta, _checked_centres(centres, points))
+    return _mean_posterior(points, weights, beta, _checked_centres(centres, points, weights))
 
 
 def confidence_measure(
@@ -200,7 +219,7 @@ def confidence_measure(
     beta: float | Tensor = 5.0,
     n_points: int | None = 1000,
     *,
-    centres: Tensor | None = None,
+    centres: Centres | None = None,
     share: float = 0.01,
     generator: torch.Generator | None = None,
     maxima: Tensor | None = None,
@@ -213,7 +232,7 @@ def confidence_measure(
         weights: `(D,)` of the clustering; 1 each by default.
         beta: hardness of the clustering, positive.
         n_points: bins sampled for the silhouette, at least 2; None for all of the loudest.
-        centres: `(2, D)` or `(..., 2, D)`, accompaniment first; 0 and 1 by default.
+        centres: `(K, D)` or `(..., K, D)`, K at least 2; by default 0 for accompaniment and 1 for vocals.
         share: of the bins that count as the loudest.
         generator: for the sampling.
         maxima: of the magnitude, from `Mixture.maxima`; computed by default.
@@ -232,7 +251,7 @@ def confidence_measure(
     """
     points = loudest(masks, magnitude, share, maxima)
     weights = checked_weights(weights, points.shape[-1], points)
-    centres = _checked_centres(centres, points)
+    centres = _checked_centres(centres, points, weights)
     posterior = _mean_posterior(points, weights, beta, centres)
     mean_silhouette = _mean_silhouette(points, weights, n_points, generator, centres)
     return Confidence(mean_silhouette * posterior, mean_silhouette, posterior)

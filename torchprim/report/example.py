@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchprim.bootstrap.bank import Bank
-from torchprim.bootstrap.stem_bank import StemBank
+from torchprim.bootstrap.banks.bank import Bank
+from torchprim.bootstrap.banks.stem_bank import StemBank
 from torchprim.metrics.scale import sd_sdr
 from torchprim.report.build import loudest_start
 from torchprim.report.page import Picture, Table, highest

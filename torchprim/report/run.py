@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from torchprim.bootstrap.bank import Bank
+from torchprim.bootstrap.banks.bank import Bank
 from torchprim.bootstrap.remix import RemixStream
 from torchprim.files import read_json_lines, replaced
 from torchprim.plots.curves import draw_shares

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import torch
 
-from torchprim.bootstrap.bank import Bank
+from torchprim.bootstrap.banks.bank import Bank
+from torchprim.bootstrap.banks.stem_bank import StemBank
 from torchprim.bootstrap.labels import label
 from torchprim.bootstrap.mixed_stream import MixedStream
 from torchprim.bootstrap.settings import RemixSettings
-from torchprim.bootstrap.stem_bank import StemBank
 from torchprim.errors import AudioError, writing
 from torchprim.files import check_appendable, remove_stale
 from torchprim.training.music import update_songs

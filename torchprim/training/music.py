@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torchprim.bootstrap.bank import Bank
+from torchprim.bootstrap.banks.bank import Bank
 from torchprim.bootstrap.labels import same_loudness, segment_keys
 from torchprim.files import read_json_lines, replaced
 

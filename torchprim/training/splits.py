@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from torchprim.bootstrap.bank import Bank
+from torchprim.bootstrap.banks.bank import Bank
 from torchprim.bootstrap.labels import Labels
 from torchprim.bootstrap.remix import RemixStream
 from torchprim.bootstrap.selection import mixable_segments

@@ -87,7 +87,7 @@ class Trainer:
             frames = sample_frames(batch.labels.shape[-1], recipe.cluster_frames, generator)
             frames = frames.to(self.device, non_blocking=True)
         geometry = self.network.config.geometry
-        mixture = Mixture(batch.mixture, geometry.sample_rate, geometry)
+        mixture = Mixture(batch.mono(), geometry.sample_rate, geometry)
         network = self.parallel if training else self.network
         with torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext():
             output = run_network(network, batch.magnitude, mixture, frames)

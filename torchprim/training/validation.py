@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from torchprim.bootstrap.stem_bank import StemBank
+from torchprim.bootstrap.banks.stem_bank import StemBank
 from torchprim.metrics.scale import sd_sdr
 from torchprim.separators.base import Separator
 from torchprim.separators.network import NetworkSeparator

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchprim.audio.downmix import downmix
 from torchprim.audio.load import Sound
 from torchprim.audio.loudness import BLOCK_SECONDS, block_powers
 from torchprim.audio.resampling import resample
@@ -46,7 +47,7 @@ class CachedSong:
     notes: tuple[str, ...] = ()  # on what could not be decoded
 
     def samples(self) -> Tensor:
-        """Read the tracks `(tracks, T)`, int16.
+        """Read the channels of all tracks, `(tracks * channels, T)`, int16.
 
         Raises:
             AudioError: for a file that has become damaged since its metadata were read, or is gone.
@@ -175,7 +176,7 @@ def read_or_decode(
         folder: of the cache.
         kind: type of the song's tracks.
         sample_rate: in Hz, of the cached samples.
-        decode: returns the tracks `(tracks, T)` of a path.
+        decode: returns the tracks `(tracks, channels, T)` of a path.
         anew: whether to decode whatever the cache holds.
 
     Returns:
@@ -192,10 +193,10 @@ def read_or_decode(
     song = None if anew else read(file)
     if song is None:
         tracks, rate, notes = decode(path)
-        _check_level(path, tracks, rate)
+        _check_level(path, tracks.flatten(0, 1), rate)
         tracks = resample(tracks, rate, sample_rate)
-        samples, scale = to_int16(tracks)
-        powers = block_powers(tracks.sum(0), sample_rate)
+        samples, scale = to_int16(tracks.flatten(0, 1))
+        powers = block_powers(downmix(tracks.sum(0)), sample_rate)
         new = CachedSong(str(path), kind, tracks.shape[-1], scale, powers, sample_rate, file, notes)
         write(folder, key, new, samples)
         song = read(file)

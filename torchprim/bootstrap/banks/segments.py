@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from torchprim.audio.loudness import BLOCK_SECONDS, gated_loudness
-from torchprim.bootstrap.cache import CachedSong
+from torchprim.bootstrap.banks.cache import CachedSong
 
 _SHORTEST = 0.4  # seconds: the loudness of less is not defined (ITU-R BS.1770-4, annex 1)
 

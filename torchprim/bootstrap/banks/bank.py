@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,22 +15,23 @@ from torchprim import checks
 from torchprim.audio.downmix import downmix
 from torchprim.audio.find import OwnOutput, find_files
 from torchprim.audio.load import Sound, read
-from torchprim.bootstrap import cache as song_cache
-from torchprim.bootstrap.cache import CachedSong
-from torchprim.bootstrap.segments import Segment, checked_indices, cut_segments, describe_quiet
+from torchprim.bootstrap.banks import cache as song_cache
+from torchprim.bootstrap.banks.arguments import (
+    Paths,
+    check_settings,
+    checked_paths,
+    usable_device,
+    use_pinned,
+)
+from torchprim.bootstrap.banks.cache import CachedSong
+from torchprim.bootstrap.banks.segments import Segment, checked_indices, cut_segments, describe_quiet
 from torchprim.errors import AudioError, one_line
 from torchprim.files import remove_stale
 from torchprim.progress import write
 
-RESIDENCES = ("auto", "device", "pinned")
-# Largest part of the free device memory that a bank takes under `auto`; the rest is for training.
-_DEVICE_MEMORY_SHARE = 0.4
-
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-
 
 class Bank:
-    """Songs of one or more folders as int16 mono on one device, and the segments that they are cut into.
+    """Songs of one or more folders as int16 on one device, and the segments that they are cut into.
 
     Every song is cut into segments of 30 s with a hop of 15 s (section 4.1 of the paper); quiet ones are
     dropped by loudness (ITU-R BS.1770). A song shorter than that is one segment. Songs are decoded in
@@ -41,6 +41,8 @@ class Bank:
         folders: folders or files of music, or a single one; None for every song in the cache folder. What
             torchprim wrote below a folder (see `OwnOutput`) is left out.
         sample_rate: in Hz; songs are resampled to it.
+        channels: 1 for the downmix of each song (see `downmix`), or 2 for stereo, in which songs of another
+            number of channels have their downmix on both.
         segment_seconds: length of a segment.
         hop_seconds: hop between segments.
         quietest: minimum loudness of a segment in LUFS.
@@ -82,6 +84,7 @@ class Bank:
         folders: Paths | None,
         sample_rate: int = 44100,
         *,
+        channels: int = 1,
         segment_seconds: float = 30.0,
         hop_seconds: float = 15.0,
         quietest: float = -40.0,
@@ -91,26 +94,27 @@ class Bank:
         threads: int | None = None,
         progress: bool = True,
     ) -> None:
-        _check_settings(sample_rate, segment_seconds, hop_seconds, quietest, residence)
+        check_settings(sample_rate, segment_seconds, hop_seconds, quietest, residence)
         self.sample_rate: int = sample_rate
-        self.device: torch.device = _usable_device(device)
+        self.channels: int = checks.integer(channels, "channels", 1, 2)
+        self.device: torch.device = usable_device(device)
         self.skipped: list[str] = []
         self.notes: list[str] = []
         self._progress = progress
         if cache is not None and not os.fspath(cache):
             raise ValueError(f"cache must name a folder, got {cache!r}")
         self._cache = song_cache.default_folder() if cache is None else Path(cache)
-        paths = None if folders is None else _checked_paths(folders)
+        paths = None if folders is None else checked_paths(folders)
         if paths is None:
-            songs = song_cache.read_all(self._cache, self.kind, sample_rate)
+            songs = song_cache.read_all(self._cache, self._kind, sample_rate)
         else:
             threads = checks.integer(os.cpu_count() or 1 if threads is None else threads, "threads", 1)
             songs = self._decode_all(paths, threads)
         total = sum(song.length for song in songs)
-        self.pinned: bool = _use_pinned(residence, self.device, 2 * self.tracks * total)
+        self.pinned: bool = use_pinned(residence, self.device, 2 * self.tracks * channels * total)
         memory = torch.device("cpu") if self.pinned else self.device
         self._samples = torch.empty(
-            (self.tracks, total), dtype=torch.int16, device=memory, pin_memory=self.pinned
+            (self.tracks * channels, total), dtype=torch.int16, device=memory, pin_memory=self.pinned
         )
         self._offsets = [0]
         songs = list(self._copied(songs, anew=paths is not None))
@@ -152,12 +156,23 @@ class Bank:
         return paths
 
     def _decode(self, path: Path) -> Sound:
-        """Decode the tracks `(tracks, T)` of a song."""
+        """Decode the tracks `(tracks, channels, T)` of a song."""
         audio, rate, notes = read(path)
-        return Sound(downmix(audio)[None], rate, notes)
+        return Sound(self._mixed(audio)[None], rate, notes)
+
+    def _mixed(self, audio: Tensor, like: Tensor | None = None) -> Tensor:
+        """Mix `(..., C, T)` to the bank's channels, `like` as for `downmix`."""
+        if self.channels == audio.shape[-2] == 2:
+            return audio
+        return downmix(audio, like).unsqueeze(-2).expand(*audio.shape[:-2], self.channels, -1)
+
+    @property
+    def _kind(self) -> str:
+        """Type of the tracks in the cache."""
+        return self.kind if self.channels == 1 else f"{self.kind}, {self.channels} channels"
 
     def _read_or_decode(self, path: Path, anew: bool = False) -> CachedSong:
-        return song_cache.read_or_decode(path, self._cache, self.kind, self.sample_rate, self._decode, anew)
+        return song_cache.read_or_decode(path, self._cache, self._kind, self.sample_rate, self._decode, anew)
 
     def _decode_all(self, folders: Sequence[str | os.PathLike[str]], threads: int) -> list[CachedSong]:
         """Read or decode all songs in threads; those that fail go to `skipped`."""
@@ -212,8 +227,16 @@ class Bank:
         """Total duration of all songs."""
         return self._offsets[-1] / self.sample_rate
 
+    @property
+    def teacher_options(self) -> dict[str, Any]:
+        """Options with which a separator is called for this bank's audio: `channels=True` in stereo."""
+        return {"channels": True} if self.channels == 2 else {}
+
     def audio(self, indices: Sequence[int]) -> Tensor:
-        """Return the mixtures `(B, T)` of segments of one length, float32, on the bank's device.
+        """Return the mixtures of segments of one length, float32, on the bank's device.
+
+        Returns:
+            `(B, T)`, or `(B, 2, T)` with two channels.
 
         Raises:
             ValueError: for no indices, one that is no segment's, or segments of different lengths.
@@ -221,7 +244,7 @@ class Bank:
         return self._gather(indices).sum(1)
 
     def _gather(self, indices: Sequence[int]) -> Tensor:
-        """Dequantise the tracks `(B, tracks, T)` of segments of one length."""
+        """Dequantise the tracks of segments of one length, `(B, tracks, T)` or `(B, tracks, 2, T)`."""
         segments = [self.segments[i] for i in checked_indices(indices, len(self.segments), "indices")]
         lengths = {segment.length for segment in segments}
         if len(lengths) != 1:
@@ -231,7 +254,8 @@ class Bank:
             first = self._offsets[song] + start
             samples = self._samples[:, first : first + length].to(self.device, non_blocking=True)
             tracks.append(song_cache.to_float(samples, self._scales[song]))
-        return torch.stack(tracks)
+        stacked = torch.stack(tracks)
+        return stacked if self.channels == 1 else stacked.unflatten(1, (self.tracks, self.channels))
 
     def batches(self, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[list[int]]:
         """Yield segment indices, in order, in batches of one length and at most `batch_size`."""
@@ -244,48 +268,6 @@ class Bank:
                 yield group[first : first + batch_size]
 
 
-def _check_settings(
-    rate: int, segment_seconds: float, hop_seconds: float, quietest: float, residence: str
-) -> None:
-    checks.file_rate(rate, "sample_rate")
-    for name, seconds in (("segment_seconds", segment_seconds), ("hop_seconds", hop_seconds)):
-        if checks.positive(seconds, name) * rate < 1:
-            raise ValueError(f"{name} must be at least a sample, got {seconds!r}")
-    if not isinstance(quietest, (int, float)) or math.isnan(quietest):
-        raise ValueError(f"quietest must be a level in LUFS, got {quietest!r}")
-    if residence not in RESIDENCES:
-        raise ValueError(f"residence must be one of {', '.join(RESIDENCES)}, got {residence!r}")
-
-
-def _checked_paths(folders: Paths) -> Sequence[str | os.PathLike[str]]:
-    """Return a list of paths, also of a single one."""
-    paths = list(folders) if isinstance(folders, Iterable) and not isinstance(folders, str) else [folders]
-    for path in paths:
-        if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"folders must be paths, got {path!r}")
-    if not paths:
-        raise ValueError("folders must name at least one file or folder, got none")
-    return paths
-
-
-def _usable_device(device: str | torch.device) -> torch.device:
-    try:
-        torch.empty(0, device=device)
-        return torch.device(device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"device must be one that torch can use, got {device!r} ({reason})") from error
-
-
 def _say(line: str) -> None:
     """Print a line clear of the progress bars."""
     write(line, sys.stderr)
-
-
-def _use_pinned(residence: str, device: torch.device, size: int) -> bool:
-    if device.type != "cuda" or residence == "device":
-        return False
-    if residence == "pinned":
-        return True
-    free, _ = torch.cuda.mem_get_info(device)
-    return size > _DEVICE_MEMORY_SHARE * free

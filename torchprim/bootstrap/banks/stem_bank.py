@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchprim.audio.downmix import downmix
 from torchprim.audio.load import Sound
 from torchprim.audio.stems import find_stem_songs, read_stems
-from torchprim.bootstrap.bank import Bank, Paths
-from torchprim.bootstrap.cache import FULL_SCALE, CachedSong
+from torchprim.bootstrap.banks.arguments import Paths
+from torchprim.bootstrap.banks.bank import Bank
+from torchprim.bootstrap.banks.cache import FULL_SCALE, CachedSong
 from torchprim.errors import AudioError
 
 _SILENT = 10 ** (-70 / 20)  # peak of a second of a stem: below -70 dBFS, as the gate of BS.1770
@@ -62,12 +62,14 @@ class StemBank(Bank):
     def _decode(self, path: Path) -> Sound:
         vocals, accompaniment, rate = read_stems(path)
         tracks = torch.stack([vocals, accompaniment])
-        return Sound(downmix(tracks, like=tracks.sum(0)), rate, ())
+        return Sound(self._mixed(tracks, like=tracks.sum(0)), rate, ())
 
     def _copied(self, songs: Iterable[CachedSong], anew: bool) -> Iterator[CachedSong]:
         for song in super()._copied(songs, anew):
             start, stop = self._offsets[-2:]
-            shares = _silent_shares(self._samples[:, start:stop], song.scale, self.sample_rate)
+            shares = _silent_shares(
+                self._samples[:, start:stop].unflatten(0, (self.tracks, -1)), song.scale, self.sample_rate
+            )
             notes = []
             for share, stem in zip(shares, ("vocals are", "accompaniment is"), strict=True):
                 if share == 1:
@@ -80,14 +82,14 @@ class StemBank(Bank):
                 yield replace(song, notes=(*song.notes, *notes))
 
     def stems(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return the true vocals and accompaniment `(B, T)` of segments of one length."""
+        """Return the true vocals and accompaniment, `(B, T)` or `(B, 2, T)`, of segments of one length."""
         vocals, accompaniment = self._gather(indices).unbind(1)
         return vocals, accompaniment
 
 
 def _silent_shares(samples: Tensor, scale: float, sample_rate: int) -> list[float]:
-    """Return the share of silent seconds of each track `(tracks, T)`, int16."""
-    size = min(samples.shape[1], sample_rate)
-    count = samples.shape[1] // size
-    peaks = samples[:, : count * size].unflatten(1, (count, size)).abs().amax(-1)
+    """Return the share of silent seconds of each track `(tracks, channels, T)`, int16."""
+    size = min(samples.shape[-1], sample_rate)
+    count = samples.shape[-1] // size
+    peaks = samples[..., : count * size].unflatten(-1, (count, size)).abs().amax(-1).amax(1)
     return (peaks < _SILENT * FULL_SCALE / scale).double().mean(1).tolist()

@@ -1,0 +1,34 @@
+"""The examples run, on small music."""
+
+import soundfile
+import torch
+
+import torchprim as tp
+from examples import own_network
+from tests.support.small_bank import tone
+
+
+def song(number, seconds=3.0):
+    torch.manual_seed(number)
+    sound = tone(seconds, 220 * (1 + number), rate=44100) + 0.02 * torch.randn(round(44100 * seconds))
+    return torch.stack([sound, 0.5 * sound], 1).numpy()
+
+
+def test_own_network_trains_and_separates(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    music = tmp_path / "music"
+    music.mkdir()
+    for number in range(3):
+        soundfile.write(music / f"{number}.wav", song(number), 44100)
+    soundfile.write(tmp_path / "song.wav", song(3, 1.0), 44100)
+    network = own_network.TasNet(filters=16, width=8, layers=2)
+    stream = own_network.remixes(str(music), "cpu", batch_size=2, frames=40)
+    losses = own_network.train(network, stream, 5)
+    assert len(losses) == 5 and all(0 < loss < 1 for loss in losses)
+
+    monkeypatch.setattr(own_network, "TasNet", lambda: network)
+    arguments = [str(music), str(tmp_path / "song.wav"), "--out", str(tmp_path / "stems"), "--steps", "2"]
+    own_network.main(arguments)
+    for stem in ("vocals", "accompaniment"):
+        audio, rate = tp.load_audio(tmp_path / "stems" / f"{stem}.wav")
+        assert audio.shape == (2, 44100) and rate == 44100 and audio.isfinite().all()
