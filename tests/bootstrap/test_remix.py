@@ -10,6 +10,7 @@ import torch
 
 import torchprim as tp
 from tests.support.small_bank import GEOMETRY, RATE, HalvingTeacher, tone
+from torchprim import progress
 from torchprim.bootstrap.banks.stem_bank import StemBank
 from torchprim.bootstrap.draws import draw
 from torchprim.bootstrap.equaliser import equalise
@@ -64,7 +65,10 @@ def test_store_estimates_the_same_segments_together():
         assert estimated_groups(range(first, 40)) <= groups
 
 
-def test_filling_a_store_is_shown_and_a_refresh_is_not(capsys):
+def test_filling_a_store_is_shown_and_a_refresh_is_not(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "FIRST", 0.0)  # seconds to the first line
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+
     def estimate(indices):
         return [Estimate(torch.zeros(4), torch.zeros(4)) for _ in indices]
 
