@@ -1,4 +1,7 @@
-"""Packaging. `kernels/` sits at the top of the repository and is installed as `torchprim.kernels`."""
+"""Packaging that depends on the files of this folder; all else is in pyproject.toml.
+
+`kernels/` sits at the top of the repository and is installed as `torchprim.kernels`.
+"""
 
 import re
 from pathlib import Path
@@ -8,14 +11,23 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "torchprim" / "version.py").read_text()).group(1)
 
+# Address that the README's relative links get on a package index, with a slash at its end, such as that
+# of the repository's files at the tag of this version. While it is empty their words stay, without a link.
+SITE = ""
+
+
+def long_description(readme: str, site: str = SITE) -> str:
+    """Return the README as a page that stands alone: relative links absolute, or their words alone."""
+    relative = r"!?\[([^\]]*)\]\((?!https?:|mailto:|#)([^)]+)\)"
+    if not site:
+        return re.sub(relative, lambda link: "" if link[0].startswith("!") else link[1], readme)
+    return re.sub(relative, lambda link: link[0].replace(f"({link[2]})", f"({site}{link[2]})"), readme)
+
+
 setup(
-    name="torchprim",
     version=VERSION,
-    description="Vocals from accompaniment with no isolated recordings: primitives, clustering, confidence",
-    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description=long_description((ROOT / "README.md").read_text(encoding="utf-8")),
     long_description_content_type="text/markdown",
-    license="MIT",
-    python_requires=">=3.11,<3.14",
     packages=[
         "torchprim",
         *("torchprim." + name for name in find_packages(ROOT / "torchprim")),
@@ -24,30 +36,4 @@ setup(
     ],
     package_dir={"torchprim": "torchprim", "torchprim.kernels": "kernels"},
     package_data={"torchprim": ["py.typed", "*.pyi", "report/*.csv", "report/*.js"]},
-    entry_points={"console_scripts": ["torchprim=torchprim.cli.main:main"]},
-    install_requires=[
-        # Bounded on both sides: torch 2.15 is built with another CUDA than the newest torchaudio,
-        # which then refuses to import.
-        "torch>=2.11,<2.15",
-        "torchaudio>=2.11",
-        "numpy",
-        "torchcrepe",
-        "museval",
-        "tqdm",
-        "av",
-        "soundfile",
-        "matplotlib",
-    ],
-    extras_require={
-        "test": [
-            "pytest",
-            "hypothesis",
-            "scipy",
-            "librosa",
-            "scikit-learn",
-            "mir_eval",
-            "pyright[nodejs]",
-            "ruff",
-        ]
-    },
 )

@@ -4,9 +4,11 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,67 @@ def test_setup_installs_every_folder(monkeypatch):
     assert all((ROOT / folder / "__init__.py").is_file() for folder in folders | kernels)
     wanted = {name.replace("/", ".") for name in folders | {f"torchprim/{name}" for name in kernels}}
     assert set(given["packages"]) == wanted and len(given["packages"]) == len(wanted)
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_the_page_on_an_index_has_no_relative_links(monkeypatch):
+    given = {}
+    monkeypatch.setattr("setuptools.setup", given.update)
+    long_description = runpy.run_path(str(ROOT / "setup.py"))["long_description"]
+    relative = re.compile(r"\]\((?!https?:|#)")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert relative.search(readme) and not relative.search(given["long_description"])
+    text = "![a](b/c.png)[d](e.md#f), [g](https://h/i), [j](#k), [l](l)\n"
+    assert long_description(text, "") == "d, [g](https://h/i), [j](#k), l\n"
+    absolute = "![a](https://s/b/c.png)[d](https://s/e.md#f), [g](https://h/i), [j](#k), [l](https://s/l)\n"
+    assert long_description(text, "https://s/") == absolute
+
+
+def test_metadata_agree():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^version: (.+)$", citation, re.M)[1] == tp.__version__
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (.+)$", changes, re.M)[1] == tp.__version__
+    minors = [int(c.split(".")[-1]) for c in PROJECT["classifiers"] if "Python :: 3." in c]
+    assert PROJECT["requires-python"] == f">=3.{min(minors)},<3.{max(minors) + 1}"
+    assert f"versions=({' '.join(f'3.{minor}' for minor in minors)})" in (ROOT / ".ci/matrix").read_text()
+
+
+def test_every_direct_package_is_pinned():
+    def normal(name):
+        return re.sub(r"[-_.]+", "-", name).lower()
+
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {normal(line.split("==")[0]) for line in lines if "==" in line}
+    extras = PROJECT["optional-dependencies"].values()
+    wanted = [*PROJECT["dependencies"], *(package for extra in extras for package in extra)]
+    assert {normal(re.match(r"[\w.-]+", package)[0]) for package in wanted} <= pinned
+
+
+def test_the_sdist_has_every_folder_and_file():
+    """Those of the root; packages and what setuptools adds by itself need no line."""
+    lines = [line.split() for line in (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()]
+    listed = {word for command, *words in lines if command in ("include", "graft") for word in words}
+    alone = {
+        "README.md",
+        "LICENSE",
+        "pyproject.toml",
+        "setup.py",
+        "MANIFEST.in",
+        "PKG-INFO",
+        "setup.cfg",
+        "torchprim",
+    }
+    # What is not of the repository: outputs, caches, the record of versions.
+    other = {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()} | {
+        ".git",
+        ".gitignore",
+    }
+    found = {path.name for path in ROOT.iterdir()}
+    assert all((ROOT / name).exists() for name in listed)
+    assert {name for name in found - listed - alone - other if not name.endswith(".egg-info")} == set()
 
 
 @pytest.mark.parametrize("name", [n for n in tp.__all__ if n != "__version__"])
