@@ -1,7 +1,7 @@
 """Argument checks: each raises `ValueError` with the argument's name and value.
 
 Values of a tensor (negative, NaN) are checked on the CPU only: on a GPU that would synchronise. They are not
-checked in a compiled graph, which would break there.
+checked in a compiled graph, which would break there, nor under the transforms of `torch.func`: `vmap` has none.
 """
 
 from __future__ import annotations
@@ -47,8 +47,13 @@ def real(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
 
 
 def _readable(value: Tensor) -> bool:
-    """Check that values can be read without a synchronisation or a graph break."""
-    return value.device.type == "cpu" and not torch.compiler.is_compiling() and value.numel() > 0
+    """Check that values can be read without a synchronisation or a graph break, and outside `torch.func`."""
+    return (
+        value.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and value.numel() > 0
+        and not torch._C._are_functorch_transforms_active()
+    )
 
 
 def in_range(value: Tensor, name: str, low: float = -math.inf, high: float = math.inf) -> Tensor:

@@ -280,7 +280,7 @@ def _remove_mean(audio: Tensor) -> Tensor:
     """Subtract the mean over time; a constant becomes exactly 0, silence, without rounding errors."""
     mean = audio.mean(-1, keepdim=True)
     with torch.no_grad():
-        low, high = torch.aminmax(audio, dim=-1, keepdim=True)
+        low, high = torch.aminmax(audio.detach(), dim=-1, keepdim=True)
         # Subtraction keeps order: the extremes less the mean are those of the audio less the mean.
         centred_peak = torch.maximum(high - mean, mean - low)
         sounding = centred_peak > _ROUNDING * torch.maximum(high, -low)
