@@ -20,7 +20,7 @@ def outside_autocast(function: Callable[P, Result]) -> Callable[P, Result]:
     others would come out. The operators run so, and what multiplies matrices between them.
 
     Args:
-        function: the first tensor, or list of tensors, among its positional arguments says the device.
+        function: the first tensor, or list of tensors, among its arguments says the device.
 
     Example:
         >>> import torch
@@ -33,11 +33,11 @@ def outside_autocast(function: Callable[P, Result]) -> Callable[P, Result]:
 
     @functools.wraps(function)
     def run(*arguments: P.args, **named: P.kwargs) -> Result:
-        for argument in arguments:
+        for argument in (*arguments, *named.values()):
             first = argument[0] if isinstance(argument, (list, tuple)) and argument else argument
             if isinstance(first, Tensor):
                 device = first.device.type
-                if torch.is_autocast_enabled(device):
+                if device != "meta" and torch.is_autocast_enabled(device):
                     with torch.autocast(device, enabled=False):
                         return function(*arguments, **named)
                 break

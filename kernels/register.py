@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from torchprim.kernels.autocast import outside_autocast
 from torchprim.kernels.dispatch import takes_kernel
@@ -63,6 +64,8 @@ def register_operator(
 
     @outside_autocast
     def dispatch(*arguments):
+        if _is_empty(arguments) and not any(x.numel() for x in tree_leaves(nothing := empty(*arguments))):
+            return nothing  # a batch of none, which some libraries refuse
         if takes_kernel(arguments) and (covered is None or covered(*arguments)):
             return launcher()(*arguments)
         return laid_out(reference(*arguments), functools.partial(empty, *arguments))
@@ -145,6 +148,15 @@ def load(ctx) -> list:
         else:
             values.insert(i, other)
     return values
+
+
+def _is_empty(arguments: Sequence) -> bool:
+    """Return whether the first tensor has no entries."""
+    for argument in arguments:
+        first = argument[0] if isinstance(argument, (list, tuple)) and argument else argument
+        if isinstance(first, Tensor):
+            return first.numel() == 0
+    return False
 
 
 def _parameters(function: Callable) -> list[str]:

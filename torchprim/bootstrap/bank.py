@@ -90,7 +90,7 @@ class Bank:
         threads: int | None = None,
         progress: bool = True,
     ) -> None:
-        _check_settings(sample_rate, segment_seconds, hop_seconds, quietest, residence)
+        sample_rate = _checked_rate(sample_rate, segment_seconds, hop_seconds, quietest, residence)
         self.sample_rate: int = sample_rate
         self.device: torch.device = _usable_device(device)
         self.skipped: list[str] = []
@@ -206,6 +206,11 @@ class Bank:
         self.skipped.append(one_line(path, error, "cpu"))
         _say(f"skipped {self.skipped[-1]}")
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.names)} songs, {len(self.segments)} segments, {len(self.skipped)} skipped"
+        length = f"{self.seconds:.0f} s at {self.sample_rate} Hz"
+        return f"{type(self).__name__}({counts}, {length}, on {self.device}{' (pinned)' if self.pinned else ''})"
+
     @property
     def seconds(self) -> float:
         """Total duration of all songs."""
@@ -243,10 +248,10 @@ class Bank:
                 yield group[first : first + batch_size]
 
 
-def _check_settings(
+def _checked_rate(
     rate: int, segment_seconds: float, hop_seconds: float, quietest: float, residence: str
-) -> None:
-    checks.file_rate(rate, "sample_rate")
+) -> int:
+    rate = checks.file_rate(rate, "sample_rate")
     for name, seconds in (("segment_seconds", segment_seconds), ("hop_seconds", hop_seconds)):
         if checks.positive(seconds, name) * rate < 1:
             raise ValueError(f"{name} must be at least a sample, got {seconds!r}")
@@ -254,6 +259,7 @@ def _check_settings(
         raise ValueError(f"quietest must be a level in LUFS, got {quietest!r}")
     if residence not in RESIDENCES:
         raise ValueError(f"residence must be one of {', '.join(RESIDENCES)}, got {residence!r}")
+    return rate
 
 
 def _checked_paths(folders: Paths) -> Sequence[str | os.PathLike[str]]:

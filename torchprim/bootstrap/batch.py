@@ -22,6 +22,11 @@ class RemixBatch(NamedTuple):
     weights: Tensor  # (B, F, N) sqrt(|X| / mean |X|)
     confidence: Tensor  # (B,) minimum of the two estimates'
 
+    def __repr__(self) -> str:
+        mixtures, samples = self.mixture.shape
+        spectra = f"magnitude {tuple(self.magnitude.shape)}"
+        return f"RemixBatch({mixtures} mixtures of {samples} samples, {spectra}, on {self.mixture.device})"
+
 
 def make_batch(
     vocals: Tensor, accompaniment: Tensor, geometry: Geometry, confidence: Tensor | None = None

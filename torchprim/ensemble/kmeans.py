@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.kernels.autocast import outside_autocast
 from torchprim.ensemble.clustering import membership
 
 
@@ -17,6 +18,7 @@ def centre_distances(points: Tensor, centres: Tensor) -> Tensor:
     return torch.cdist(points, centres, compute_mode="donot_use_mm_for_euclid_dist")
 
 
+@outside_autocast
 def refine_centres(
     points: Tensor,
     centres: Tensor,
