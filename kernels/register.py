@@ -64,8 +64,10 @@ def register_operator(
 
     @outside_autocast
     def dispatch(*arguments):
-        if _is_empty(arguments) and not any(x.numel() for x in tree_leaves(nothing := empty(*arguments))):
-            return nothing  # a batch of none, which some libraries refuse
+        if _is_empty(arguments):  # a batch of none, which some libraries refuse
+            nothing = empty(*arguments)
+            if not any(x.numel() for x in tree_leaves(nothing)):
+                return nothing
         if takes_kernel(arguments) and (covered is None or covered(*arguments)):
             return launcher()(*arguments)
         return laid_out(reference(*arguments), functools.partial(empty, *arguments))
