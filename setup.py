@@ -1,12 +1,20 @@
 """Packaging. `kernels/` sits at the top of the repository and is installed as `torchprim.kernels`."""
 
 import re
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "torchprim" / "version.py").read_text()).group(1)
+PACKAGES = ["torchprim", *("torchprim." + name for name in find_packages(ROOT / "torchprim"))]
+KERNELS = ["torchprim.kernels", *("torchprim.kernels." + name for name in find_packages(ROOT / "kernels"))]
+FOLDERS = {"torchprim": "torchprim", "torchprim.kernels": "kernels"}
+if "editable_wheel" in sys.argv:  # `pip install -e .`
+    # A path to the clone, which editors and type checkers follow; the hook that setuptools installs for two
+    # folders they do not. `torchprim/__init__.py` finds the clone's kernels.
+    PACKAGES, KERNELS, FOLDERS = ["torchprim"], [], {"": "."}
 
 setup(
     name="torchprim",
@@ -16,13 +24,8 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11,<3.14",
-    packages=[
-        "torchprim",
-        *("torchprim." + name for name in find_packages(ROOT / "torchprim")),
-        "torchprim.kernels",
-        *("torchprim.kernels." + name for name in find_packages(ROOT / "kernels")),
-    ],
-    package_dir={"torchprim": "torchprim", "torchprim.kernels": "kernels"},
+    packages=[*PACKAGES, *KERNELS],
+    package_dir=FOLDERS,
     package_data={"torchprim": ["py.typed", "*.pyi"]},
     entry_points={"console_scripts": ["torchprim=torchprim.cli.main:main"]},
     install_requires=[

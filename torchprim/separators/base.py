@@ -172,7 +172,7 @@ class Separator(nn.Module, ABC):
         pieces = self._pieces(length, sample_rate)
         weight, sums, tail = 0.0, (0.0, 0.0, 0.0), None
         for done, piece in enumerate(pieces, 1):
-            audio = checks.audio(read(piece.start, piece.stop), rank=2 if channels else 1)
+            audio = checks.recording(read(piece.start, piece.stop), rank=2 if channels else 1)
             if generator is None:
                 generator = torch.Generator(audio.device).manual_seed(0)
             vocals, estimate = self._separate_piece(audio, sample_rate, channels, generator, False, settings)
