@@ -49,7 +49,7 @@ def test_an_array_is_copied():
     before = mixture.audio.clone()
     array[:] = 0
     assert torch.equal(mixture.audio, before)
-    with pytest.raises(ValueError, match="real and floating point, got dtype torch.int16"):
+    with pytest.raises(ValueError, match=r"real and floating point, got dtype torch\.int16"):
         tp.stft(np.zeros(6000, dtype=np.int16))
 
 
@@ -80,7 +80,9 @@ def test_time_before_channels_is_asked_about(tmp_path):
         "save": lambda: tp.save(tmp_path / "x.wav", wrong[:1000], RATE),
     }
     for call in calls.values():
-        with pytest.raises(ValueError, match=r"audio has \d+ (channels|items) of 2 samples.*is it \(T, C\)\?"):
+        with pytest.raises(
+            ValueError, match=r"audio has \d+ (channels|items) of 2 samples.*is it \(T, C\)\?"
+        ):
             call()
 
 
@@ -88,7 +90,10 @@ def test_a_long_list_is_not_printed_whole():
     with pytest.raises(ValueError) as caught:
         tp.soft_assignment([torch.rand(3, 3)], list(range(5000)))
     assert len(str(caught.value)) < 120
-    for call in (lambda: tp.HPSS(list(range(5000)))(torch.rand(9, 9)), lambda: tp.Geometry(list(range(5000)))):
+    for call in (
+        lambda: tp.HPSS(list(range(5000)))(torch.rand(9, 9)),
+        lambda: tp.Geometry(list(range(5000))),
+    ):
         with pytest.raises((ValueError, TypeError)) as caught:
             call()
         assert len(str(caught.value)) < 200

@@ -1,4 +1,4 @@
-"""`torch.compile` with its default backend, inductor, on a CPU: results of eager mode, forward and backward."""
+"""`torch.compile` with its default backend, inductor, on a CPU: eager's results, forward and backward."""
 
 import shutil
 

@@ -1,7 +1,7 @@
 """Argument checks: each raises `ValueError` with the argument's name and value.
 
 Values of a tensor (negative, NaN) are checked on the CPU only: on a GPU that would synchronise. They are not
-checked in a compiled graph, which would break there, nor under the transforms of `torch.func`: `vmap` has none.
+checked in a compiled graph, which would break there, nor under `torch.func`, as `vmap` has none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every operator gives the shapes, strides and dtypes that its shape rule says, whatever the memory's order."""
+"""Every operator gives the shapes, strides and dtypes of its shape rule, whatever the memory's order."""
 
 import importlib
 import pkgutil
@@ -55,7 +55,7 @@ class Compared(TorchDispatchMode):
                 inputs = tree_map(order, args)
                 real = result if inputs is args else func(*inputs)
                 with FakeTensorMode() as mode:
-                    convert = lambda x: mode.from_tensor(x) if isinstance(x, torch.Tensor) else x  # noqa: B023, E731
+                    convert = lambda x: mode.from_tensor(x) if isinstance(x, torch.Tensor) else x  # noqa: E731
                     fake = func(*tree_map(convert, inputs))
                 if layout(real) != layout(fake):
                     self.wrong.append((name, order is transposed, layout(real), layout(fake)))

@@ -1,4 +1,4 @@
-"""`torch.func`, forward mode and second derivatives of operators: they work, or say in one line what does not."""
+"""`torch.func`, forward mode and second derivatives of operators: they work, or one line says why not."""
 
 import pytest
 import torch
@@ -9,7 +9,17 @@ import torchprim as tp
 NO_FORWARD = r"^torchprim::\w+ has no forward-mode derivative \(jvp, jacfwd\); use reverse mode: backward"
 NO_SECOND = r"^torchprim::\w+_backward has no derivative: gradients are of first order"
 RATE = 44100
-NAMES = ("hpss", "ft2d", "long_hpss", "melody", "soft melody", "repet_sim", "spatial", "soft_assignment", "stft")
+NAMES = (
+    "hpss",
+    "ft2d",
+    "long_hpss",
+    "melody",
+    "soft melody",
+    "repet_sim",
+    "spatial",
+    "soft_assignment",
+    "stft",
+)
 
 
 def recording(items=2):

@@ -1,4 +1,4 @@
-"""A separation saves itself, describes itself in one line, and plays in a notebook; `tp.separate` of a file."""
+"""A separation saves itself, has one line, and plays in a notebook; `tp.separate` of a file."""
 
 import base64
 import copy
@@ -51,7 +51,7 @@ def test_a_file_in_one_line(song, separator, tmp_path):
 
 
 def test_errors_of_a_file(song, separator, tmp_path):
-    with pytest.raises(tp.AudioError, match="nothing.wav: No such file"):
+    with pytest.raises(tp.AudioError, match=r"nothing\.wav: No such file"):
         tp.separate(tmp_path / "nothing.wav")
     with pytest.raises(ValueError, match=r"^format must be 'wav' or 'flac', got 'ogg'$"):
         tp.separate(song, tmp_path, format="ogg")
@@ -81,7 +81,9 @@ def test_one_line_and_players(song, separator):
 def test_a_batch_is_described_and_not_saved(separator, tmp_path):
     stems = separator(torch.randn(3, RATE), RATE)
     assert "confidence of shape (3,)" in repr(stems) and "<audio" not in stems._repr_html_()
-    with pytest.raises(ValueError, match=r"save takes the stems of one recording, got a batch of shape \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"save takes the stems of one recording, got a batch of shape \(3,\)"
+    ):
         stems.save(tmp_path)
 
 

@@ -30,7 +30,6 @@ def _ratio(old: float, new: float) -> Fraction:
     return exact.limit_denominator(limit) or Fraction(1, _LARGEST_TERM)
 
 
-@outside_autocast
 def resample(audio: checks.Audio, old_rate: float, new_rate: float) -> Tensor:
     """Resample with a band-limited, differentiable interpolation (Smith and Gossett 1984).
 
@@ -63,11 +62,16 @@ def resample(audio: checks.Audio, old_rate: float, new_rate: float) -> Tensor:
         return audio.new_empty(*audio.shape[:-1], math.ceil(audio.shape[-1] * ratio))
     try:
         # torchaudio takes a view of the audio, which a transposed batch does not allow.
-        return _resampler(ratio, audio.dtype, audio.device)(audio.contiguous())
+        return _resampled(audio.contiguous(), ratio)
     except ImportError as error:
         raise ImportError(
             f"resampling from {old_rate} to {new_rate} Hz needs torchaudio: pip install torchaudio"
         ) from error
+
+
+@outside_autocast
+def _resampled(audio: Tensor, ratio: Fraction) -> Tensor:
+    return _resampler(ratio, audio.dtype, audio.device)(audio)
 
 
 @functools.lru_cache(maxsize=32)

@@ -209,7 +209,9 @@ class Bank:
     def __repr__(self) -> str:
         counts = f"{len(self.names)} songs, {len(self.segments)} segments, {len(self.skipped)} skipped"
         length = f"{self.seconds:.0f} s at {self.sample_rate} Hz"
-        return f"{type(self).__name__}({counts}, {length}, on {self.device}{' (pinned)' if self.pinned else ''})"
+        return (
+            f"{type(self).__name__}({counts}, {length}, on {self.device}{' (pinned)' if self.pinned else ''})"
+        )
 
     @property
     def seconds(self) -> float:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
-from torchprim.kernels.autocast import outside_autocast
 from torchprim.ensemble.clustering import membership
+from torchprim.kernels.autocast import outside_autocast
 
 
 def centre_distances(points: Tensor, centres: Tensor) -> Tensor:

@@ -13,7 +13,9 @@ NULL_GAIN = 0.7
 NULL_CUTOFF = 250.0  # Hz
 
 
-def ideal_ratio_mask(vocals: checks.Audio, accompaniment: checks.Audio, geometry: Geometry | None = None) -> Tensor:
+def ideal_ratio_mask(
+    vocals: checks.Audio, accompaniment: checks.Audio, geometry: Geometry | None = None
+) -> Tensor:
     """Compute the ideal ratio mask (IRM) of magnitudes from the true stems.
 
     M = |V| / (|V| + |A|), 0 where both are 0 (Narayanan and Wang 2013, with exponent 1). Of the usual

@@ -77,7 +77,10 @@ def bss_eval(
     leading = references.shape[:-3]
     pairs = zip(references.flatten(0, -4), estimates.flatten(0, -4), strict=True) if leading else ()
     # A loop over items: the normal equations of one saturate the device (2048 x 2048 for stereo).
-    items = [_track(s, e, window, hop, count, filter_length) for s, e in (pairs if leading else [(references, estimates)])]
+    items = [
+        _track(s, e, window, hop, count, filter_length)
+        for s, e in (pairs if leading else [(references, estimates)])
+    ]
     if leading and not items:
         scores = references.new_empty(4, *leading, references.shape[-3], count)
     else:

@@ -31,10 +31,9 @@ class PitchTrack(NamedTuple):
     def __repr__(self) -> str:
         last = f" to {self.times[-1].item():.2f} s" if len(self.times) else ""
         beside = [name for name in ("salience", "marginals") if getattr(self, name) is not None]
-        return (
-            f"PitchTrack(f0 {tuple(self.f0.shape)} on {self.f0.device}, 0{last}, {len(self.pitches)} candidates"
-            f"{''.join(f', with {name}' for name in beside)})"
-        )
+        with_these = "".join(f", with {name}" for name in beside)
+        f0 = f"f0 {tuple(self.f0.shape)} on {self.f0.device}"
+        return f"PitchTrack({f0}, 0{last}, {len(self.pitches)} candidates{with_these})"
 
 
 def track_pitch(
