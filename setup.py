@@ -4,12 +4,20 @@
 """
 
 import re
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "torchprim" / "version.py").read_text()).group(1)
+PACKAGES = ["torchprim", *("torchprim." + name for name in find_packages(ROOT / "torchprim"))]
+KERNELS = ["torchprim.kernels", *("torchprim.kernels." + name for name in find_packages(ROOT / "kernels"))]
+FOLDERS = {"torchprim": "torchprim", "torchprim.kernels": "kernels"}
+if "editable_wheel" in sys.argv:  # `pip install -e .`
+    # A path to the clone, which editors and type checkers follow; the hook that setuptools installs for two
+    # folders they do not. `torchprim/__init__.py` finds the clone's kernels.
+    PACKAGES, KERNELS, FOLDERS = ["torchprim"], [], {"": "."}
 
 # Address that the README's relative links get on a package index, with a slash at its end, such as that
 # of the repository's files at the tag of this version. While it is empty their words stay, without a link.
@@ -28,12 +36,7 @@ setup(
     version=VERSION,
     long_description=long_description((ROOT / "README.md").read_text(encoding="utf-8")),
     long_description_content_type="text/markdown",
-    packages=[
-        "torchprim",
-        *("torchprim." + name for name in find_packages(ROOT / "torchprim")),
-        "torchprim.kernels",
-        *("torchprim.kernels." + name for name in find_packages(ROOT / "kernels")),
-    ],
-    package_dir={"torchprim": "torchprim", "torchprim.kernels": "kernels"},
+    packages=[*PACKAGES, *KERNELS],
+    package_dir=FOLDERS,
     package_data={"torchprim": ["py.typed", "*.pyi", "report/*.csv", "report/*.js"]},
 )

@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.library import CustomOpDef
+from torch.utils._pytree import tree_leaves
 
+from torchprim.kernels.autocast import outside_autocast
 from torchprim.kernels.dispatch import takes_kernel
+from torchprim.kernels.layout import laid_out
+from torchprim.kernels.operator import Operator
 
 # Name of an operator -> its kernel or reference, for tools that trace what it does inside.
 IMPLEMENTATIONS: dict[str, Callable] = {}
@@ -19,7 +22,7 @@ IMPLEMENTATIONS: dict[str, Callable] = {}
 
 def register_operator(
     name: str, reference: Callable, *, kernel: str, fake: Callable, fits: Callable | None = None
-) -> CustomOpDef:
+) -> Operator:
     """Register `torchprim::NAME`: the kernel where `takes_kernel` and `fits` hold, else the reference.
 
     Args:
@@ -27,7 +30,8 @@ def register_operator(
         reference: plain torch. Its annotations are the schema; no argument has a default.
         kernel: `MODULE.FUNCTION` in the package of the reference, with the same arguments; imported at its
             first call, so that no reference needs triton.
-        fake: shape rule: empty tensors with the sizes, strides and dtypes of the results.
+        fake: shape rule: empty tensors with the sizes, strides and dtypes of the results. The results of the
+            reference are laid out by it.
         fits: condition on sizes under which the kernel is taken; none by default.
 
     The parameters of `fake` and `fits` are those arguments that they read, by name.
@@ -56,14 +60,20 @@ def register_operator(
         module, _, function = kernel.rpartition(".")
         return getattr(importlib.import_module(f"{package}.{module}"), function)
 
+    empty = _by_name(fake, names)
+
+    @outside_autocast
     def dispatch(*arguments):
+        if _is_empty(arguments):  # a batch of none, which some libraries refuse
+            nothing = empty(*arguments)
+            if not any(x.numel() for x in tree_leaves(nothing)):
+                return nothing
         if takes_kernel(arguments) and (covered is None or covered(*arguments)):
             return launcher()(*arguments)
-        return reference(*arguments)
+        return laid_out(reference(*arguments), functools.partial(empty, *arguments))
 
-    schema = torch.library.infer_schema(reference, mutates_args=())
-    operator = torch.library.custom_op(f"torchprim::{name}", dispatch, mutates_args=(), schema=schema)
-    operator.register_fake(_by_name(fake, names))
+    operator = Operator(name, dispatch, torch.library.infer_schema(reference, mutates_args=()))
+    operator.register_fake(empty)
     # Straight to `dispatch`, not through custom_op's wrapper, whose first call imports the compiler: 140 MB
     # and a second and a half of every command on a CPU.
     torch.library.impl(f"torchprim::{name}", "cpu", dispatch)
@@ -72,7 +82,7 @@ def register_operator(
 
 
 def register_gradient(
-    forward: CustomOpDef, backward: CustomOpDef, *, to: Sequence[str], outputs: Sequence[str] = ()
+    forward: Operator, backward: Operator, *, to: Sequence[str], outputs: Sequence[str] = ()
 ) -> None:
     """Register an operator as the gradient of another.
 
@@ -140,6 +150,15 @@ def load(ctx) -> list:
         else:
             values.insert(i, other)
     return values
+
+
+def _is_empty(arguments: Sequence) -> bool:
+    """Return whether the first tensor has no entries."""
+    for argument in arguments:
+        first = argument[0] if isinstance(argument, (list, tuple)) and argument else argument
+        if isinstance(first, Tensor):
+            return first.numel() == 0
+    return False
 
 
 def _parameters(function: Callable) -> list[str]:

@@ -4,9 +4,12 @@ import ast
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
@@ -52,9 +55,71 @@ def installed(tmp_path_factory):
     return folder
 
 
-def pyright(installed, *arguments):
+@pytest.fixture(scope="module")
+def editable(tmp_path_factory):
+    """The python of an environment in which `pip install -e` has installed a clone, and nothing else."""
+    folder = tmp_path_factory.mktemp("editable")
+    for name in ("torchprim", "kernels"):
+        shutil.copytree(ROOT / name, folder / "clone" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, folder / "clone")
+    venv.create(folder / "venv")
+    python = folder / "venv" / "bin" / "python"
+    # Not from an index: with the setuptools of this environment, and its torch.
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps"]
+    install += ["--no-build-isolation", "--editable", str(folder / "clone")]
+    (libraries,) = (folder / "venv" / "lib").glob("python*/site-packages")
+    (libraries / "zz_dependencies.pth").write_text(sysconfig.get_paths()["purelib"], encoding="utf-8")
+    done = subprocess.run(install, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return python
+
+
+def test_an_editable_install_is_a_path(editable, tmp_path):
+    """A path is followed by type checkers, a hook is not; the kernels are those of the clone."""
+    code = (
+        "import torchprim as tp, torchprim.kernels as k; print(tp.__file__, k.__file__, tp.hpss.__module__)"
+    )
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run([editable, "-c", code], cwd=tmp_path, env=kept, capture_output=True, text=True)
+    clone = editable.parent.parent.parent / "clone"
+    wanted = f"{clone}/torchprim/__init__.py {clone}/kernels/__init__.py torchprim.primitives.hpss"
+    assert done.stdout.split() == wanted.split(), done.stderr
+    hooks = list((editable.parent.parent / "lib").glob("python*/site-packages/__editable__*finder*"))
+    assert not hooks
+
+
+def test_a_client_of_an_editable_install(editable, tmp_path):
+    (tmp_path / "client.py").write_text(CLIENT.read_text(encoding="utf-8"), encoding="utf-8")
+    report = pyright(tmp_path, "client.py", python=editable)
+    assert wrong_lines(report) == wrong_lines_wanted(), report["generalDiagnostics"]
+
+
+@pytest.mark.parametrize("kind", ["wheel", "editable"])
+def test_a_client_in_mypy(kind, editable, request, tmp_path):
+    pytest.importorskip("mypy", reason="needs mypy (pip install mypy)")
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MYPYPATH")}
+    if kind == "wheel":
+        environment["MYPYPATH"] = str(request.getfixturevalue("installed"))
+    (tmp_path / "client.py").write_text(CLIENT.read_text(encoding="utf-8"), encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--no-incremental", "--python-executable", editable, "client.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    found = {int(n) - 1 for n in re.findall(r"^client\.py:(\d+): error", done.stdout, re.MULTILINE)}
+    assert sorted(found) == wrong_lines_wanted(), done.stdout + done.stderr
+
+
+def wrong_lines_wanted():
+    lines = CLIENT.read_text(encoding="utf-8").splitlines()
+    return [n for n, line in enumerate(lines) if line.endswith("# error")]
+
+
+def wrong_lines(report):
+    return sorted({d["range"]["start"]["line"] for d in report["generalDiagnostics"]})
+
+
+def pyright(installed, *arguments, python=sys.executable):
     pytest.importorskip("pyright", reason="needs pyright (pip install 'pyright[nodejs]')")
-    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", *arguments]
+    command = [sys.executable, "-m", "pyright", "--pythonpath", str(python), "--outputjson", *arguments]
     # `--verifytypes` takes the python that is first on the path.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(installed)}
@@ -66,9 +131,7 @@ def test_a_client_that_uses_every_public_name(installed):
     text = CLIENT.read_text(encoding="utf-8")
     (installed / "client.py").write_text(text, encoding="utf-8")
     report = pyright(installed, "client.py")
-    wanted = [n for n, line in enumerate(text.splitlines()) if line.endswith("# error")]
-    problems = {d["range"]["start"]["line"]: d["message"] for d in report["generalDiagnostics"]}
-    assert sorted(problems) == wanted, problems
+    assert wrong_lines(report) == wrong_lines_wanted(), report["generalDiagnostics"]
     used = {node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
     assert set(public_modules()) <= used
 

@@ -48,11 +48,12 @@ from torchprim.primitives.repet_sim import RepetSim as RepetSim
 from torchprim.primitives.repet_sim import repet_sim as repet_sim
 from torchprim.primitives.spatial import Spatial as Spatial
 from torchprim.primitives.spatial import spatial as spatial
-from torchprim.separators.base import Separation as Separation
 from torchprim.separators.load import load as load
 from torchprim.separators.network import EnsembleSeparator as EnsembleSeparator
 from torchprim.separators.network import NetworkSeparator as NetworkSeparator
 from torchprim.separators.primitive import PrimitiveSeparator as PrimitiveSeparator
+from torchprim.separators.separate import separate as separate
+from torchprim.separators.separation import Separation as Separation
 from torchprim.spectra.high_pass import high_pass as high_pass
 from torchprim.spectra.mixture import Mixture as Mixture
 from torchprim.spectra.stft import Geometry as Geometry

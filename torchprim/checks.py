@@ -1,7 +1,7 @@
 """Argument checks: each raises `ValueError` with the argument's name and value.
 
 Values of a tensor (negative, NaN) are checked on the CPU only: on a GPU that would synchronise. They are not
-checked in a compiled graph, which would break there.
+checked in a compiled graph, which would break there, nor under `torch.func`, as `vmap` has none.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ import numbers
 import os
 import re
 import reprlib
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    import numpy as np
+
+Audio: TypeAlias = "Tensor | np.ndarray[Any, Any]"  # what a function of audio takes
 Number = TypeVar("Number", bound=float | Tensor)
 # Beyond it powers and sums of powers leave the range of float32. A flipped bit in a float file comes there.
 LARGEST_SAMPLE = torch.tensor(1e30, dtype=torch.float32).item()  # float32 rounds it up
@@ -30,28 +34,48 @@ def described(value: object) -> str:
     return reprlib.repr(value) if shape in (None, ()) else f"{type(value).__name__} of shape {tuple(shape)}"
 
 
-def floating(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
-    """Check for a real floating-point tensor of at least `rank` dimensions; return it in its dtype."""
+def _tensor(value: Any) -> Any:
+    """Return an array of NumPy as a tensor of its own, anything else as it is."""
+    if isinstance(value, Tensor) or not hasattr(value, "__array_interface__"):
+        return value
+    import numpy as np
+
+    array = np.asarray(value)
+    # A copy: torch takes neither negative strides, nor foreign byte orders, nor memory that is read-only.
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+
+
+def floating(value: Audio, name: str, rank: int, layout: str) -> Tensor:
+    """Check for a real floating-point tensor of at least `rank` dimensions; return it in its dtype.
+
+    Leading dimensions may be 0: a batch of none.
+    """
+    value = _tensor(value)
     if not isinstance(value, Tensor):
         raise ValueError(f"{name} must be a tensor, got {described(value)}")
     if value.is_complex() or not value.is_floating_point():
         raise ValueError(f"{name} must be real and floating point, got dtype {value.dtype}")
     if value.dim() < rank:
         raise ValueError(f"{name} must have shape {layout}, got {tuple(value.shape)}")
-    if value.numel() == 0:
+    if 0 in value.shape[value.dim() - rank :]:
         raise ValueError(f"{name} must not be empty, got shape {tuple(value.shape)}")
     return value
 
 
-def real(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
+def real(value: Audio, name: str, rank: int, layout: str) -> Tensor:
     """Check as `floating`; return half precision as float32."""
     value = floating(value, name, rank, layout)
     return value if value.dtype in (torch.float32, torch.float64) else value.float()
 
 
 def _readable(value: Tensor) -> bool:
-    """Check that values can be read without a synchronisation or a graph break."""
-    return value.device.type == "cpu" and not torch.compiler.is_compiling() and value.numel() > 0
+    """Check that values can be read without a synchronisation or a graph break, and outside `torch.func`."""
+    return (
+        value.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and value.numel() > 0
+        and not torch._C._are_functorch_transforms_active()
+    )
 
 
 def in_range(value: Tensor, name: str, low: float = -math.inf, high: float = math.inf) -> Tensor:
@@ -68,7 +92,7 @@ def in_range(value: Tensor, name: str, low: float = -math.inf, high: float = mat
     return value
 
 
-def magnitude(value: Tensor, name: str = "magnitude", keep_half: bool = False) -> Tensor:
+def magnitude(value: Audio, name: str = "magnitude", keep_half: bool = False) -> Tensor:
     """Check for a magnitude spectrogram `(..., F, N)`: real, finite, not negative.
 
     Half precision is returned as float32, or with `keep_half` as it is.
@@ -76,7 +100,7 @@ def magnitude(value: Tensor, name: str = "magnitude", keep_half: bool = False) -
     return in_range((floating if keep_half else real)(value, name, 2, "(..., F, N)"), name, 0)
 
 
-def audio(value: Tensor, name: str = "audio", rank: int = 1) -> Tensor:
+def audio(value: Audio, name: str = "audio", rank: int = 1) -> Tensor:
     """Check for audio `(..., T)` (rank 2: `(..., C, T)`): real, finite, within ±1e30."""
     value = real(value, name, rank, "(..., T)" if rank == 1 else "(..., C, T)")
     if _readable(value):
@@ -88,20 +112,32 @@ def audio(value: Tensor, name: str = "audio", rank: int = 1) -> Tensor:
     return value
 
 
+def recording(value: Audio, name: str = "audio", rank: int = 1) -> Tensor:
+    """Check as `audio`, and for no more channels or items than samples: `(T, C)` would take minutes."""
+    value = audio(value, name, rank)
+    if value.dim() > 1 and value.shape[-2] > value.shape[-1]:
+        first = "channels" if rank == 2 else "items"
+        raise ValueError(
+            f"{name} has {value.shape[-2]} {first} of {value.shape[-1]} samples, shape {tuple(value.shape)}: "
+            "is it (T, C)? Transpose it to (C, T)"
+        )
+    return value
+
+
 def rate(value: float, name: str) -> float:
-    """Check for a rate in Hz: a positive number, and no tensor."""
+    """Check for a rate in Hz: a positive number, and no tensor; return it as an `int` or a `float`."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise ValueError(f"{name} must be a number in Hz, got {described(value)}")
     if not 0 < value < math.inf:
         raise ValueError(f"{name} must be positive, got {value!r}")
-    return value
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
 def file_rate(value: float, name: str) -> float:
-    """Check for the rate of an audio file in Hz, from 1 kHz to 1 MHz."""
-    if not LOWEST_RATE <= rate(value, name) <= HIGHEST_RATE:
+    """Check for the rate of an audio file in Hz, from 1 kHz to 1 MHz; return it as `rate` does."""
+    if not LOWEST_RATE <= (checked := rate(value, name)) <= HIGHEST_RATE:
         raise ValueError(f"{name} must lie in [{LOWEST_RATE:g}, {HIGHEST_RATE:g}] Hz, got {value!r}")
-    return value
+    return checked
 
 
 def file_path(value: str | os.PathLike[str], name: str = "path") -> None:
@@ -137,9 +173,9 @@ def positive(value: Number, name: str) -> Number:
             return value
         bad = not bool((value.detach() > 0).all())
     else:
-        bad = not (isinstance(value, (int, float)) and 0 < value < math.inf)
+        bad = not (isinstance(value, numbers.Real) and 0 < value < math.inf)
     if bad:
-        raise ValueError(f"{name} must be positive, got {value!r}")
+        raise ValueError(f"{name} must be positive, got {described(value)}")
     return value
 
 
@@ -147,16 +183,16 @@ def not_negative(value: Number, name: str, high: float = math.inf) -> Number:
     """Check for a number in [0, high]; a tensor (a learnt setting) is read only where that costs nothing."""
     if isinstance(value, Tensor):
         return in_range(value, name, 0, high)
-    if not (isinstance(value, (int, float)) and 0 <= value <= high and value < math.inf):
+    if not (isinstance(value, numbers.Real) and 0 <= value <= high and value < math.inf):
         wanted = "must be finite and not negative" if high == math.inf else f"must lie in [0, {high}]"
-        raise ValueError(f"{name} {wanted}, got {value!r}")
+        raise ValueError(f"{name} {wanted}, got {described(value)}")
     return value
 
 
 def integer(value: int, name: str, low: int, high: int | None = None) -> int:
     """Check for an integer in [low, high]."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):
         span = f"at least {low}" if high is None else f"in [{low}, {high}]"
-        raise ValueError(f"{name} must be a whole number {span}, got {value!r}")
+        raise ValueError(f"{name} must be a whole number {span}, got {described(value)}")
     return value

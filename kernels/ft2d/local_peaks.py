@@ -169,7 +169,7 @@ def reference_gradients(
 def _empty_peaks(spectrum: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     items = spectrum.shape[:-3]
     highest, where = spectrum.new_empty(items), spectrum.new_empty(items, dtype=torch.int64)
-    return torch.empty_like(spectrum), highest, where
+    return spectrum.new_empty(spectrum.shape), highest, where
 
 
 _peaks = register_operator("local_peaks", reference, kernel="local_peaks_triton.forward", fake=_empty_peaks)
@@ -177,7 +177,7 @@ _peaks_backward = register_operator(
     "local_peaks_backward",
     reference_gradients,
     kernel="local_peaks_backward_triton.backward",
-    fake=lambda spectrum: torch.empty_like(spectrum),
+    fake=lambda spectrum: spectrum.new_empty(spectrum.shape),
 )
 register_gradient(_peaks, _peaks_backward, to=("spectrum",), outputs=("out", "highest", "where"))
 

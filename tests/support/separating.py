@@ -21,7 +21,7 @@ class HalvingSeparator(torch.nn.Module):
             audio = read(start, stop)
             progress(done, 2)
             some = torch.rand((), generator=generator)
-            yield tp.Separation(audio / 2, audio - audio / 2, None, some, some, some, {})
+            yield tp.Separation(audio / 2, audio - audio / 2, None, some, some, some, {}, sample_rate)
 
 
 def separate(*arguments):

@@ -64,6 +64,8 @@ def ensembles(masks: list[Tensor], magnitude: Tensor, audio: Tensor) -> None:
     assert_type(separator(audio, 44100), tp.Separation)
     assert_type(separator(audio, 44100, channels=True).vocals, Tensor)
     assert_type(separator.identity, str)
+    assert_type(separator(audio.numpy(), 44100).save("stems"), list[Path])
+    assert_type(tp.separate("song.mp3", out="stems"), tp.Separation)
     separator.cues["hpss"].primitive.power = nn.Parameter(torch.tensor(2.0))
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.kernels.autocast import outside_autocast
 
 # torchaudio's filter bank grows with the terms of the reduced ratio (44100 -> 44099 would take 8 GB).
 # Every pair of rates in use has terms below this; others are rounded, by less than 0.1 %.
@@ -29,7 +30,7 @@ def _ratio(old: float, new: float) -> Fraction:
     return exact.limit_denominator(limit) or Fraction(1, _LARGEST_TERM)
 
 
-def resample(audio: Tensor, old_rate: float, new_rate: float) -> Tensor:
+def resample(audio: checks.Audio, old_rate: float, new_rate: float) -> Tensor:
     """Resample with a band-limited, differentiable interpolation (Smith and Gossett 1984).
 
     Args:
@@ -52,18 +53,25 @@ def resample(audio: Tensor, old_rate: float, new_rate: float) -> Tensor:
         >>> resample(torch.randn(2, 48000), 48000, 44100).shape
         torch.Size([2, 44100])
     """
-    checks.floating(audio, "audio", 1, "(..., T)")
+    audio = checks.floating(audio, "audio", 1, "(..., T)")
     ratio = _ratio(float(checks.rate(old_rate, "old_rate")), float(checks.rate(new_rate, "new_rate")))
     if ratio == 1:
         return audio
     checks.audio(audio)
+    if audio.numel() == 0:  # a batch of none
+        return audio.new_empty(*audio.shape[:-1], math.ceil(audio.shape[-1] * ratio))
     try:
         # torchaudio takes a view of the audio, which a transposed batch does not allow.
-        return _resampler(ratio, audio.dtype, audio.device)(audio.contiguous())
+        return _resampled(audio.contiguous(), ratio)
     except ImportError as error:
         raise ImportError(
             f"resampling from {old_rate} to {new_rate} Hz needs torchaudio: pip install torchaudio"
         ) from error
+
+
+@outside_autocast
+def _resampled(audio: Tensor, ratio: Fraction) -> Tensor:
+    return _resampler(ratio, audio.dtype, audio.device)(audio)
 
 
 @functools.lru_cache(maxsize=32)

@@ -17,7 +17,7 @@ from torchprim.errors import AudioError
 from torchprim.files import all_replaced
 
 
-def save(path: str | os.PathLike[str], audio: Tensor, sample_rate: float) -> float:
+def save(path: str | os.PathLike[str], audio: checks.Audio, sample_rate: float) -> float:
     """Write one audio file, 32-bit float WAV, 24-bit FLAC or MP3 of 320 kbit/s, by its suffix.
 
     The write is atomic: the file appears under its name when it is complete and on the disk, or not at all.
@@ -50,7 +50,7 @@ def save(path: str | os.PathLike[str], audio: Tensor, sample_rate: float) -> flo
     return save_stems({path: audio}, sample_rate)
 
 
-def save_stems(stems: Mapping[str | os.PathLike[str], Tensor], sample_rate: float) -> float:
+def save_stems(stems: Mapping[str | os.PathLike[str], checks.Audio], sample_rate: float) -> float:
     """Write several audio files that belong together, with one gain: all of them or none.
 
     Args:
@@ -177,7 +177,7 @@ def open_stems(
         raise AudioError(error.filename, f"cannot be written: {error.strerror or error}") from error
 
 
-def _check(audio: Tensor) -> Tensor:
+def _check(audio: checks.Audio) -> Tensor:
     """Return audio as `(C, T)` on the CPU, where its values are checked, too."""
     audio = checks.floating(audio, "audio", 1, "(C, T) or (T,)")
     if audio.dim() > 2:
@@ -188,4 +188,4 @@ def _check(audio: Tensor) -> Tensor:
     audio = audio[None] if audio.dim() == 1 else audio
     if not 1 <= audio.shape[0] <= MOST_CHANNELS:
         raise ValueError(f"audio must have 1 to {MOST_CHANNELS} channels, got {audio.shape[0]}")
-    return checks.audio(audio.detach().cpu())
+    return checks.recording(audio.detach().cpu(), rank=2)

@@ -44,6 +44,11 @@ class RemixBatch(NamedTuple):
         """Return the mixture `(B, T)`, the mean of its channels."""
         return self.mixture if self.mixture.dim() == 2 else self.mixture.mean(1)
 
+    def __repr__(self) -> str:
+        samples = self.mixture.shape[-1]
+        spectra = f"magnitude {tuple(self.magnitude.shape)}"
+        return f"RemixBatch({len(self.mixture)} mixtures of {samples} samples, {spectra}, on {self.mixture.device})"
+
 
 def make_batch(
     vocals: Tensor, accompaniment: Tensor, geometry: Geometry, confidence: Tensor | None = None

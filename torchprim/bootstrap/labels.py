@@ -41,6 +41,11 @@ class Labels(NamedTuple):
     posterior: Tensor
     segments: tuple[SegmentKey, ...] | None = None
 
+    def __repr__(self) -> str:
+        known = self.confidence[~self.confidence.isnan()]
+        span = f", confidence {known.min().item():.3f} to {known.max().item():.3f}" if len(known) else ""
+        return f"Labels({len(self.confidence)} segments, {len(known)} labelled{span})"
+
     def of(self, bank: Bank) -> Labels:
         """Return the labels of a bank's segments, matched by `segments`; NaN where there is none.
 

@@ -73,11 +73,15 @@ def checked_weights(weights: Sequence[float] | Tensor | None, dimensions: int, l
         # Cached on the device: a CUDA graph cannot capture a copy from pageable host memory.
         weights = _weights_table(tuple(map(float, weights)), dtype, like.device)[0]
     if weights.shape != (dimensions,):
-        raise ValueError(f"weights must hold {dimensions} numbers, one a mask, got {weights.tolist()}")
+        raise ValueError(
+            f"weights must hold {dimensions} numbers, one a mask, got {checks.described(weights.tolist())}"
+        )
     if weights.device.type == "cpu" and not torch.compiler.is_compiling():
         ok = bool(torch.isfinite(weights).all() and (weights >= 0).all() and (weights > 0).any())
         if not ok:
-            raise ValueError(f"weights must not be negative and not all 0, got {weights.tolist()}")
+            raise ValueError(
+                f"weights must not be negative and not all 0, got {checks.described(weights.tolist())}"
+            )
     return weights
 
 

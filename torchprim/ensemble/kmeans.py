@@ -7,6 +7,7 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.ensemble.clustering import membership
+from torchprim.kernels.autocast import outside_autocast
 
 
 def centre_distances(points: Tensor, centres: Tensor) -> Tensor:
@@ -17,6 +18,7 @@ def centre_distances(points: Tensor, centres: Tensor) -> Tensor:
     return torch.cdist(points, centres, compute_mode="donot_use_mm_for_euclid_dist")
 
 
+@outside_autocast
 def refine_centres(
     points: Tensor,
     centres: Tensor,

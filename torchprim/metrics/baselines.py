@@ -13,7 +13,9 @@ NULL_GAIN = 0.7
 NULL_CUTOFF = 250.0  # Hz
 
 
-def ideal_ratio_mask(vocals: Tensor, accompaniment: Tensor, geometry: Geometry | None = None) -> Tensor:
+def ideal_ratio_mask(
+    vocals: checks.Audio, accompaniment: checks.Audio, geometry: Geometry | None = None
+) -> Tensor:
     """Compute the ideal ratio mask (IRM) of magnitudes from the true stems.
 
     M = |V| / (|V| + |A|), 0 where both are 0 (Narayanan and Wang 2013, with exponent 1). Of the usual
@@ -38,8 +40,7 @@ def ideal_ratio_mask(vocals: Tensor, accompaniment: Tensor, geometry: Geometry |
         >>> mask.shape, round(mask.mean().item(), 4)
         (torch.Size([1025, 87]), 0.25)
     """
-    checks.audio(vocals, "vocals")
-    checks.audio(accompaniment, "accompaniment")
+    vocals, accompaniment = checks.audio(vocals, "vocals"), checks.audio(accompaniment, "accompaniment")
     if vocals.shape != accompaniment.shape:
         raise ValueError(
             f"accompaniment must have the shape of vocals {tuple(vocals.shape)}, "
@@ -77,7 +78,7 @@ def null_mask(geometry: Geometry | None = None, *, like: Tensor | None = None) -
 
 
 def baseline_estimates(
-    vocals: Tensor, accompaniment: Tensor, sample_rate: float
+    vocals: checks.Audio, accompaniment: checks.Audio, sample_rate: float
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Compute the estimates of the baselines from the true stems, on the paper's grid.
 
@@ -104,6 +105,7 @@ def baseline_estimates(
         (['mixture', 'null', 'ideal mask'], torch.Size([44100]))
     """
     geometry = Geometry(sample_rate)
+    vocals, accompaniment = checks.audio(vocals, "vocals"), checks.audio(accompaniment, "accompaniment")
     mixture = vocals + accompaniment
     spectrum = stft(mixture, geometry)
     estimates = {"mixture": (mixture, mixture)}

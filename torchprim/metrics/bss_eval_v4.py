@@ -27,8 +27,8 @@ class BSSEval(NamedTuple):
 
 
 def bss_eval(
-    references: Tensor,
-    estimates: Tensor,
+    references: checks.Audio,
+    estimates: checks.Audio,
     window: float = 44100,
     hop: float = 44100,
     *,
@@ -77,12 +77,18 @@ def bss_eval(
     leading = references.shape[:-3]
     pairs = zip(references.flatten(0, -4), estimates.flatten(0, -4), strict=True) if leading else ()
     # A loop over items: the normal equations of one saturate the device (2048 x 2048 for stereo).
-    items = [_track(s, e, window, hop, count, filter_length) for s, e in pairs or [(references, estimates)]]
-    scores = torch.stack(items, 1).unflatten(1, leading) if leading else items[0]
+    items = [
+        _track(s, e, window, hop, count, filter_length)
+        for s, e in (pairs if leading else [(references, estimates)])
+    ]
+    if leading and not items:
+        scores = references.new_empty(4, *leading, references.shape[-3], count)
+    else:
+        scores = torch.stack(items, 1).unflatten(1, leading) if leading else items[0]
     return BSSEval(*scores)
 
 
-def _checked(signals: Tensor, name: str) -> Tensor:
+def _checked(signals: checks.Audio, name: str) -> Tensor:
     signals = checks.real(signals, name, 3, "(..., S, C, T)")
     return checks.double(checks.audio(signals, name))
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchprim import checks
 from torchprim.metrics.scale import centred, check_pair, scored
 
 
@@ -27,8 +28,8 @@ class _Split(NamedTuple):
     no_estimate: Tensor
 
 
-def _split(references: Tensor, estimates: Tensor) -> _Split:
-    check_pair(references, estimates, "references", "estimates", rank=2)
+def _split(references: checks.Audio, estimates: checks.Audio) -> _Split:
+    references, estimates = check_pair(references, estimates, "references", "estimates", rank=2)
     s, energy, no_reference = centred(references)  # (..., S, T), (..., S), (..., S)
     e, _, no_estimate = centred(estimates)
     scale = energy.masked_fill(no_reference, 1.0).sqrt()
@@ -43,7 +44,7 @@ def _split(references: Tensor, estimates: Tensor) -> _Split:
     return _Split(*parts, *torch.broadcast_tensors(no_reference, no_estimate))
 
 
-def si_sir(references: Tensor, estimates: Tensor) -> Tensor:
+def si_sir(references: checks.Audio, estimates: checks.Audio) -> Tensor:
     """Compute the scale-invariant signal-to-interference ratio, the leakage of the other sources.
 
     SI-SIR = 10 log10(|a s|² / |P e - a s|²), P the projection on the span of all sources.
@@ -68,7 +69,7 @@ def si_sir(references: Tensor, estimates: Tensor) -> Tensor:
     return scored(parts.target, parts.interference, parts.no_reference, parts.no_estimate)
 
 
-def si_sar(references: Tensor, estimates: Tensor) -> Tensor:
+def si_sar(references: checks.Audio, estimates: checks.Audio) -> Tensor:
     """Compute the scale-invariant signal-to-artifacts ratio, the error outside the span of all sources.
 
     SI-SAR = 10 log10(|a s|² / |e - P e|²), P the projection on the span of all sources.

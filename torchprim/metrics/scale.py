@@ -50,11 +50,14 @@ def centred(signal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def check_pair(
-    reference: Tensor, estimate: Tensor, first: str = "reference", second: str = "estimate", rank: int = 1
-) -> None:
-    """Check that two signals can be compared; raise `ValueError` with the names of the arguments."""
-    checks.audio(reference, first, rank)
-    checks.audio(estimate, second, rank)
+    reference: checks.Audio,
+    estimate: checks.Audio,
+    first: str = "reference",
+    second: str = "estimate",
+    rank: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """Check that two signals can be compared, and return them; name the arguments in a `ValueError`."""
+    reference, estimate = checks.audio(reference, first, rank), checks.audio(estimate, second, rank)
     if reference.shape[-1] != estimate.shape[-1]:
         raise ValueError(
             f"{second} must be as long as {first} ({reference.shape[-1]} samples), "
@@ -67,10 +70,11 @@ def check_pair(
             f"{second} must have the leading dimensions of {first} {tuple(reference.shape)}, "
             f"got {tuple(estimate.shape)}"
         ) from None
+    return reference, estimate
 
 
-def _energies(reference: Tensor, estimate: Tensor) -> _Energies:
-    check_pair(reference, estimate)
+def _energies(reference: checks.Audio, estimate: checks.Audio) -> _Energies:
+    reference, estimate = check_pair(reference, estimate)
     s, s_energy, no_reference = centred(reference)
     e, _, no_estimate = centred(estimate)
     s_energy = s_energy.masked_fill(no_reference, 1.0)
@@ -94,7 +98,7 @@ def scored(target: Tensor, error: Tensor, no_reference: Tensor, no_estimate: Ten
     return decibel(target, error).masked_fill(no_estimate, -torch.inf).masked_fill(no_reference, torch.nan)
 
 
-def snr(reference: Tensor, estimate: Tensor) -> Tensor:
+def snr(reference: checks.Audio, estimate: checks.Audio) -> Tensor:
     """Compute the signal-to-noise ratio, with all that differs from the reference as noise.
 
     SNR = 10 log10(|s|² / |s - e|²), s and e with their means taken off.
@@ -119,7 +123,7 @@ def snr(reference: Tensor, estimate: Tensor) -> Tensor:
     return decibel(parts.reference, parts.error).masked_fill(parts.no_reference, torch.nan)
 
 
-def sd_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
+def sd_sdr(reference: checks.Audio, estimate: checks.Audio) -> Tensor:
     """Compute the scale-dependent signal-to-distortion ratio, the paper's metric.
 
     a = <s, e> / |s|²; SD-SDR = 10 log10(|a s|² / |s - e|²) = SNR + 20 log10 |a|, s and e with their
@@ -145,7 +149,7 @@ def sd_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
     return scored(parts.target, parts.error, parts.no_reference, parts.no_estimate)
 
 
-def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
+def si_sdr(reference: checks.Audio, estimate: checks.Audio) -> Tensor:
     """Compute the scale-invariant signal-to-distortion ratio (Le Roux et al. 2019, eq. 5).
 
     a = <s, e> / |s|²; SI-SDR = 10 log10(|a s|² / |e - a s|²), s and e with their means taken off.

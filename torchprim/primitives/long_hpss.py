@@ -18,7 +18,7 @@ from torchprim.spectra.stft import Geometry, masked_istft, stft
 
 
 def long_hpss(
-    audio: Tensor,
+    audio: checks.Audio,
     kernel_size: int | tuple[int, int] = 17,
     power: float | Tensor = 2.0,
     *,
@@ -68,7 +68,7 @@ def long_hpss(
 
 
 def long_hpss_masks(
-    audio: Tensor,
+    audio: checks.Audio,
     gains: Tensor,
     kernel_size: int | tuple[int, int] = 17,
     power: float | Tensor = 2.0,
@@ -113,9 +113,9 @@ class LongHPSS(Primitive, function=long_hpss):
     ) -> None:
         super().__init__(locals())
 
-    def forward(self, audio: Tensor, spectrum: Tensor | None = None) -> Tensor:
+    def forward(self, audio: checks.Audio, spectrum: Tensor | None = None) -> Tensor:
         return long_hpss(audio, **self.settings, spectrum=spectrum)
 
     if TYPE_CHECKING:
 
-        def __call__(self, audio: Tensor, spectrum: Tensor | None = None) -> Tensor: ...
+        def __call__(self, audio: checks.Audio, spectrum: Tensor | None = None) -> Tensor: ...

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim import checks
+from torchprim.kernels.autocast import outside_autocast
 from torchprim.kernels.mask_dtype import mask_dtype
 from torchprim.primitives.base import Primitive
 from torchprim.spectra.high_pass import high_pass
@@ -16,6 +17,7 @@ from torchprim.spectra.high_pass import high_pass
 _BLOCK_VALUES = 1 << 23
 
 
+@outside_autocast
 def _similar_frames(magnitude: Tensor, min_distance: int, count: int) -> tuple[Tensor, Tensor]:
     """Find the frames most similar to each frame, `min_distance` from it and from each other.
 
@@ -107,7 +109,8 @@ def repet_sim(
     # Frames that lie further apart than the clip is long are all suppressed.
     min_distance = max(1, round(min(apart * sample_rate / hop_length, magnitude.shape[-1])))
     items = magnitude.reshape(-1, *magnitude.shape[-2:])
-    background = torch.stack([_background(item, min_distance, count) for item in items])
+    backgrounds = [_background(item, min_distance, count) for item in items]
+    background = torch.stack(backgrounds) if backgrounds else items  # of a batch of none
     background = background.reshape(magnitude.shape)
     nonzero = magnitude > 0
     ratio = (background / torch.where(nonzero, magnitude, 1)).clamp(max=1)

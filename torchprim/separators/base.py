@@ -15,24 +15,13 @@ from torchprim.audio.resampling import resample
 from torchprim.ensemble.confidence import Confidence
 from torchprim.primitives.spatial import spatial
 from torchprim.separators.pieces import Piece, split, to_frames
+from torchprim.separators.separation import Separation
 from torchprim.spectra.mixture import Mixture
 from torchprim.spectra.stft import Geometry, masked_istft, stft
 
 PIECE_SECONDS = 30.0
 OVERLAP_SECONDS = 2.0
 _ROUNDING = 1e-6  # relative peak below which a signal is constant but for rounding
-
-
-class Separation(NamedTuple):
-    """Two stems, the mask, and its confidence. Leading dimensions are those of the audio."""
-
-    vocals: Tensor  # like the audio, (..., T) or (..., C, T)
-    accompaniment: Tensor  # mixture minus vocals
-    mask: Tensor | None  # (..., F, N) on the separator's grid
-    confidence: Tensor  # (...)
-    silhouette: Tensor  # (...)
-    posterior: Tensor  # (...)
-    masks: dict[str, Tensor]  # each cue's mask by name
 
 
 class Estimate(NamedTuple):
@@ -75,7 +64,7 @@ class Separator(nn.Module, ABC):
 
     def forward(
         self,
-        audio: Tensor,
+        audio: checks.Audio,
         sample_rate: float,
         channels: bool = False,
         *,
@@ -91,7 +80,7 @@ class Separator(nn.Module, ABC):
         weighted by duration.
 
         Args:
-            audio: `(..., T)`, or `(..., C, T)` with `channels`; on any device.
+            audio: `(..., T)`, or `(..., C, T)` with `channels`; on any device. An array of NumPy is copied.
             sample_rate: in Hz; audio at another rate than the grid's is resampled, and the vocals back.
             channels: whether the last but one dimension is channels: one mask, estimated from their mean
                 (from the loudest where they cancel in it, see `downmix`), is applied to all. Of two
@@ -106,11 +95,11 @@ class Separator(nn.Module, ABC):
             A `Separation`; vocals and accompaniment add up to the input.
 
         Raises:
-            ValueError: for audio that is complex, empty, not finite or beyond 1e30, or a rate that is not
-                positive.
+            ValueError: for audio that is complex, empty, not finite or beyond 1e30, or of more channels (or
+                items) than samples, or a rate that is not positive.
         """
-        audio = checks.audio(audio, rank=2 if channels else 1)
-        checks.rate(sample_rate, "sample_rate")
+        audio = checks.recording(audio, rank=2 if channels else 1)
+        sample_rate = checks.rate(sample_rate, "sample_rate")
         # A compiled graph supports no generator but the global one.
         if generator is None and not torch.compiler.is_compiling():
             generator = torch.Generator(audio.device).manual_seed(0)
@@ -140,7 +129,7 @@ class Separator(nn.Module, ABC):
             for values in zip(*confidences, strict=True)
         )
         mask, masks = self._join_masks(estimates, pieces, sample_rate) if keep_masks else (None, {})
-        return Separation(vocals, audio - vocals, mask, *means, masks=masks)
+        return Separation(vocals, audio - vocals, mask, *means, masks=masks, sample_rate=sample_rate)
 
     def stream(
         self,
@@ -179,11 +168,11 @@ class Separator(nn.Module, ABC):
             (1, torch.Size([2, 441000]))
         """
         checks.integer(length, "length", 1)
-        checks.rate(sample_rate, "sample_rate")
+        sample_rate = checks.rate(sample_rate, "sample_rate")
         pieces = self._pieces(length, sample_rate)
         weight, sums, tail = 0.0, (0.0, 0.0, 0.0), None
         for done, piece in enumerate(pieces, 1):
-            audio = checks.audio(read(piece.start, piece.stop), rank=2 if channels else 1)
+            audio = checks.recording(read(piece.start, piece.stop), rank=2 if channels else 1)
             if generator is None:
                 generator = torch.Generator(audio.device).manual_seed(0)
             vocals, estimate = self._separate_piece(audio, sample_rate, channels, generator, False, settings)
@@ -196,7 +185,8 @@ class Separator(nn.Module, ABC):
             vocals, tail = vocals[..., :count], vocals[..., count:].clone()
             first = piece.output_start - piece.start
             accompaniment = audio[..., first : first + count] - vocals
-            part = Separation(vocals, accompaniment, None, *(total / weight for total in sums), masks={})
+            means = (total / weight for total in sums)
+            part = Separation(vocals, accompaniment, None, *means, masks={}, sample_rate=sample_rate)
             if progress is not None:
                 progress(done, len(pieces))
             del audio, estimate, vocals, accompaniment  # not to be held beside the next piece
@@ -207,7 +197,7 @@ class Separator(nn.Module, ABC):
 
         def __call__(
             self,
-            audio: Tensor,
+            audio: checks.Audio,
             sample_rate: float,
             channels: bool = False,
             *,
@@ -280,7 +270,7 @@ def _remove_mean(audio: Tensor) -> Tensor:
     """Subtract the mean over time; a constant becomes exactly 0, silence, without rounding errors."""
     mean = audio.mean(-1, keepdim=True)
     with torch.no_grad():
-        low, high = torch.aminmax(audio, dim=-1, keepdim=True)
+        low, high = torch.aminmax(audio.detach(), dim=-1, keepdim=True)
         # Subtraction keeps order: the extremes less the mean are those of the audio less the mean.
         centred_peak = torch.maximum(high - mean, mean - low)
         sounding = centred_peak > _ROUNDING * torch.maximum(high, -low)

@@ -119,6 +119,8 @@ class NetworkSeparator(Separator):
         """Estimate the mask and its confidence; `masks` holds the mask of each head that is used."""
         magnitude = mixture.magnitude()
         shape = magnitude.shape[:-2]
+        if 0 in shape:
+            return self._estimate_of_none(mixture, shape)
         batch = magnitude.reshape(-1, *magnitude.shape[-2:])
         output = run_network(self.network, batch.to(next(self.network.parameters()).dtype), mixture)
         head_masks: dict[str, Tensor] = {}
@@ -145,6 +147,17 @@ class NetworkSeparator(Separator):
         nonzero = (batch.detach().amax((-2, -1)) > 0).reshape(shape)
         values = (torch.where(nonzero, value.reshape(shape).to(magnitude.dtype), 0) for value in confidence)
         return Estimate(mask, masks, Confidence(*values))
+
+    def _estimate_of_none(self, mixture: Mixture, shape: torch.Size) -> Estimate:
+        """Return the estimate of a batch of none: that of a silent recording without the recording."""
+        silence, grid = mixture.audio.new_zeros(1, mixture.audio.shape[-1]), mixture.geometry
+        mask, masks, confidence = self.estimate(Mixture(silence, grid.sample_rate, grid))
+
+        def none(x: Tensor) -> Tensor:
+            return x[:0].reshape(*shape, *x.shape[1:])
+
+        masks = {name: none(mask) for name, mask in masks.items()}
+        return Estimate(none(mask), masks, Confidence(*map(none, confidence)))
 
     def _centres(self, embedding: Tensor, magnitude: Tensor) -> Tensor:
         """Run k-means on the loudest bins from the anchors: `(B, F, N, D)`, `(B, F, N)` -> `(B, 2, D)`."""

@@ -37,9 +37,9 @@ class Mixture:
         (torch.Size([2, 1025, 87]), True)
     """
 
-    def __init__(self, audio: Tensor, sample_rate: float, geometry: Geometry | None = None) -> None:
+    def __init__(self, audio: checks.Audio, sample_rate: float, geometry: Geometry | None = None) -> None:
         self.geometry: Geometry = geometry or Geometry()
-        self.audio: Tensor = resample(checks.audio(audio), sample_rate, self.geometry.sample_rate)
+        self.audio: Tensor = resample(checks.recording(audio), sample_rate, self.geometry.sample_rate)
         self._cache: dict[Hashable, Any] = {}
 
     def cached(self, key: Hashable, compute: Callable[[], Value]) -> Value:

@@ -40,7 +40,7 @@ class Geometry:
     window: str = "hann"
 
     def __post_init__(self) -> None:
-        checks.positive(self.sample_rate, "sample_rate")
+        object.__setattr__(self, "sample_rate", checks.rate(self.sample_rate, "sample_rate"))
         checks.integer(self.window_length, "window_length", 2)
         checks.integer(self.hop_length, "hop_length", 1, self.window_length // 2)
         if self.window not in ("hann", "sqrt_hann"):
@@ -71,7 +71,7 @@ def _window(name: str, length: int, dtype: torch.dtype, device: torch.device) ->
     return [hann if name == "hann" else hann.sqrt()]
 
 
-def stft(audio: Tensor, geometry: Geometry | None = None) -> Tensor:
+def stft(audio: checks.Audio, geometry: Geometry | None = None) -> Tensor:
     """Compute the short-time Fourier transform, frames centred, the ends padded with zeros.
 
     X[k, n] = sum over t of w[t] x[n hop + t - W / 2] exp(-2πi k t / W)  (Allen and Rabiner 1977).
@@ -96,7 +96,9 @@ def stft(audio: Tensor, geometry: Geometry | None = None) -> Tensor:
     audio = checks.audio(audio)
     batch = audio.reshape(-1, audio.shape[-1])
     frames = windowed_frames(batch, geometry.window_tensor(audio), geometry.hop_length)
-    spectrum = torch.fft.rfft(frames).mT
+    # MKL refuses a batch of none.
+    spectrum = torch.fft.rfft(frames) if len(frames) else frames[..., : geometry.bins] + 0j
+    spectrum = spectrum.mT
     return spectrum.reshape(*audio.shape[:-1], *spectrum.shape[-2:])
 
 
@@ -127,12 +129,15 @@ def istft(spectrum: Tensor, geometry: Geometry | None = None, length: int | None
         )
     if spectrum.dim() < 2 or spectrum.shape[-2] != geometry.bins:
         raise ValueError(f"spectrum must have shape (..., {geometry.bins}, N), got {tuple(spectrum.shape)}")
-    if spectrum.numel() == 0:
+    if 0 in spectrum.shape[-2:]:
         raise ValueError(f"spectrum must not be empty, got shape {tuple(spectrum.shape)}")
     length = (spectrum.shape[-1] - 1) * geometry.hop_length if length is None else length
     checks.integer(length, "length", 1)
     # The factor 1 / W, on a GPU a pass of its own, is left to the overlap-add.
-    frames = torch.fft.irfft(spectrum.mT, n=geometry.window_length, norm="forward")
+    if spectrum.numel():
+        frames = torch.fft.irfft(spectrum.mT, n=geometry.window_length, norm="forward")
+    else:
+        frames = spectrum.real.new_empty(*spectrum.mT.shape[:-1], geometry.window_length)
     return _overlap_add(frames, geometry, length)
 
 

@@ -19,13 +19,13 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 def check_settings(
     rate: int, segment_seconds: float, hop_seconds: float, quietest: float, residence: str
-) -> None:
-    """Check the numbers and the residence.
+) -> int:
+    """Check the numbers and the residence; return the rate as an int.
 
     Raises:
         ValueError: for one out of range.
     """
-    checks.file_rate(rate, "sample_rate")
+    rate = checks.file_rate(rate, "sample_rate")
     for name, seconds in (("segment_seconds", segment_seconds), ("hop_seconds", hop_seconds)):
         if checks.positive(seconds, name) * rate < 1:
             raise ValueError(f"{name} must be at least a sample, got {seconds!r}")
@@ -33,6 +33,7 @@ def check_settings(
         raise ValueError(f"quietest must be a level in LUFS, got {quietest!r}")
     if residence not in RESIDENCES:
         raise ValueError(f"residence must be one of {', '.join(RESIDENCES)}, got {residence!r}")
+    return rate
 
 
 def checked_paths(folders: Paths) -> Sequence[str | os.PathLike[str]]:

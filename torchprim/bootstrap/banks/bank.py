@@ -94,7 +94,7 @@ class Bank:
         threads: int | None = None,
         progress: bool = True,
     ) -> None:
-        check_settings(sample_rate, segment_seconds, hop_seconds, quietest, residence)
+        sample_rate = check_settings(sample_rate, segment_seconds, hop_seconds, quietest, residence)
         self.sample_rate: int = sample_rate
         self.channels: int = checks.integer(channels, "channels", 1, 2)
         self.device: torch.device = usable_device(device)
@@ -221,6 +221,13 @@ class Bank:
         """Leave a song out, and say why."""
         self.skipped.append(one_line(path, error, "cpu"))
         _say(f"skipped {self.skipped[-1]}")
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.names)} songs, {len(self.segments)} segments, {len(self.skipped)} skipped"
+        length = f"{self.seconds:.0f} s at {self.sample_rate} Hz"
+        return (
+            f"{type(self).__name__}({counts}, {length}, on {self.device}{' (pinned)' if self.pinned else ''})"
+        )
 
     @property
     def seconds(self) -> float:

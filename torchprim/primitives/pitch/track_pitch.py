@@ -28,9 +28,16 @@ class PitchTrack(NamedTuple):
     salience: Tensor | None  # (..., P, N), on request
     marginals: Tensor | None  # (..., P, N), probability of each pitch given voiced, on request
 
+    def __repr__(self) -> str:
+        last = f" to {self.times[-1].item():.2f} s" if len(self.times) else ""
+        beside = [name for name in ("salience", "marginals") if getattr(self, name) is not None]
+        with_these = "".join(f", with {name}" for name in beside)
+        f0 = f"f0 {tuple(self.f0.shape)} on {self.f0.device}"
+        return f"PitchTrack({f0}, 0{last}, {len(self.pitches)} candidates{with_these})"
+
 
 def track_pitch(
-    audio: Tensor,
+    audio: checks.Audio,
     sample_rate: float,
     method: str = "salience",
     f_min: float = 80.0,
@@ -73,8 +80,8 @@ def track_pitch(
         >>> round(pitch.f0[40].item(), -1), pitch.times.shape
         (220.0, torch.Size([87]))
     """
-    audio = checks.audio(audio)
-    checks.positive(sample_rate, "sample_rate")
+    audio = checks.recording(audio)
+    sample_rate = checks.rate(sample_rate, "sample_rate")
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
     check_range(f_min, f_max, sample_rate)
@@ -106,7 +113,7 @@ def track_pitch(
 
 
 def track_song(
-    audio: Tensor,
+    audio: checks.Audio,
     sample_rate: float,
     method: str = "salience",
     f_min: float = 80.0,
@@ -144,8 +151,8 @@ def track_song(
     if not 0 < 2 * overlap_seconds < piece_seconds:
         raise ValueError(f"overlap_seconds must lie in (0, {piece_seconds / 2}), got {overlap_seconds!r}")
     geometry = Geometry()
-    audio = checks.audio(audio)
-    check_range(f_min, f_max, checks.positive(sample_rate, "sample_rate"))
+    audio = checks.recording(audio)
+    check_range(f_min, f_max, checks.rate(sample_rate, "sample_rate"))
     audio = resample(audio, sample_rate, geometry.sample_rate)
     hop, rate = geometry.hop_length, geometry.sample_rate
     frames = geometry.frames(audio.shape[-1])

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchprim.kernels.autocast import outside_autocast
 from torchprim.kernels.paths.forward_backward import forward_backward
 from torchprim.kernels.paths.viterbi import viterbi
 from torchprim.primitives.pitch.grid import PitchGrid
@@ -31,6 +32,7 @@ class Track(NamedTuple):
     marginals: Tensor | None  # (..., P, N)
 
 
+@outside_autocast
 def track(
     magnitude: Tensor,
     grid: PitchGrid,

@@ -1,0 +1,97 @@
+"""Two stems with their mask and confidence: written to a folder, in one line, or played in a notebook."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchprim.audio.downmix import downmix
+from torchprim.audio.resampling import resample
+from torchprim.audio.write import save_stems
+
+STEM_NAMES = ("vocals", "accompaniment")
+_PLAYED_RATE = 24000  # Hz, mono: half a megabyte for two stems of a minute
+_COMPRESSION = 0.6  # of MP3 at a constant rate, from 0 to 1: some 32 kbit/s
+
+
+class Separation(NamedTuple):
+    """Two stems, the mask, and its confidence. Leading dimensions are those of the audio."""
+
+    vocals: Tensor  # like the audio, (..., T) or (..., C, T)
+    accompaniment: Tensor  # mixture minus vocals
+    mask: Tensor | None  # (..., F, N) on the separator's grid
+    confidence: Tensor  # (...)
+    silhouette: Tensor  # (...)
+    posterior: Tensor  # (...)
+    masks: dict[str, Tensor]  # each cue's mask by name
+    sample_rate: float  # of the stems, in Hz
+
+    def save(self, folder: str | os.PathLike[str], format: str = "wav") -> list[Path]:
+        """Write both stems of one recording, as `vocals.wav` and `accompaniment.wav`: both or none.
+
+        Args:
+            folder: where they will be; folders on the way are made.
+            format: `wav`, 32-bit float, or `flac`, 24-bit, with one gain for both where a sample exceeds 1.
+
+        Returns:
+            the two paths.
+
+        Raises:
+            AudioError: "PATH: reason" where they cannot be written.
+            ValueError: for another format, or stems of several recordings.
+
+        Example:
+            >>> import tempfile, torch, torchprim as tp
+            >>> stems = tp.PrimitiveSeparator(method="hpss")(torch.randn(2, 44100) / 10, 44100, channels=True)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     [path.name for path in stems.save(folder)]
+            ['vocals.wav', 'accompaniment.wav']
+        """
+        if self.vocals.dim() - self.confidence.dim() not in (1, 2) or self.confidence.dim():
+            raise ValueError(
+                f"save takes the stems of one recording, got a batch of shape {tuple(self.confidence.shape)}"
+            )
+        paths = [Path(folder, f"{name}.{format}") for name in STEM_NAMES]
+        save_stems(dict(zip(paths, (self.vocals, self.accompaniment), strict=True)), self.sample_rate)
+        return paths
+
+    def __repr__(self) -> str:
+        seconds = self.vocals.shape[-1] / self.sample_rate
+        cues = f", masks of {', '.join(self.masks)}" if self.masks else ""
+        return (
+            f"Separation(vocals and accompaniment {tuple(self.vocals.shape)}, {seconds:.2f} s at "
+            f"{self.sample_rate:g} Hz on {self.vocals.device}, confidence {_number(self.confidence)}{cues})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show both stems as players in a notebook, mono and small; of a batch the line alone."""
+        line = f"<p>{html.escape(repr(self))}</p>"
+        if self.confidence.dim():
+            return line
+        stems = zip(STEM_NAMES, (self.vocals, self.accompaniment), strict=True)
+        return line + "".join(f"<p>{name}<br>{_player(stem, self.sample_rate)}</p>" for name, stem in stems)
+
+
+def _number(value: Tensor) -> str:
+    return f"{value.item():.3f}" if value.numel() == 1 else f"of shape {tuple(value.shape)}"
+
+
+def _player(stem: Tensor, sample_rate: float) -> str:
+    """Return an HTML player of a stem `(T,)` or `(C, T)`, as MP3 within the page."""
+    from torchprim.audio.encode import soundfile
+
+    stem = stem.detach().float().cpu()
+    stem = resample(stem if stem.dim() == 1 else downmix(stem), sample_rate, _PLAYED_RATE)
+    stem = stem / torch.clamp(stem.abs().amax(), min=1)
+    file = io.BytesIO()
+    coding = {"format": "MP3", "bitrate_mode": "CONSTANT", "compression_level": _COMPRESSION}
+    soundfile().write(file, stem.numpy(), _PLAYED_RATE, **coding)
+    content = base64.b64encode(file.getvalue()).decode("ascii")
+    return f'<audio controls src="data:audio/mpeg;base64,{content}"></audio>'
