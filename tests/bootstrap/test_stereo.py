@@ -1,5 +1,7 @@
 """Banks and remixes of two channels."""
 
+from types import SimpleNamespace
+
 import pytest
 import soundfile
 import torch
@@ -19,7 +21,8 @@ class Panned(torch.nn.Module):
     def forward(self, audio, sample_rate, channels=False):
         assert channels and audio.dim() == 3
         level = audio.square().mean((-2, -1))
-        return tp.Separation(0.75 * audio, 0.25 * audio, None, level, level, level, {})
+        measures = {"confidence": level, "silhouette": level, "posterior": level}
+        return SimpleNamespace(vocals=0.75 * audio, accompaniment=0.25 * audio, **measures)
 
 
 @pytest.fixture

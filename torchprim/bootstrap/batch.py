@@ -45,9 +45,8 @@ class RemixBatch(NamedTuple):
         return self.mixture if self.mixture.dim() == 2 else self.mixture.mean(1)
 
     def __repr__(self) -> str:
-        samples = self.mixture.shape[-1]
-        spectra = f"magnitude {tuple(self.magnitude.shape)}"
-        return f"RemixBatch({len(self.mixture)} mixtures of {samples} samples, {spectra}, on {self.mixture.device})"
+        sounds = f"{len(self.mixture)} mixtures of {self.mixture.shape[-1]} samples"
+        return f"RemixBatch({sounds}, magnitude {tuple(self.magnitude.shape)}, on {self.mixture.device})"
 
 
 def make_batch(
