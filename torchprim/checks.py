@@ -25,6 +25,7 @@ Number = TypeVar("Number", bound=float | Tensor)
 LARGEST_SAMPLE = torch.tensor(1e30, dtype=torch.float32).item()  # float32 rounds it up
 _WITHOUT_FLOAT64 = ("mps",)
 URL = "is a URL: download it first"
+_FEW_CHANNELS = 32
 LOWEST_RATE, HIGHEST_RATE = 1e3, 1e6  # of audio files, in Hz; what lies outside is no music
 
 
@@ -113,9 +114,12 @@ def audio(value: Audio, name: str = "audio", rank: int = 1) -> Tensor:
 
 
 def recording(value: Audio, name: str = "audio", rank: int = 1) -> Tensor:
-    """Check as `audio`, and for no more channels or items than samples: `(T, C)` would take minutes."""
+    """Check as `audio`, and for no more channels or items than samples: `(T, C)` would take minutes.
+
+    Up to 32 may have fewer, such as the last sample of a stereo recording.
+    """
     value = audio(value, name, rank)
-    if value.dim() > 1 and value.shape[-2] > value.shape[-1]:
+    if value.dim() > 1 and value.shape[-2] > max(value.shape[-1], _FEW_CHANNELS):
         first = "channels" if rank == 2 else "items"
         raise ValueError(
             f"{name} has {value.shape[-2]} {first} of {value.shape[-1]} samples, shape {tuple(value.shape)}: "

@@ -19,7 +19,6 @@ def test_a_view_is_resampled_as_its_copy():
     ("audio", "old", "new", "message"),
     [
         (None, 8000, 44100, "audio must be a tensor, got None"),
-        (np.zeros((3, 9)), 8000, 44100, r"audio must be a tensor, got ndarray of shape \(3, 9\)"),
         (torch.tensor(1.0), 8000, 44100, r"audio must have shape \(..., T\), got \(\)"),
         (torch.zeros(2, 0), 8000, 44100, "audio must not be empty"),
         (torch.zeros(9) + 0j, 8000, 44100, "audio must be real"),

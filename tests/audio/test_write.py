@@ -99,7 +99,7 @@ def test_what_cannot_be_written_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"audio": torch.zeros(0, 10)}, r"audio must not be empty, got shape \(0, 10\)"),
+        ({"audio": torch.zeros(0, 10)}, "audio must have 1 to 1024 channels, got 0"),
         ({"audio": torch.zeros(2000, 10)}, "audio must have 1 to 1024 channels, got 2000"),
         ({"audio": torch.zeros(2, 10, device="meta")}, "audio must be a dense tensor .* on the meta device"),
         (
@@ -110,7 +110,6 @@ def test_what_cannot_be_written_is_refused(tmp_path):
             {"audio": torch.full((2, 10), 1e300, dtype=torch.float64)},
             r"must lie within ±1e\+30.* 1e\+300",
         ),
-        ({"audio": np.zeros((2, 10))}, r"audio must be a tensor, got ndarray of shape \(2, 10\)$"),
         ({"audio": [0.0, 1.0]}, r"audio must be a tensor, got \[0.0, 1.0\]"),
         ({"sample_rate": 2**31}, "sample_rate must lie in .* Hz, got 2147483648"),
         ({"sample_rate": 0.4}, "sample_rate must lie in .* Hz, got 0.4"),
