@@ -10,8 +10,10 @@ from torch.utils.data import IterableDataset, get_worker_info
 from torchprim import checks
 from torchprim.bootstrap.batch import RemixBatch
 
+Item = RemixBatch | tuple[Tensor, Tensor]
 
-class RemixDataset(IterableDataset):
+
+class RemixDataset(IterableDataset[Item]):
     """A stream's batches for `DataLoader(dataset, batch_size=None)`, Lightning or Accelerate.
 
     An item is a whole batch, made on the stream's device: no workers, no collation, no copy. An epoch goes on
@@ -39,9 +41,11 @@ class RemixDataset(IterableDataset):
     def __init__(self, stream: Iterable[RemixBatch], steps: int | None = None, pairs: bool = True) -> None:
         if steps is not None:
             checks.integer(steps, "steps", 1)
-        self.stream, self.steps, self.pairs = stream, steps, pairs
+        self.stream: Iterable[RemixBatch] = stream
+        self.steps: int | None = steps
+        self.pairs: bool = pairs
 
-    def __iter__(self) -> Iterator[RemixBatch | tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Item]:
         if get_worker_info() is not None:
             raise RuntimeError("batches are made on the stream's device: use a DataLoader with num_workers=0")
         for count, batch in enumerate(self.stream, 1):

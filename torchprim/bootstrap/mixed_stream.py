@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from torch.utils.data import IterableDataset
 
 from torchprim.bootstrap.batch import RemixBatch
-from torchprim.bootstrap.dataset import RemixDataset
+from torchprim.bootstrap.dataset import Item, RemixDataset
 from torchprim.bootstrap.remix import RemixStream
 from torchprim.bootstrap.seeds import SEED_MIXED_STREAM, mixed_seed
 
@@ -35,7 +36,7 @@ class MixedStream:
         seed = mixed_seed(self.seed, self.streams[0].rank, SEED_MIXED_STREAM, step)
         return self.streams[np.random.default_rng(seed).choice(len(self.streams), p=self.shares)].batch(step)
 
-    def dataset(self, steps: int | None = None, pairs: bool = True) -> RemixDataset:
+    def dataset(self, steps: int | None = None, pairs: bool = True) -> IterableDataset[Item]:
         """Return the streams as one dataset for a `DataLoader`, see `RemixDataset`."""
         return RemixDataset(self, steps, pairs)
 

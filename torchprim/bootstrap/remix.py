@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from torchprim.audio.resampling import resample
 from torchprim.bootstrap.banks.bank import Bank
 from torchprim.bootstrap.banks.stem_bank import StemBank
 from torchprim.bootstrap.batch import RemixBatch, mix
-from torchprim.bootstrap.dataset import RemixDataset
+from torchprim.bootstrap.dataset import Item, RemixDataset
 from torchprim.bootstrap.draws import Draws, draw
 from torchprim.bootstrap.equaliser import POINTS, equalise
 from torchprim.bootstrap.labels import Labels
@@ -160,7 +161,7 @@ class RemixStream:
             self.step += 1
             yield batch
 
-    def dataset(self, steps: int | None = None, pairs: bool = True) -> RemixDataset:
+    def dataset(self, steps: int | None = None, pairs: bool = True) -> IterableDataset[Item]:
         """Return the stream as a dataset for a `DataLoader`, see `RemixDataset`."""
         return RemixDataset(self, steps, pairs)
 

@@ -58,6 +58,8 @@ NETWORK_OPTIONS: dict[str, tuple[Any, str]] = {
     "layers": (int, "bidirectional LSTM layers, or convolutions of the U-Net"),
     "hidden": (int, "cells of an LSTM layer in each direction"),
     "channels": (int, "of the U-Net's first layer"),
+    "fine": (int, "lowest bins at full resolution in the U-Net; 0 for all"),
+    "context": (lambda word: bool(int(word)), "1: the U-Net sees means over all frames and all bins"),
     "dropout": (number, "share of what is dropped"),
     "cues": (str, "preset of the primitives whose masks the U-Net sees, or nothing"),
     "heads": (lambda words: tuple(words.split(",")), "embedding, mask, or both with a comma"),
