@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import torchprim as tp
-from torchprim.bootstrap import cache
+from torchprim.bootstrap.banks import cache
 
 
 def _harmonics(phase: Tensor, count: int, slope: float = 1.0) -> Tensor:
