@@ -87,6 +87,7 @@ def long_hpss_masks(
     long_spectrum = stft(audio.reshape(-1, audio.shape[-1]), long_geometry)  # (B, F, N)
     harmonic_mask = hpss_mask(magnitude(long_spectrum), *filter_lengths(kernel_size), power)
     percussive = masked_istft(harmonic_mask, long_spectrum, long_geometry, audio.shape[-1], residual=True)
+    del long_spectrum, harmonic_mask  # the peak of memory of an ensemble on a CPU is below
     return wiener_masks(stft(percussive.reshape(audio.shape), geometry), spectrum, gains.to(audio), dtype)
 
 

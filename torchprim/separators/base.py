@@ -237,8 +237,7 @@ class Separator(nn.Module, ABC):
     ) -> tuple[Tensor, Estimate]:
         """Compute the vocals of one piece, of the shape of `audio`, and the estimate behind them."""
         geometry = self.geometry
-        mono = downmix(audio) if channels else audio
-        mixture = Mixture(_remove_mean(mono), sample_rate, geometry)
+        mixture = Mixture(_remove_mean(downmix(audio) if channels else audio), sample_rate, geometry)
         estimate = self.estimate(mixture, generator, **settings)
         if not keep_masks:
             estimate = estimate._replace(masks={})
