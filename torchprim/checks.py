@@ -21,16 +21,52 @@ LARGEST_SAMPLE = torch.tensor(1e30, dtype=torch.float32).item()  # float32 round
 LOWEST_RATE, HIGHEST_RATE = 1e3, 1e6  # of audio files, in Hz; what lies outside is no music
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxtuple = 2, 4, 4
+
+
 def described(value: object) -> str:
-    """Return an argument's value for a message, short: of an array its type and shape."""
+    """Return an argument's value for a message, short and in one line: of an array its type and shape."""
     shape = getattr(value, "shape", None)
-    return reprlib.repr(value) if shape in (None, ()) else f"{type(value).__name__} of shape {tuple(shape)}"
+    if shape is not None and (len(shape) or not _has_values(value)):
+        return f"{type(value).__name__} of shape {tuple(shape)}"
+    return " ".join(_SHORT.repr(value).split())
+
+
+def _has_values(value: object) -> bool:
+    """Check that an array of no dimensions can be printed: it is neither sparse nor on the meta device."""
+    return not isinstance(value, Tensor) or (value.layout is torch.strided and not value.is_meta)
+
+
+def dense(value: Tensor, name: str) -> Tensor:
+    """Check for a tensor that is neither sparse nor quantised."""
+    if value.layout is not torch.strided or value.is_quantized:
+        raise ValueError(f"{name} must be a dense tensor, got one of layout {value.layout}")
+    return value
+
+
+def like(value: Tensor | None) -> Tensor:
+    """Check the argument `like`, a tensor that gives dtype and device; return an empty one for None."""
+    if value is None:
+        return torch.empty(0)
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        got = value.dtype if isinstance(value, Tensor) else described(value)
+        raise ValueError(f"like must be a tensor of floating point, got {got}")
+    return dense(value, "like")
+
+
+def number(value: float, name: str) -> float:
+    """Check for a plain real number: no tensor, no text."""
+    if not isinstance(value, numbers.Real):
+        raise ValueError(f"{name} must be a number, got {described(value)}")
+    return value
 
 
 def floating(value: Tensor, name: str, rank: int, layout: str) -> Tensor:
     """Check for a real floating-point tensor of at least `rank` dimensions; return it in its dtype."""
     if not isinstance(value, Tensor):
         raise ValueError(f"{name} must be a tensor, got {described(value)}")
+    dense(value, name)
     if value.is_complex() or not value.is_floating_point():
         raise ValueError(f"{name} must be real and floating point, got dtype {value.dtype}")
     if value.dim() < rank:
@@ -90,14 +126,14 @@ def rate(value: float, name: str) -> float:
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise ValueError(f"{name} must be a number in Hz, got {described(value)}")
     if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be positive, got {value!r}")
+        raise ValueError(f"{name} must be positive, got {described(value)}")
     return value
 
 
 def file_rate(value: float, name: str) -> float:
     """Check for the rate of an audio file in Hz, from 1 kHz to 1 MHz."""
     if not LOWEST_RATE <= rate(value, name) <= HIGHEST_RATE:
-        raise ValueError(f"{name} must lie in [{LOWEST_RATE:g}, {HIGHEST_RATE:g}] Hz, got {value!r}")
+        raise ValueError(f"{name} must lie in [{LOWEST_RATE:g}, {HIGHEST_RATE:g}] Hz, got {described(value)}")
     return value
 
 
@@ -111,26 +147,32 @@ def file_path(value: str | os.PathLike[str], name: str = "path") -> None:
         raise TypeError(f"{name} must be a str or an os.PathLike[str], got {described(value)}")
 
 
+def _real_setting(value: Tensor, name: str) -> Tensor:
+    if value.is_complex():
+        raise ValueError(f"{name} must be real, got dtype {value.dtype}")
+    return dense(value, name)
+
+
 def positive(value: Number, name: str) -> Number:
     """Check for a number above zero; a tensor (a learnt setting) is read only where that costs nothing."""
     if isinstance(value, Tensor):
-        if not _readable(value):
+        if not _readable(_real_setting(value, name)):
             return value
         bad = not bool((value.detach() > 0).all())
     else:
         bad = not (isinstance(value, (int, float)) and 0 < value < math.inf)
     if bad:
-        raise ValueError(f"{name} must be positive, got {value!r}")
+        raise ValueError(f"{name} must be positive, got {described(value)}")
     return value
 
 
 def not_negative(value: Number, name: str, high: float = math.inf) -> Number:
     """Check for a number in [0, high]; a tensor (a learnt setting) is read only where that costs nothing."""
     if isinstance(value, Tensor):
-        return in_range(value, name, 0, high)
+        return in_range(_real_setting(value, name), name, 0, high)
     if not (isinstance(value, (int, float)) and 0 <= value <= high and value < math.inf):
         wanted = "must be finite and not negative" if high == math.inf else f"must lie in [0, {high}]"
-        raise ValueError(f"{name} {wanted}, got {value!r}")
+        raise ValueError(f"{name} {wanted}, got {described(value)}")
     return value
 
 
@@ -139,5 +181,5 @@ def integer(value: int, name: str, low: int, high: int | None = None) -> int:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):
         span = f"at least {low}" if high is None else f"in [{low}, {high}]"
-        raise ValueError(f"{name} must be a whole number {span}, got {value!r}")
+        raise ValueError(f"{name} must be a whole number {span}, got {described(value)}")
     return value

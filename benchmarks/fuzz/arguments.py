@@ -259,7 +259,7 @@ def draw_calls(name: str, count: int, seed: int) -> list[Call]:
         dtypes = st.one_of(st.just(like.dtype), st.sampled_from(_DTYPES))
         return st.builds(Array, shapes, dtypes, st.sampled_from(_FILLS), st.sampled_from(_KINDS))
 
-    scalar = st.builds(Array, st.sampled_from(((), (1,), (0,), (5,))), st.sampled_from(_DTYPES))
+    scalar = arrays(Array(()))
 
     def odd(key: str) -> st.SearchStrategy:
         value = good[key]

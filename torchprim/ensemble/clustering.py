@@ -68,7 +68,7 @@ def checked_weights(weights: Sequence[float] | Tensor | None, dimensions: int, l
     if weights is None:
         return torch.ones(dimensions, dtype=dtype, device=like.device)
     if isinstance(weights, Tensor):
-        weights = weights.to(like.device, dtype, non_blocking=True)
+        weights = checks.dense(weights, "weights").to(like.device, dtype, non_blocking=True)
     else:
         # Cached on the device: a CUDA graph cannot capture a copy from pageable host memory.
         weights = _weights_table(tuple(map(float, weights)), dtype, like.device)[0]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from torchprim import checks
 from torchprim.spectra.high_pass import high_pass
-from torchprim.spectra.stft import Geometry, istft, stft
+from torchprim.spectra.stft import Geometry, find_geometry, istft, stft
 
 NULL_GAIN = 0.7
 NULL_CUTOFF = 250.0  # Hz
@@ -71,8 +71,7 @@ def null_mask(geometry: Geometry | None = None, *, like: Tensor | None = None) -
         >>> tp.null_mask()[[11, 12], 0]  # 237 Hz and 258 Hz
         tensor([0.0000, 0.7000])
     """
-    geometry = geometry or Geometry()
-    like = torch.empty(0) if like is None else like
+    geometry, like = find_geometry(geometry), checks.like(like)
     return NULL_GAIN * high_pass(geometry.bins, geometry.sample_rate, NULL_CUTOFF, smooth=False, like=like)
 
 

@@ -14,7 +14,7 @@ from torchprim.kernels.spectra.wiener_masks import wiener_masks
 from torchprim.primitives.base import Primitive
 from torchprim.primitives.hpss import filter_lengths
 from torchprim.spectra.high_pass import high_pass
-from torchprim.spectra.stft import Geometry, masked_istft, stft
+from torchprim.spectra.stft import Geometry, find_geometry, masked_istft, stft
 
 
 def long_hpss(
@@ -61,7 +61,7 @@ def long_hpss(
         >>> tp.long_hpss(torch.randn(2, 44100), cutoff=220).shape
         torch.Size([2, 1025, 87])
     """
-    geometry = geometry or Geometry()
+    geometry = find_geometry(geometry)
     gain = high_pass(geometry.bins, geometry.sample_rate, cutoff, smooth, like=checks.audio(audio))
     settings = {"window_length": window_length, "hop_length": hop_length, "geometry": geometry}
     return long_hpss_masks(audio, gain.mT, kernel_size, power, **settings, spectrum=spectrum, dtype=dtype)[0]

@@ -109,6 +109,7 @@ class Separator(nn.Module, ABC):
             ValueError: for audio that is complex, empty, not finite or beyond 1e30, or a rate that is not
                 positive.
         """
+        checks.number(channels, "channels")  # a truth value; a tensor has none, or another one
         audio = checks.audio(audio, rank=2 if channels else 1)
         checks.rate(sample_rate, "sample_rate")
         # A compiled graph supports no generator but the global one.

@@ -45,10 +45,12 @@ def high_pass(
         [0.0, 0.0, 0.5, 1.0, 1.0]
     """
     checks.integer(bins, "bins", 1)
-    checks.positive(sample_rate, "sample_rate")
+    checks.rate(sample_rate, "sample_rate")
     checks.not_negative(cutoff, "cutoff", sample_rate / 2)
-    like = torch.empty(0) if like is None else like
+    like = checks.like(like)
     if isinstance(cutoff, Tensor):
+        if cutoff.is_meta and not like.is_meta:
+            raise ValueError("cutoff must hold a value, got a tensor on the meta device")
         return _gain(bins, sample_rate, cutoff.to(like), smooth, like)
     (gain,) = _constant_gain(bins, float(sample_rate), float(cutoff), smooth, like.dtype, like.device)
     return gain.clone()  # the caller's own
