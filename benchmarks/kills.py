@@ -1,9 +1,9 @@
 """Runs of `separate`, `label` and `train.py` killed (SIGKILL) at random moments and restarted until done.
 
-After each kill the output is checked: *half*, files under their final name that are not whole; *twice*, records
-of what has one already; *lost*, what an earlier run had finished and is gone or made anew. At the end the output
-must be that of a run that nobody killed. A run is a fork of this process, which has imported everything, so that
-a kill comes while there is work. The exit status is 1 where a count is not 0.
+After each kill the output is checked: *half*, files under their final name that are not whole; *twice*,
+records of what has one already; *lost*, what an earlier run had finished and is gone or made anew. At the
+end the output must be that of a run that nobody killed. A run is a fork of this process, which has imported
+everything, so that a kill comes while there is work. The exit status is 1 where a count is not 0.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Separate(Job):
     def result(self, out: Path) -> dict[str, str]:
         return {
             record["path"]: "".join(
-                hashlib.sha256(stem.read_bytes()).hexdigest() for stem in self._stems(out, record)
+                hashlib.sha256(soundfile.read(stem, dtype="float32")[0]).hexdigest()
+                for stem in self._stems(out, record)
             )
             for record in read_json_lines(out / "separations.jsonl")
         }
@@ -151,9 +152,7 @@ def run(options: argparse.Namespace) -> str:
         music = Path(folder, "music")
         music.mkdir()
         for number in range(options.files):
-            soundfile.write(
-                music / f"{number}.wav", synthetic_music(_SECONDS, _RATE, number).numpy(), _RATE
-            )
+            soundfile.write(music / f"{number}.wav", synthetic_music(_SECONDS, _RATE, number).numpy(), _RATE)
         rows = []
         for name in options.jobs:
             job = JOBS[name](music, Path(folder, name))
@@ -164,11 +163,11 @@ def run(options: argparse.Namespace) -> str:
         [
             f"# Kills: {options.kills} of each command, on {options.files} files",
             table(head, rows),
-            f"SIGKILL after a random share of the time that an uninterrupted run takes, then a restart with the "
-            f"same words; an output that is finished is followed by another. *Half*: files under their final "
-            f"name that are not whole. *Twice*: records of what has one. *Lost*: finished work that is gone or "
-            f"made anew. *Differ*: finished outputs (stems, labels, losses and weights) that are not those of "
-            f"the uninterrupted run, to the last bit. Seed {options.seed}.",
+            "SIGKILL after a random share of the time that an uninterrupted run takes, then a restart with "
+            "the same words; an output that is finished is followed by another. *Half*: files under their "
+            "final name that are not whole. *Twice*: records of what has one. *Lost*: finished work that is "
+            "gone or made anew. *Differ*: finished outputs (stems, labels, losses and weights) that are not "
+            f"those of the uninterrupted run, to the last bit. Seed {options.seed}.",
             f"{versions_line()}.",
         ]
     )
@@ -176,8 +175,9 @@ def run(options: argparse.Namespace) -> str:
 
 def kill(job: Job, kills: int, seed: int) -> list[int]:
     """Kill so many runs of a job; return kills, restarts, outputs, and the counts of what must not be."""
+    _in_quiet(job, job.folder / "whole")  # fills the caches
     started = time.monotonic()
-    _in_quiet(job, job.folder / "whole")
+    _in_quiet(job, job.folder / "again")
     span = time.monotonic() - started
     generator, number, killed, restarts = random.Random(seed), 0, 0, 0
     outs, half, twice, lost, before = [job.folder / "0"], 0, 0, 0, {}

@@ -22,7 +22,7 @@ LOWEST_RATE, HIGHEST_RATE = 1e3, 1e6  # of audio files, in Hz; what lies outside
 
 
 _SHORT = reprlib.Repr()
-_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxtuple = 2, 4, 4
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxtuple = 1, 4, 4
 
 
 def described(value: object) -> str:
@@ -53,6 +53,18 @@ def like(value: Tensor | None) -> Tensor:
         got = value.dtype if isinstance(value, Tensor) else described(value)
         raise ValueError(f"like must be a tensor of floating point, got {got}")
     return dense(value, "like")
+
+
+def holds_values(value: Tensor, name: str, like: Tensor | None = None) -> None:
+    """Check that a tensor is not on the meta device, except beside one that is."""
+    if value.is_meta and not (like is not None and like.is_meta):
+        raise ValueError(f"{name} must hold values, got a tensor on the meta device")
+
+
+def same_device(value: Tensor, name: str, other: Tensor, other_name: str) -> None:
+    """Check that two tensors are on one device."""
+    if value.device != other.device:
+        raise ValueError(f"{name} must be on the device of {other_name}, {other.device}, got {value.device}")
 
 
 def number(value: float, name: str) -> float:
@@ -150,6 +162,8 @@ def file_path(value: str | os.PathLike[str], name: str = "path") -> None:
 def _real_setting(value: Tensor, name: str) -> Tensor:
     if value.is_complex():
         raise ValueError(f"{name} must be real, got dtype {value.dtype}")
+    if value.numel() != 1:
+        raise ValueError(f"{name} must be one number, got a tensor of shape {tuple(value.shape)}")
     return dense(value, name)
 
 
@@ -160,7 +174,7 @@ def positive(value: Number, name: str) -> Number:
             return value
         bad = not bool((value.detach() > 0).all())
     else:
-        bad = not (isinstance(value, (int, float)) and 0 < value < math.inf)
+        bad = not (isinstance(value, (int, float)) and 0 < value < _beyond(value))
     if bad:
         raise ValueError(f"{name} must be positive, got {described(value)}")
     return value
@@ -170,16 +184,21 @@ def not_negative(value: Number, name: str, high: float = math.inf) -> Number:
     """Check for a number in [0, high]; a tensor (a learnt setting) is read only where that costs nothing."""
     if isinstance(value, Tensor):
         return in_range(_real_setting(value, name), name, 0, high)
-    if not (isinstance(value, (int, float)) and 0 <= value <= high and value < math.inf):
+    if not (isinstance(value, (int, float)) and 0 <= value <= high and value < _beyond(value)):
         wanted = "must be finite and not negative" if high == math.inf else f"must lie in [0, {high}]"
         raise ValueError(f"{name} {wanted}, got {described(value)}")
     return value
 
 
+def _beyond(value: float) -> float:
+    """Return the first number that torch cannot take: 2**63 of integers."""
+    return math.inf if isinstance(value, float) else 1 << 63
+
+
 def integer(value: int, name: str, low: int, high: int | None = None) -> int:
-    """Check for an integer in [low, high]."""
+    """Check for an integer in [low, high], of 64 bits."""
     whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or value < low or (high is not None and value > high):
+    if not whole or not low <= value <= (_beyond(value) - 1 if high is None else high):
         span = f"at least {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(f"{name} must be a whole number {span}, got {described(value)}")
     return value

@@ -1,9 +1,9 @@
 """Damaged files and odd arguments, tried in numbers: what ends otherwise than it may is named with its seed.
 
 Files: one random bit of a file of each of eight formats is flipped; it is decoded, and separated by the
-command. Each must give sound, sound with a note, or an `AudioError` that names the file. Arguments: hypothesis
-draws odd ones for all public functions and classes; each call must give a result, or one line of `ValueError`
-or `TypeError`. The exit status is 1 where anything else happens, such as a hang or a crash of the process.
+command. Each must give sound, sound with a note, or an `AudioError` that names the file. Arguments:
+hypothesis draws odd ones for all public functions and classes; each call must give a result, or one line of
+`ValueError` or `TypeError`. The exit status is 1 where anything else happens, such as a hang or a crash of the process.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.fuzz import arguments, damage
+from benchmarks.fuzz.targets import TARGETS
 from benchmarks.fuzz.worker import Worker
 from torchprim.evaluation.markdown import table
 from torchprim.evaluation.provenance import versions_line
@@ -29,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calls", type=int, default=40, help="of each function (%(default)s)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these functions (all)")
     parser.add_argument("--seed", type=int, default=0, help="of flips and arguments (%(default)s)")
-    parser.add_argument("--limit", type=float, default=60.0, help="seconds that a case may take (%(default)s)")
+    parser.add_argument(
+        "--limit", type=float, default=60.0, help="seconds that a case may take (%(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> str:
@@ -40,10 +43,8 @@ def run(options: argparse.Namespace) -> str:
             _try(call, flips, options.limit, name)
             for call, name in ((damage.decode_flipped, "decode"), (damage.separate_flipped, "separate"))
         )
-        names = options.only or list(arguments.TARGETS)
-        calls = [
-            call for name in names for call in arguments.draw_calls(name, options.calls, options.seed)
-        ]
+        names = options.only or list(TARGETS)
+        calls = [call for name in names for call in arguments.draw_calls(name, options.calls, options.seed)]
         called = _try(arguments.call, calls, options.limit, "call")
     failures = [
         f"- `--seed {options.seed}`, {case}: {kind}"
@@ -61,7 +62,9 @@ def run(options: argparse.Namespace) -> str:
         for step, outcomes in (("read", decoded), ("separate", separated))
         for suffix in dict.fromkeys(flip.path.suffix for flip in flips)
     ]
-    call_rows = [[f"`{name}`", *_counts(called, [call.name == name for call in calls], CALL_KINDS)] for name in names]
+    call_rows = [
+        [f"`{name}`", *_counts(called, [call.name == name for call in calls], CALL_KINDS)] for name in names
+    ]
     return "\n\n".join(
         [
             f"# Fuzz: {len(flips)} flipped bits, {len(calls)} calls",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from torchprim import checks
@@ -40,6 +39,7 @@ def ideal_ratio_mask(vocals: Tensor, accompaniment: Tensor, geometry: Geometry |
     """
     checks.audio(vocals, "vocals")
     checks.audio(accompaniment, "accompaniment")
+    checks.same_device(accompaniment, "accompaniment", vocals, "vocals")
     if vocals.shape != accompaniment.shape:
         raise ValueError(
             f"accompaniment must have the shape of vocals {tuple(vocals.shape)}, "

@@ -55,6 +55,7 @@ def check_pair(
     """Check that two signals can be compared; raise `ValueError` with the names of the arguments."""
     checks.audio(reference, first, rank)
     checks.audio(estimate, second, rank)
+    checks.same_device(estimate, second, reference, first)
     if reference.shape[-1] != estimate.shape[-1]:
         raise ValueError(
             f"{second} must be as long as {first} ({reference.shape[-1]} samples), "

@@ -81,7 +81,8 @@ def long_hpss_masks(
 ) -> Tensor:
     """Compute the mask of `long_hpss` for several gains `(K, F)` of the bins at once: `(K, ..., F, N)`."""
     audio = checks.audio(audio)
-    checks.positive(power, "power")
+    if isinstance(checks.positive(power, "power"), Tensor):
+        checks.holds_values(power, "power", audio)
     spectrum = stft(audio, geometry) if spectrum is None else spectrum
     long_geometry = Geometry(geometry.sample_rate, window_length, hop_length, geometry.window)
     long_spectrum = stft(audio.reshape(-1, audio.shape[-1]), long_geometry)  # (B, F, N)

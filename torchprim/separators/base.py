@@ -112,6 +112,7 @@ class Separator(nn.Module, ABC):
         checks.number(channels, "channels")  # a truth value; a tensor has none, or another one
         audio = checks.audio(audio, rank=2 if channels else 1)
         checks.rate(sample_rate, "sample_rate")
+        checks.holds_values(audio, "audio")
         # A compiled graph supports no generator but the global one.
         if generator is None and not torch.compiler.is_compiling():
             generator = torch.Generator(audio.device).manual_seed(0)

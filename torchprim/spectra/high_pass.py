@@ -49,8 +49,7 @@ def high_pass(
     checks.not_negative(cutoff, "cutoff", sample_rate / 2)
     like = checks.like(like)
     if isinstance(cutoff, Tensor):
-        if cutoff.is_meta and not like.is_meta:
-            raise ValueError("cutoff must hold a value, got a tensor on the meta device")
+        checks.holds_values(cutoff, "cutoff", like)
         return _gain(bins, sample_rate, cutoff.to(like), smooth, like)
     (gain,) = _constant_gain(bins, float(sample_rate), float(cutoff), smooth, like.dtype, like.device)
     return gain.clone()  # the caller's own
