@@ -1,5 +1,6 @@
 """Docstring examples, and Python blocks of the README and of docs/differentiability.md, run."""
 
+import ast
 import contextlib
 import doctest
 import importlib
@@ -86,3 +87,26 @@ def test_readme_names_existing_commands_and_files():
         assert command in COMMANDS, f"README names `torchprim {command}`"
     for place in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", text):
         assert (ROOT / place).exists(), f"README links to {place}"
+
+
+def names_of_tests(path):
+    """Names of the test functions of a file."""
+    return {
+        node.name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+
+def test_every_row_of_what_was_tried_names_tests_that_exist():
+    rows = [
+        line
+        for line in (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ") and not line.startswith("| tried")
+    ]
+    assert len(rows) > 40
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, f"no test: {row}"
+        for place, name in named:
+            assert name in names_of_tests(ROOT / place), f"{place} has no {name}"

@@ -3,7 +3,7 @@
 Files: one random bit of a file of each of eight formats is flipped; it is decoded, and separated by the
 command. Each must give sound, sound with a note, or an `AudioError` that names the file. Arguments:
 hypothesis draws odd ones for all public functions and classes; each call must give a result, or one line of
-`ValueError` or `TypeError`. The exit status is 1 where anything else happens, such as a hang or a crash of the process.
+`ValueError` or `TypeError`. The exit status is 1 where anything else happens, such as a hang or a crash.
 """
 
 from __future__ import annotations

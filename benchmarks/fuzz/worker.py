@@ -52,9 +52,10 @@ class Worker:
 
     def _stop(self) -> None:
         if self._process is not None:
+            self._pipe.close()  # it ends by itself, unless it hangs
+            self._process.join(1)
             self._process.kill()
             self._process.join()
-            self._pipe.close()
             self._process = None
 
 
