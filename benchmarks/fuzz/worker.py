@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
+
+_MEMORY = 1 << 33  # bytes that a case may take: a computer that swaps would end other programs
 
 
 class Worker:
@@ -61,6 +64,10 @@ class Worker:
 
 def _serve(pipe: Connection, call: Callable[[Any], str]) -> None:
     """Answer with the outcome of each case, until the pipe is closed."""
+    with contextlib.suppress(ImportError, ValueError):  # not on Windows; above the limit that is set
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)  # what libraries print of damaged files
     pipe.send("ready")

@@ -91,11 +91,11 @@ class RemixSettings:
             raise ValueError(f"geometry must be a Geometry, got {self.geometry!r}")
         if not 0 <= checks.number(self.coherent, "coherent") <= 1:
             raise ValueError(f"coherent must lie in [0, 1], got {self.coherent}")
-        if not 0 <= self.speed <= 0.5:
+        if not 0 <= checks.number(self.speed, "speed") <= 0.5:
             raise ValueError(f"speed must lie in [0, 0.5], got {self.speed}")
         if self.bin_confidence and self.speed:
             raise ValueError(f"bin_confidence needs the excerpts' own time, got speed={self.speed}")
-        if not 0 <= self.eq < math.inf:
+        if not 0 <= checks.number(self.eq, "eq") < math.inf:
             raise ValueError(f"eq must be finite and not negative, got {self.eq}")
 
 
