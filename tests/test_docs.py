@@ -195,3 +195,26 @@ def test_the_notebook_runs_and_keeps_small_outputs():
     text = "".join("".join(output.get("text", [])) for output in kept)
     assert len(pictures) == 4 and not any(output["output_type"] == "error" for output in kept)
     assert f"confidence {names['separation'].confidence:.2f}" in text  # the outputs are of this code
+
+
+def names_of_tests(path):
+    """Names of the test functions of a file."""
+    return {
+        node.name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+
+def test_every_row_of_what_was_tried_names_tests_that_exist():
+    rows = [
+        line
+        for line in (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ") and not line.startswith("| tried")
+    ]
+    assert len(rows) > 40
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, f"no test: {row}"
+        for place, name in named:
+            assert name in names_of_tests(ROOT / place), f"{place} has no {name}"

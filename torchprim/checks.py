@@ -29,10 +29,57 @@ _FEW_CHANNELS = 32
 LOWEST_RATE, HIGHEST_RATE = 1e3, 1e6  # of audio files, in Hz; what lies outside is no music
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxtuple = 1, 4, 4
+
+
 def described(value: object) -> str:
-    """Return an argument's value for a message, short: of an array its type and shape."""
+    """Return an argument's value for a message, short and in one line: of an array its type and shape."""
     shape = getattr(value, "shape", None)
-    return reprlib.repr(value) if shape in (None, ()) else f"{type(value).__name__} of shape {tuple(shape)}"
+    if shape is not None and (len(shape) or not _has_values(value)):
+        return f"{type(value).__name__} of shape {tuple(shape)}"
+    return " ".join(_SHORT.repr(value).split())
+
+
+def _has_values(value: object) -> bool:
+    """Check that an array of no dimensions can be printed: it is neither sparse nor on the meta device."""
+    return not isinstance(value, Tensor) or (value.layout is torch.strided and not value.is_meta)
+
+
+def dense(value: Tensor, name: str) -> Tensor:
+    """Check for a tensor that is neither sparse nor quantised."""
+    if value.layout is not torch.strided or value.is_quantized:
+        raise ValueError(f"{name} must be a dense tensor, got one of layout {value.layout}")
+    return value
+
+
+def like(value: Tensor | None) -> Tensor:
+    """Check the argument `like`, a tensor that gives dtype and device; return an empty one for None."""
+    if value is None:
+        return torch.empty(0)
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        got = value.dtype if isinstance(value, Tensor) else described(value)
+        raise ValueError(f"like must be a tensor of floating point, got {got}")
+    return dense(value, "like")
+
+
+def holds_values(value: Tensor, name: str, like: Tensor | None = None) -> None:
+    """Check that a tensor is not on the meta device, except beside one that is."""
+    if value.is_meta and not (like is not None and like.is_meta):
+        raise ValueError(f"{name} must hold values, got a tensor on the meta device")
+
+
+def same_device(value: Tensor, name: str, other: Tensor, other_name: str) -> None:
+    """Check that two tensors are on one device."""
+    if value.device != other.device:
+        raise ValueError(f"{name} must be on the device of {other_name}, {other.device}, got {value.device}")
+
+
+def number(value: float, name: str) -> float:
+    """Check for a plain real number: no tensor, no text."""
+    if not isinstance(value, numbers.Real):
+        raise ValueError(f"{name} must be a number, got {described(value)}")
+    return value
 
 
 def _tensor(value: Any) -> Any:
@@ -54,6 +101,7 @@ def floating(value: Audio, name: str, rank: int, layout: str) -> Tensor:
     value = _tensor(value)
     if not isinstance(value, Tensor):
         raise ValueError(f"{name} must be a tensor, got {described(value)}")
+    dense(value, name)
     if value.is_complex() or not value.is_floating_point():
         raise ValueError(f"{name} must be real and floating point, got dtype {value.dtype}")
     if value.dim() < rank:
@@ -133,14 +181,14 @@ def rate(value: float, name: str) -> float:
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise ValueError(f"{name} must be a number in Hz, got {described(value)}")
     if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be positive, got {value!r}")
+        raise ValueError(f"{name} must be positive, got {described(value)}")
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
 def file_rate(value: float, name: str) -> float:
     """Check for the rate of an audio file in Hz, from 1 kHz to 1 MHz; return it as `rate` does."""
     if not LOWEST_RATE <= (checked := rate(value, name)) <= HIGHEST_RATE:
-        raise ValueError(f"{name} must lie in [{LOWEST_RATE:g}, {HIGHEST_RATE:g}] Hz, got {value!r}")
+        raise ValueError(f"{name} must lie in [{LOWEST_RATE:g}, {HIGHEST_RATE:g}] Hz, got {described(value)}")
     return checked
 
 
@@ -170,14 +218,22 @@ def is_url(path: str | os.PathLike[str]) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]+:/", os.fspath(path), re.IGNORECASE) is not None
 
 
+def _real_setting(value: Tensor, name: str) -> Tensor:
+    if value.is_complex():
+        raise ValueError(f"{name} must be real, got dtype {value.dtype}")
+    if value.numel() != 1:
+        raise ValueError(f"{name} must be one number, got a tensor of shape {tuple(value.shape)}")
+    return dense(value, name)
+
+
 def positive(value: Number, name: str) -> Number:
     """Check for a number above zero; a tensor (a learnt setting) is read only where that costs nothing."""
     if isinstance(value, Tensor):
-        if not _readable(value):
+        if not _readable(_real_setting(value, name)):
             return value
         bad = not bool((value.detach() > 0).all())
     else:
-        bad = not (isinstance(value, numbers.Real) and 0 < value < math.inf)
+        bad = not (isinstance(value, numbers.Real) and 0 < value < _beyond(value))
     if bad:
         raise ValueError(f"{name} must be positive, got {described(value)}")
     return value
@@ -186,17 +242,22 @@ def positive(value: Number, name: str) -> Number:
 def not_negative(value: Number, name: str, high: float = math.inf) -> Number:
     """Check for a number in [0, high]; a tensor (a learnt setting) is read only where that costs nothing."""
     if isinstance(value, Tensor):
-        return in_range(value, name, 0, high)
-    if not (isinstance(value, numbers.Real) and 0 <= value <= high and value < math.inf):
+        return in_range(_real_setting(value, name), name, 0, high)
+    if not (isinstance(value, numbers.Real) and 0 <= value <= high and value < _beyond(value)):
         wanted = "must be finite and not negative" if high == math.inf else f"must lie in [0, {high}]"
         raise ValueError(f"{name} {wanted}, got {described(value)}")
     return value
 
 
+def _beyond(value: float) -> float:
+    """Return the first number that torch cannot take: 2**63 of integers."""
+    return 1 << 63 if isinstance(value, numbers.Integral) else math.inf
+
+
 def integer(value: int, name: str, low: int, high: int | None = None) -> int:
-    """Check for an integer in [low, high]."""
+    """Check for an integer in [low, high], of 64 bits."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < low or (high is not None and value > high):
+    if not whole or not low <= value <= (_beyond(value) - 1 if high is None else high):
         span = f"at least {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(f"{name} must be a whole number {span}, got {described(value)}")
     return value

@@ -298,7 +298,7 @@ def test_true_stems_need_a_stem_bank(bank):
 
 
 def test_no_batch_before_the_first(bank):
-    with pytest.raises(ValueError, match="step must not be negative, got -1"):
+    with pytest.raises(ValueError, match="step must be a whole number at least 0, got -1"):
         stream(bank).batch(-1)
 
 

@@ -146,20 +146,6 @@ def test_a_killed_run_leaves_nothing_half_written_and_is_resumed(tmp_path, room)
     assert [record["output"] for record in lines(out)] == ["a", "b", "c"]
 
 
-def test_runs_killed_at_30_moments_leave_nothing_half_nothing_twice_and_lose_nothing(tmp_path):
-    music, out = tmp_path / "music", tmp_path / "out"
-    music.mkdir()
-    names = [str(i) for i in range(20)]
-    for name in names:
-        write(music / f"{name}.wav", noise(3000, seed=int(name)))
-    command = [sys.executable, "-m", "tests.support.killed_runs", "30", str(music), str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for folder in out.iterdir():
-        assert tree(folder) == both(*names)
-        assert sorted(record["output"] for record in lines(folder)) == sorted(names)
-
-
 def test_records_survive_what_a_crash_does_to_them(tmp_path):
     good = {"path": "/a", "output": "a"}
     path = tmp_path / "separations.jsonl"

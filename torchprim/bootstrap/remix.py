@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from torchprim import checks
 from torchprim.audio.resampling import resample
 from torchprim.bootstrap.banks.bank import Bank
 from torchprim.bootstrap.banks.stem_bank import StemBank
@@ -111,7 +112,7 @@ class RemixStream:
         self.settings: RemixSettings = settings
         self.labels: Labels | None = labels
         self.segments: list[int] = list(range(len(bank.segments)) if segments is None else segments)
-        self.seed: int = seed
+        self.seed: int = checks.integer(seed, "seed", -(1 << 63))
         self.rank: int = rank
         self.step: int = 0
         self.geometry: Geometry = settings.geometry or Geometry(bank.sample_rate)
@@ -167,8 +168,7 @@ class RemixStream:
 
     def batch(self, step: int) -> RemixBatch:
         """Make the batch of a step, from 0 on."""
-        if step < 0:
-            raise ValueError(f"step must not be negative, got {step}")
+        checks.integer(step, "step", 0)
         held = self.store.at(step)
         draws = self._draw(step, held)
         shared = np.random.default_rng(mixed_seed(self.seed, self.rank, SEED_BATCH, step))

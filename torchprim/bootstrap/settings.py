@@ -78,20 +78,24 @@ class RemixSettings:
         if self.pool is not None:
             checks.integer(self.pool, "pool", 1)
         if not (_is_range(self.ratio) and all(map(math.isfinite, self.ratio))):
-            raise ValueError(f"ratio must be two levels in dB, the lower one first, got {self.ratio!r}")
+            raise ValueError(
+                f"ratio must be two levels in dB, the lower one first, got {checks.described(self.ratio)}"
+            )
         if max(map(abs, self.ratio)) > _LARGEST_LEVEL:
-            raise ValueError(f"ratio must lie within {_LARGEST_LEVEL} dB, got {self.ratio!r}")
+            raise ValueError(f"ratio must lie within {_LARGEST_LEVEL} dB, got {checks.described(self.ratio)}")
         if not (_is_range(self.quantiles) and 0 <= self.quantiles[0] < self.quantiles[1] <= 1):
-            raise ValueError(f"quantiles must satisfy 0 <= low < high <= 1, got {self.quantiles!r}")
+            raise ValueError(
+                f"quantiles must satisfy 0 <= low < high <= 1, got {checks.described(self.quantiles)}"
+            )
         if self.geometry is not None and not isinstance(self.geometry, Geometry):
             raise ValueError(f"geometry must be a Geometry, got {self.geometry!r}")
-        if not 0 <= self.coherent <= 1:
+        if not 0 <= checks.number(self.coherent, "coherent") <= 1:
             raise ValueError(f"coherent must lie in [0, 1], got {self.coherent}")
-        if not 0 <= self.speed <= 0.5:
+        if not 0 <= checks.number(self.speed, "speed") <= 0.5:
             raise ValueError(f"speed must lie in [0, 0.5], got {self.speed}")
         if self.bin_confidence and self.speed:
             raise ValueError(f"bin_confidence needs the excerpts' own time, got speed={self.speed}")
-        if not 0 <= self.eq < math.inf:
+        if not 0 <= checks.number(self.eq, "eq") < math.inf:
             raise ValueError(f"eq must be finite and not negative, got {self.eq}")
 
 

@@ -68,14 +68,14 @@ def checked_weights(weights: Sequence[float] | Tensor | None, dimensions: int, l
     if weights is None:
         return torch.ones(dimensions, dtype=dtype, device=like.device)
     if isinstance(weights, Tensor):
+        checks.holds_values(checks.dense(weights, "weights"), "weights", like)
         weights = weights.to(like.device, dtype, non_blocking=True)
     else:
         # Cached on the device: a CUDA graph cannot capture a copy from pageable host memory.
         weights = _weights_table(tuple(map(float, weights)), dtype, like.device)[0]
     if weights.shape != (dimensions,):
-        raise ValueError(
-            f"weights must hold {dimensions} numbers, one a mask, got {checks.described(weights.tolist())}"
-        )
+        got = f"shape {tuple(weights.shape)}" if weights.is_meta else checks.described(weights.tolist())
+        raise ValueError(f"weights must hold {dimensions} numbers, one a mask, got {got}")
     if weights.device.type == "cpu" and not torch.compiler.is_compiling():
         ok = bool(torch.isfinite(weights).all() and (weights >= 0).all() and (weights > 0).any())
         if not ok:

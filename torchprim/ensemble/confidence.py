@@ -62,7 +62,7 @@ def loudest(
         shape = masks[0].shape
     if magnitude.shape != shape:
         raise ValueError(f"magnitude has shape {tuple(magnitude.shape)}, the masks {tuple(shape)}")
-    if not 0 < share <= 1:
+    if not 0 < checks.number(share, "share") <= 1:
         raise ValueError(f"share must lie in (0, 1], got {share!r}")
     count = max(1, math.ceil(share * shape[-2] * shape[-1]))
     index = loudest_bins(magnitude, count, maxima)

@@ -129,5 +129,5 @@ def find_preset(preset: str | Preset) -> Preset:
     if isinstance(preset, Preset):
         return preset
     if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}; there are {', '.join(PRESETS)}")
+        raise ValueError(f"unknown preset {checks.described(preset)}; there are {', '.join(PRESETS)}")
     return PRESETS[preset]

@@ -48,7 +48,7 @@ def mask_loss(
     """
     masked = masked_mixture(mask, mixture, vocals, accompaniment)
     checks.integer(order, "order", 1, 2)
-    if not 0 <= vocals_share <= 1:
+    if not 0 <= checks.number(vocals_share, "vocals_share") <= 1:
         raise ValueError(f"vocals_share must lie in [0, 1], got {vocals_share!r}")
 
     def error(difference: Tensor) -> Tensor:
@@ -68,6 +68,9 @@ def masked_mixture(mask: Tensor, mixture: Tensor, vocals: Tensor, accompaniment:
     """
     mask = checks.real(mask, "mask", 3, "(B, F, N)")
     for name, value in (("mixture", mixture), ("vocals", vocals), ("accompaniment", accompaniment)):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} must be a tensor, got {checks.described(value)}")
+        checks.same_device(checks.dense(value, name), name, mask, "mask")
         if value.shape != mask.shape:
             raise ValueError(f"{name} has shape {tuple(value.shape)}, the mask {tuple(mask.shape)}")
     return mask * mixture

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from torchprim import checks
 from torchprim.spectra.high_pass import high_pass
-from torchprim.spectra.stft import Geometry, istft, stft
+from torchprim.spectra.stft import Geometry, find_geometry, istft, stft
 
 NULL_GAIN = 0.7
 NULL_CUTOFF = 250.0  # Hz
@@ -41,6 +40,7 @@ def ideal_ratio_mask(
         (torch.Size([1025, 87]), 0.25)
     """
     vocals, accompaniment = checks.audio(vocals, "vocals"), checks.audio(accompaniment, "accompaniment")
+    checks.same_device(accompaniment, "accompaniment", vocals, "vocals")
     if vocals.shape != accompaniment.shape:
         raise ValueError(
             f"accompaniment must have the shape of vocals {tuple(vocals.shape)}, "
@@ -72,8 +72,7 @@ def null_mask(geometry: Geometry | None = None, *, like: Tensor | None = None) -
         >>> tp.null_mask()[[11, 12], 0]  # 237 Hz and 258 Hz
         tensor([0.0000, 0.7000])
     """
-    geometry = geometry or Geometry()
-    like = torch.empty(0) if like is None else like
+    geometry, like = find_geometry(geometry), checks.like(like)
     return NULL_GAIN * high_pass(geometry.bins, geometry.sample_rate, NULL_CUTOFF, smooth=False, like=like)
 
 

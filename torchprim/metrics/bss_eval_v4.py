@@ -67,6 +67,7 @@ def bss_eval(
     """
     references = _checked(references, "references")
     estimates = _checked(estimates, "estimates")
+    checks.same_device(estimates, "estimates", references, "references")
     if references.shape != estimates.shape:
         raise ValueError(
             f"estimates must have the shape of references {tuple(references.shape)}, "

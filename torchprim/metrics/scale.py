@@ -58,6 +58,7 @@ def check_pair(
 ) -> tuple[Tensor, Tensor]:
     """Check that two signals can be compared, and return them; name the arguments in a `ValueError`."""
     reference, estimate = checks.audio(reference, first, rank), checks.audio(estimate, second, rank)
+    checks.same_device(estimate, second, reference, first)
     if reference.shape[-1] != estimate.shape[-1]:
         raise ValueError(
             f"{second} must be as long as {first} ({reference.shape[-1]} samples), "

@@ -79,6 +79,8 @@ def ft2d(
         checks.positive(temperature, "temperature")
     bins, frames = magnitude.shape[-2:]
     scales = max(1, bins - bins % 2)
+    if isinstance(neighbourhood, Tensor):
+        raise ValueError(f"neighbourhood must be two whole numbers, got {checks.described(neighbourhood)}")
     sizes = zip(neighbourhood, (scales, frames), strict=True)
     # The largest odd window that fits; an even one is left for `kept_peaks` to refuse.
     window = tuple(size if size % 2 == 0 else min(size, limit - (limit + 1) % 2) for size, limit in sizes)

@@ -64,7 +64,8 @@ def hpss(
         (1.0, 0.0)
     """
     magnitude = checks.magnitude(magnitude)
-    checks.positive(power, "power")
+    if isinstance(checks.positive(power, "power"), Tensor):
+        checks.holds_values(power, "power", magnitude)
     gain = high_pass(magnitude.shape[-2], sample_rate, cutoff, smooth, like=magnitude)
     return hpss_mask(magnitude, *filter_lengths(kernel_size), power, gain[:, 0], dtype)
 

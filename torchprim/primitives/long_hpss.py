@@ -14,7 +14,7 @@ from torchprim.kernels.spectra.wiener_masks import wiener_masks
 from torchprim.primitives.base import Primitive
 from torchprim.primitives.hpss import filter_lengths
 from torchprim.spectra.high_pass import high_pass
-from torchprim.spectra.stft import Geometry, masked_istft, stft
+from torchprim.spectra.stft import Geometry, find_geometry, masked_istft, stft
 
 
 def long_hpss(
@@ -61,7 +61,7 @@ def long_hpss(
         >>> tp.long_hpss(torch.randn(2, 44100), cutoff=220).shape
         torch.Size([2, 1025, 87])
     """
-    geometry = geometry or Geometry()
+    geometry = find_geometry(geometry)
     gain = high_pass(geometry.bins, geometry.sample_rate, cutoff, smooth, like=checks.audio(audio))
     settings = {"window_length": window_length, "hop_length": hop_length, "geometry": geometry}
     return long_hpss_masks(audio, gain.mT, kernel_size, power, **settings, spectrum=spectrum, dtype=dtype)[0]
@@ -81,12 +81,14 @@ def long_hpss_masks(
 ) -> Tensor:
     """Compute the mask of `long_hpss` for several gains `(K, F)` of the bins at once: `(K, ..., F, N)`."""
     audio = checks.audio(audio)
-    checks.positive(power, "power")
+    if isinstance(checks.positive(power, "power"), Tensor):
+        checks.holds_values(power, "power", audio)
     spectrum = stft(audio, geometry) if spectrum is None else spectrum
     long_geometry = Geometry(geometry.sample_rate, window_length, hop_length, geometry.window)
     long_spectrum = stft(audio.reshape(-1, audio.shape[-1]), long_geometry)  # (B, F, N)
     harmonic_mask = hpss_mask(magnitude(long_spectrum), *filter_lengths(kernel_size), power)
     percussive = masked_istft(harmonic_mask, long_spectrum, long_geometry, audio.shape[-1], residual=True)
+    del long_spectrum, harmonic_mask  # the peak of memory of an ensemble on a CPU is below
     return wiener_masks(stft(percussive.reshape(audio.shape), geometry), spectrum, gains.to(audio), dtype)
 
 

@@ -78,7 +78,7 @@ def melody(
         torch.Size([2, 1025, 87])
     """
     magnitude = checks.magnitude(magnitude)
-    checks.positive(sample_rate, "sample_rate")
+    checks.rate(sample_rate, "sample_rate")
     checks.positive(width, "width")
     check_range(f_min, f_max, sample_rate)
     if isinstance(bias, Tensor):

@@ -102,10 +102,10 @@ def repet_sim(
         torch.Size([2, 1025, 173])
     """
     magnitude = checks.magnitude(magnitude)
-    checks.positive(apart, "apart")
+    checks.positive(checks.number(apart, "apart"), "apart")
     checks.integer(count, "count", 1)
     checks.integer(hop_length, "hop_length", 1)
-    checks.positive(sample_rate, "sample_rate")
+    checks.rate(sample_rate, "sample_rate")
     # Frames that lie further apart than the clip is long are all suppressed.
     min_distance = max(1, round(min(apart * sample_rate / hop_length, magnitude.shape[-1])))
     items = magnitude.reshape(-1, *magnitude.shape[-2:])

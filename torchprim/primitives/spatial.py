@@ -68,7 +68,7 @@ def spatial(
             f"got {tuple(spectrum.shape)}"
         )
     strength = checks.not_negative(strength, "strength")
-    checks.positive(sample_rate, "sample_rate")
+    checks.rate(sample_rate, "sample_rate")
     edges = _band_edges(mask.shape[-2], sample_rate)
     position, level = side_to_mid(spectrum)
     mask = mask.to(level.dtype)

@@ -98,8 +98,10 @@ class Separator(nn.Module, ABC):
             ValueError: for audio that is complex, empty, not finite or beyond 1e30, or of more channels (or
                 items) than samples, or a rate that is not positive.
         """
+        checks.number(channels, "channels")  # a truth value; a tensor has none, or another one
         audio = checks.recording(audio, rank=2 if channels else 1)
         sample_rate = checks.rate(sample_rate, "sample_rate")
+        checks.holds_values(audio, "audio")
         # A compiled graph supports no generator but the global one.
         if generator is None and not torch.compiler.is_compiling():
             generator = torch.Generator(audio.device).manual_seed(0)
@@ -227,8 +229,7 @@ class Separator(nn.Module, ABC):
     ) -> tuple[Tensor, Estimate]:
         """Compute the vocals of one piece, of the shape of `audio`, and the estimate behind them."""
         geometry = self.geometry
-        mono = downmix(audio) if channels else audio
-        mixture = Mixture(_remove_mean(mono), sample_rate, geometry)
+        mixture = Mixture(_remove_mean(downmix(audio) if channels else audio), sample_rate, geometry)
         estimate = self.estimate(mixture, generator, **settings)
         if not keep_masks:
             estimate = estimate._replace(masks={})

@@ -10,6 +10,8 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.kernels.tables import constant_table
 
+_MOST_BINS = 1 << 24  # half a window of 12 minutes; a table of more is a wrong argument
+
 
 def high_pass(
     bins: int,
@@ -44,11 +46,12 @@ def high_pass(
         >>> [round(x, 2) for x in high_pass(5, 800, 200).flatten().tolist()]
         [0.0, 0.0, 0.5, 1.0, 1.0]
     """
-    checks.integer(bins, "bins", 1)
-    checks.positive(sample_rate, "sample_rate")
+    checks.integer(bins, "bins", 1, _MOST_BINS)
+    checks.rate(sample_rate, "sample_rate")
     checks.not_negative(cutoff, "cutoff", sample_rate / 2)
-    like = torch.empty(0) if like is None else like
+    like = checks.like(like)
     if isinstance(cutoff, Tensor):
+        checks.holds_values(cutoff, "cutoff", like)
         return _gain(bins, sample_rate, cutoff.to(like), smooth, like)
     (gain,) = _constant_gain(bins, float(sample_rate), float(cutoff), smooth, like.dtype, like.device)
     return gain.clone()  # the caller's own

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.audio.resampling import resample
 from torchprim.kernels.spectra.magnitude import magnitude, magnitude_and_maxima
-from torchprim.spectra.stft import Geometry, stft
+from torchprim.spectra.stft import Geometry, find_geometry, stft
 
 Value = TypeVar("Value")
 
@@ -38,7 +38,7 @@ class Mixture:
     """
 
     def __init__(self, audio: checks.Audio, sample_rate: float, geometry: Geometry | None = None) -> None:
-        self.geometry: Geometry = geometry or Geometry()
+        self.geometry: Geometry = find_geometry(geometry)
         self.audio: Tensor = resample(checks.recording(audio), sample_rate, self.geometry.sample_rate)
         self._cache: dict[Hashable, Any] = {}
 

@@ -44,7 +44,7 @@ class Geometry:
         checks.integer(self.window_length, "window_length", 2)
         checks.integer(self.hop_length, "hop_length", 1, self.window_length // 2)
         if self.window not in ("hann", "sqrt_hann"):
-            raise ValueError(f"window must be 'hann' or 'sqrt_hann', got {self.window!r}")
+            raise ValueError(f"window must be 'hann' or 'sqrt_hann', got {checks.described(self.window)}")
 
     @property
     def bins(self) -> int:
@@ -63,6 +63,19 @@ class Geometry:
     def window_tensor(self, like: Tensor) -> Tensor:
         """Return the window `(W,)` in the dtype and on the device of `like`; cached, not to be written to."""
         return _window(self.window, self.window_length, like.dtype, like.device)[0]
+
+
+def find_geometry(geometry: Geometry | None) -> Geometry:
+    """Check the argument `geometry`; return the paper's for None.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if geometry is None:
+        return Geometry()
+    if not isinstance(geometry, Geometry):
+        raise ValueError(f"geometry must be a Geometry, got {checks.described(geometry)}")
+    return geometry
 
 
 @constant_table
@@ -92,7 +105,7 @@ def stft(audio: checks.Audio, geometry: Geometry | None = None) -> Tensor:
         >>> tp.stft(torch.randn(2, 44100)).shape
         torch.Size([2, 1025, 87])
     """
-    geometry = geometry or Geometry()
+    geometry = find_geometry(geometry)
     audio = checks.audio(audio)
     batch = audio.reshape(-1, audio.shape[-1])
     frames = windowed_frames(batch, geometry.window_tensor(audio), geometry.hop_length)
@@ -122,7 +135,7 @@ def istft(spectrum: Tensor, geometry: Geometry | None = None, length: int | None
         >>> torch.allclose(tp.istft(tp.stft(x), length=5000), x, atol=1e-5)
         True
     """
-    geometry = geometry or Geometry()
+    geometry = find_geometry(geometry)
     if not (isinstance(spectrum, Tensor) and spectrum.is_complex()):
         raise ValueError(
             f"spectrum must be a complex tensor, got {getattr(spectrum, 'dtype', type(spectrum))}"

@@ -27,7 +27,7 @@ def check_settings(
     """
     rate = checks.file_rate(rate, "sample_rate")
     for name, seconds in (("segment_seconds", segment_seconds), ("hop_seconds", hop_seconds)):
-        if checks.positive(seconds, name) * rate < 1:
+        if checks.positive(checks.number(seconds, name), name) * rate < 1:
             raise ValueError(f"{name} must be at least a sample, got {seconds!r}")
     if not isinstance(quietest, (int, float)) or math.isnan(quietest):
         raise ValueError(f"quietest must be a level in LUFS, got {quietest!r}")

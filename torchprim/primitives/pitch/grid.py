@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torchprim import checks
+
 CENTS = 10  # spacing of the candidate pitches
 HARMONICS = 20  # per pitch, in both saliences
 _LOWEST = 1.0  # Hz, of any pitch
@@ -22,6 +24,8 @@ def check_range(f_min: float, f_max: float, sample_rate: float) -> None:
         ValueError: for a range that is empty, begins below 1 Hz (each octave costs memory and time), or does
             not end below half the sample rate.
     """
+    checks.number(f_min, "f_min")
+    checks.number(f_max, "f_max")
     if not _LOWEST <= f_min < f_max < sample_rate / 2:
         raise ValueError(
             f"f_min and f_max must satisfy {_LOWEST:g} <= f_min < f_max < {sample_rate / 2} Hz, half the "
