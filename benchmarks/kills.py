@@ -1,4 +1,4 @@
-"""Runs of `separate`, `label` and `train.py` killed (SIGKILL) at random moments and restarted until done.
+"""Runs of `separate`, `label` and `train` killed (SIGKILL) at random moments and restarted until done.
 
 After each kill the output is checked: *half*, files under their final name that are not whole; *twice*,
 records of what has one already; *lost*, what an earlier run had finished and is gone or made anew. At the
@@ -27,7 +27,6 @@ import soundfile
 import torch
 from tqdm import tqdm
 
-import train
 from benchmarks.sound import synthetic_music
 from torchprim.cli.main import main
 from torchprim.evaluation.markdown import table
@@ -111,13 +110,13 @@ class Label(Job):
 
 
 class Train(Job):
-    name = "train.py"
+    name = "torchprim train"
 
     def start(self, out: Path) -> int:
         small = "--layers 1 --channels 4 --batch-size 2 --frames 20 --slots 4 --every 2 --teacher-batch 2"
         more = "--validation-batches 1 --log-every 5 --check-every 4 --steps 24 --quietest -70 --device cpu"
         places = ["--audio", str(self.music), "--out", str(out), "--cache", str(self.folder / "cache")]
-        return train.main([*places, *small.split(), *more.split(), "--cues", "", "--resume"])
+        return main(["train", *places, *small.split(), *more.split(), "--cues", "", "--resume"])
 
     def state(self, out: Path) -> State:
         half, step = 0, 0

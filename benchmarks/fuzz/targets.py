@@ -87,7 +87,7 @@ class _Halves(torch.nn.Module):
     def forward(self, audio: Any, sample_rate: Any, keep_masks: Any = None) -> Any:
         half, trust = audio / 2, audio.square().mean(-1)
         mask = torch.full((*audio.shape[:-1], _GRID.bins, _GRID.frames(audio.shape[-1])), 0.5)
-        return tp.Separation(half, half, mask, trust, trust, trust, {})
+        return tp.Separation(half, half, mask, trust, trust, trust, {}, sample_rate)
 
 
 def _saved(audio: Any, sample_rate: Any) -> Any:
@@ -221,4 +221,4 @@ TARGETS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 }
 # Those that take no tensors and no numbers of their own, or hold what others return.
 UNTRIED = {"AudioError", "CheckpointError", "Labels", "NETWORKS", "PRESETS", "PitchTrack", "RemixBatch"}
-UNTRIED |= {"Separation", "build_network", "load", "metrics"}
+UNTRIED |= {"Separation", "build_network", "load", "metrics", "separate"}
