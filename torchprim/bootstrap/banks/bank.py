@@ -203,6 +203,7 @@ class Bank:
                 except AudioError:
                     if not anew:
                         raise
+                    _say(f"note: {song.name}: its file in the cache is damaged, and it is decoded anew")
                     song, length = self._read_or_decode(Path(song.name), anew=True), song.length
                     if song.length != length:
                         raise AudioError(song.name, "has changed while it was read") from None
