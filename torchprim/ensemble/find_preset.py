@@ -27,7 +27,7 @@ def find_preset(preset: str | os.PathLike[str] | Preset) -> Preset:
         1025
         >>> find_preset("torchprim:HPSS")
         Traceback (most recent call last):
-        torchprim.errors.PresetError: torchprim:HPSS: is a type, and must be a tp.Preset, of your cue alone or PRESETS["best"].plus("name", cue)
+        torchprim.errors.PresetError: torchprim:HPSS: must be a tp.Preset, got a type
     """
     if isinstance(preset, Preset):
         return preset
@@ -39,8 +39,7 @@ def find_preset(preset: str | os.PathLike[str] | Preset) -> Preset:
     if ":" in name:
         found = import_object(name)
         if not isinstance(found, Preset):
-            wanted = 'must be a tp.Preset, of your cue alone or PRESETS["best"].plus("name", cue)'
-            raise PresetError(name, f"is a {type(found).__name__}, and {wanted}")
+            raise PresetError(name, f"must be a tp.Preset, got a {type(found).__name__}")
         return found
     raise ValueError(
         f"unknown preset {name!r}; there are {', '.join(PRESETS)}, FILE.toml, and package.module:name or "

@@ -33,18 +33,20 @@ def import_object(name: str, folder: str | os.PathLike[str] = ".") -> Any:
         Traceback (most recent call last):
         torchprim.errors.PresetError: torchprim:Hpss: there is no 'Hpss' in torchprim
     """
-    source, colon, attributes = name.rpartition(":")
+    source, _, attributes = name.rpartition(":")
     if not (source and attributes):
         raise PresetError(name, "must be package.module:name or file.py:name")
     try:
         if source.endswith(".py"):
-            found: Any = _run(Path(folder, source))
+            path = Path(folder, source)
+            if not path.is_file():
+                raise PresetError(name, "there is no such file")
+            found: Any = _run(path)
         else:
             with _importable(folder):
                 found = importlib.import_module(source)
-    except FileNotFoundError as error:
-        missing = error.filename if error.filename != str(Path(folder, source)) else "file"
-        raise PresetError(name, f"there is no such {missing}") from error
+    except PresetError:
+        raise
     except Exception as error:  # of any type: it is somebody's code
         raise PresetError(name, f"cannot be imported: {type(error).__name__}: {error}") from error
     for attribute in attributes.split("."):

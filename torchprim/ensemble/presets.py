@@ -38,8 +38,8 @@ class Preset:
         mask_dtype: in which the cues' masks are stored, `torch.float16` or `torch.float32`; by default that
             of the audio. Float16 halves what a GPU moves from cues to clustering, and passes no gradient on.
         spatial: strength of the spatial cue, which refines the mask of stereo recordings; 0 for none.
-        cues: your own cues by name, see `Cue`: a function or module from a `Mixture` to a mask, or a primitive
-            with other settings, such as `tp.HPSS(9)`. Each has a weight. Separators share a module.
+        cues: your own cues by name: a function or module from a `Mixture` to a mask, or a primitive with
+            other settings, such as `tp.HPSS(9)`. Each has a weight. Separators share a module.
 
     Raises:
         ValueError: for an unknown cue, one without a weight or with the name of a primitive, a negative

@@ -23,6 +23,7 @@ _PLAIN = (
 )
 # Of every module of torch: tensors and modules inside are read apart, hooks and the mode not at all.
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
+_BY_NAME = frozenset({"torch", "torchprim", "builtins"})
 
 
 class _Unstable(Exception):
@@ -59,18 +60,16 @@ def cue_identity(name: str, cue: Callable[..., Any]) -> str:
         >>> from torchprim.separators.cue_identity import cue_identity
         >>> cue_identity("hpss", tp.HPSS(9)) == cue_identity("hpss", tp.HPSS(9))
         True
-        >>> def noise(generator):
-        ...     return lambda mixture: torch.rand(mixture.magnitude().shape, generator=generator)
-        >>> try:
-        ...     cue_identity("noise", noise(torch.Generator()))
-        ... except ValueError as error:
-        ...     print(str(error).partition(": ")[0])
-        cue 'noise' has no stable identity
+        >>> from functools import partial
+        >>> cue_identity("noise", partial(torch.rand_like, generator=torch.Generator()))
+        Traceback (most recent call last):
+        ValueError: cue 'noise' has no stable identity: it holds a Generator. Make it a setting, a number or
+        a tensor, or give the cue a string `identity`
     """
     modules = cue.modules() if isinstance(cue, nn.Module) else [cue]
     packages = {_package(module) for module in modules}
     try:
-        return _Description(packages - {"torch", "torchprim"}).of(cue, "it")
+        return _Description(packages - _BY_NAME).of(cue, "it holds")
     except _Unstable as error:
         raise ValueError(
             f"cue {name!r} has no stable identity: {error}. Make it a setting, a number or a tensor, or give "
@@ -104,7 +103,7 @@ class _Description:
         if isinstance(value, (*_PLAIN, Enum)):
             return f"{type(value).__name__} {value!r}"
         if isinstance(value, Tensor):
-            return tensor_digest(value)
+            return f"{type(value).__name__} {tensor_digest(value)}"
         if isinstance(value, (tuple, list)):
             return f"{type(value).__name__}({', '.join(self.of(item, where) for item in value)})"
         if isinstance(value, (set, frozenset)):
@@ -137,20 +136,20 @@ class _Description:
         if dataclasses.is_dataclass(value) or (callable(value) and hasattr(value, "__dict__")):
             fields = getattr(value, "__dataclass_fields__", None) or vars(value)
             state = {field: getattr(value, field) for field in fields}
-            return self.of((type(value), state), f"an attribute of {type(value).__name__}")
-        raise _Unstable(f"{where} is a {type(value).__name__}")
+            return self.of((type(value), state), f"an attribute of {type(value).__name__} is")
+        raise _Unstable(f"{where} a {type(value).__name__}")
 
     def _function(self, function: types.FunctionType) -> str:
         name, title = f"{function.__module__}.{function.__qualname__}", function.__qualname__
         if not self._is_own(function):
             return f"function {name}"
         defaults = function.__defaults__, function.__kwdefaults__
-        parts = [self.of(function.__code__, title), self.of(defaults, f"a default of {title}")]
+        parts = [self.of(function.__code__, title), self.of(defaults, f"a default of {title} is")]
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         read = {variable: cell.cell_contents for variable, cell in cells}
         for variable in sorted(_globals(function.__code__) & function.__globals__.keys()):
             read[variable] = function.__globals__[variable]
-        parts += [f"{k} = {self.of(v, f'{k!r}, which {title} reads,')}" for k, v in read.items()]
+        parts += [f"{k} = {self.of(v, f'{k!r}, which {title} reads, is')}" for k, v in read.items()]
         return f"function {name}({'; '.join(parts)})"
 
     def _class(self, cls: type) -> str:
@@ -162,13 +161,13 @@ class _Description:
             for key, value in sorted(vars(cls).items())
             if _is_member(key, value)
         }
-        return f"class {name}({self.of((cls.__bases__, members), f'a member of {cls.__qualname__}')})"
+        return f"class {name}({self.of((cls.__bases__, members), f'a member of {cls.__qualname__} is')})"
 
     def _module(self, module: nn.Module) -> str:
         title = type(module).__name__
         settings = {k: v for k, v in sorted(vars(module).items()) if k not in _MODULE_ATTRIBUTES}
         parts = [self.of(type(module), title)]
-        parts += [f"{k} = {self.of(v, f'the attribute {k!r} of {title}')}" for k, v in settings.items()]
+        parts += [f"{k} = {self.of(v, f'the attribute {k!r} of {title} is')}" for k, v in settings.items()]
         inside = {**module._parameters, **module._buffers, **module._modules}
         parts += [f"{k} = {self.of(v, title)}" for k, v in sorted(inside.items())]
         return f"module({'; '.join(parts)})"

@@ -107,7 +107,9 @@ class PrimitiveSeparator(Separator):
         """Compute the mask of each cue, `(..., F, N)`, by name."""
         masks = self.cues(mixture)
         wanted = self.preset.mask_dtype
-        return masks if wanted is None else {n: m.to(mask_dtype(wanted, m.dtype, m)) for n, m in masks.items()}
+        return (
+            masks if wanted is None else {n: m.to(mask_dtype(wanted, m.dtype, m)) for n, m in masks.items()}
+        )
 
     def masks(
         self,
