@@ -137,5 +137,5 @@ def test_errors_of_a_file_name_it_and_the_key(text, error, folder):
 
 
 def test_a_checkpoint_cannot_name_code_to_run(folder):
-    with pytest.raises(ValueError, match="unknown preset 'own_cues_of_a_test.py:stereo'; there are paper"):
+    with pytest.raises(ValueError, match=r"unknown preset 'own_cues_of_a_test.py:stereo'; there are paper"):
         tp.NetworkConfig(kind="unet", cues="own_cues_of_a_test.py:stereo")

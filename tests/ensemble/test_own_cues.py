@@ -61,7 +61,7 @@ def test_mine_alone_and_two_windows_side_by_side():
 def test_the_mask_of_one_of_mine():
     stems = tp.PrimitiveSeparator(BEST.plus("loud", loud), "loud")(noise(), 44100)
     assert torch.equal(stems.mask, stems.masks["loud"])
-    with pytest.raises(ValueError, match="unknown method 'quiet'; there are pcl, hpss, .*, loud"):
+    with pytest.raises(ValueError, match=r"unknown method 'quiet'; there are pcl, hpss, .*, loud"):
         tp.PrimitiveSeparator(BEST.plus("loud", loud), "quiet")
 
 
