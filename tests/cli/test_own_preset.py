@@ -15,6 +15,7 @@ def loud(mixture):
     return (mixture.magnitude() > {level}).float()
 
 ensemble = tp.Preset("mine", {{"loud": 1.0, "hpss": 1.0}}, cues={{"loud": loud}})
+alone = tp.Preset("alone", {{"loud": 1.0}}, cues={{"loud": loud}})
 """
 
 
@@ -65,6 +66,9 @@ def test_report_of_it(folder):
     assert run("report", "song.wav", "--out", "pages", "--preset", "mine.py:ensemble") == 0
     page = (folder / "pages" / "song.html").read_text(encoding="utf-8")
     assert "preset mine" in page and "loud 1" in page
+    assert run("report", "song.wav", "--out", "pages", "--preset", "mine.py:alone") == 0
+    page = (folder / "pages" / "song.html").read_text(encoding="utf-8")
+    assert "preset alone" in page and "Embedding" in page
 
 
 @pytest.mark.parametrize("command", [("separate",), ("label", "--out", "l.jsonl"), ("report", "--out", "p")])
