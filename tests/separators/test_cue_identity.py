@@ -1,6 +1,7 @@
 """Identities of cues: the same in another process, another wherever a mask may be."""
 
 import functools
+import importlib
 import os
 import subprocess
 import sys
@@ -92,6 +93,24 @@ def test_a_global_that_is_read(monkeypatch):
     assert identity(above_level) == before
     monkeypatch.setattr(sys.modules[__name__], "loud", lambda mixture, level: mixture.magnitude())
     assert identity(above_level) != before  # a function that it calls
+
+
+def test_code_beside_that_of_a_cue(tmp_path, monkeypatch):
+    """A function of another local module, and a module whose attributes are read."""
+    monkeypatch.syspath_prepend(tmp_path)
+    code = "import levels_of_a_test as levels\nfrom levels_of_a_test import level\n"
+    code += "def one(m):\n    return levels.level(m)\n\ndef two(m):\n    return level(m)\n"
+    (tmp_path / "cues_of_a_test.py").write_text(code)
+    seen = set()
+    for number in (1.0, 2.0):
+        (tmp_path / "levels_of_a_test.py").write_text(f"def level(m):\n    return m.magnitude() * {number}\n")
+        for name in ("levels_of_a_test", "cues_of_a_test"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        importlib.invalidate_caches()
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        module = importlib.import_module("cues_of_a_test")
+        seen |= {identity(module.one), identity(module.two)}
+    assert len(seen) == 4
 
 
 def test_training_mode_and_gradients_do_not_matter():

@@ -6,9 +6,13 @@ import dataclasses
 import dis
 import functools
 import hashlib
+import os
+import sys
+import sysconfig
 import types
 from collections.abc import Callable, Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +28,8 @@ _PLAIN = (
 # Of every module of torch: tensors and modules inside are read apart, hooks and the mode not at all.
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
 _BY_NAME = frozenset({"torch", "torchprim", "builtins"})
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+_PYTHON = sysconfig.get_path("stdlib")
 
 
 class _Unstable(Exception):
@@ -44,9 +50,9 @@ def cue_identity(name: str, cue: Callable[..., Any]) -> str:
     """Describe all that the mask of a cue depends on, in the same words in another process.
 
     Of a function: its qualified name, code and defaults, what it closes over and the globals that it reads,
-    with functions and classes of the same package; of another package names alone. Of a module: class and
-    code, attributes, parameters and buffers. Of a tensor: its values. A cue with a string `identity` says it
-    itself. What a cue reads elsewhere, such as a file or an attribute of another module, is not seen.
+    with functions, classes and modules of the same package or not installed; of others names alone. Of a
+    module of torch: class and code, attributes, parameters and buffers. Of a tensor: its values. A cue with a
+    string `identity` says it itself. What a cue reads elsewhere, such as a file, is not seen.
 
     Args:
         name: of the cue, for the error.
@@ -111,7 +117,7 @@ class _Description:
         if isinstance(value, Mapping):
             return f"{{{', '.join(f'{self.of(k, where)}: {self.of(v, where)}' for k, v in value.items())}}}"
         if isinstance(value, types.ModuleType):
-            return f"module {value.__name__}"
+            return f"module {value.__name__} {self._source(value)}"
         if isinstance(value, types.CodeType):
             digest = hashlib.sha256(value.co_code).hexdigest()[:16]
             return f"code({digest}, {self.of((value.co_consts, value.co_names), where)})"
@@ -173,8 +179,26 @@ class _Description:
         return f"module({'; '.join(parts)})"
 
     def _is_own(self, value: Any) -> bool:
-        """Return whether code is of the cue's package; other packages' is known by its name."""
-        return (value.__module__ or "").partition(".")[0] in self.packages
+        """Return whether code may change like the cue's: that of its package, and what is not installed."""
+        module = value.__module__ or ""
+        return module.partition(".")[0] in self.packages or _is_local(module)
+
+    def _source(self, module: types.ModuleType) -> str:
+        """Return a digest of the file of a module that is the cue's own, or nothing."""
+        file = getattr(module, "__file__", None)
+        own = module.__name__.partition(".")[0] in self.packages or _is_local(module.__name__)
+        if not own or file is None or not os.path.isfile(file):
+            return ""
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+
+
+def _is_local(module: str) -> bool:
+    """Return whether a module lies outside of the folders of Python and of installed packages."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None or module.partition(".")[0] in _BY_NAME:
+        return False
+    path = Path(file).absolute()
+    return _INSTALLED.isdisjoint(path.parts) and not path.is_relative_to(_PYTHON)
 
 
 def _globals(code: types.CodeType) -> set[str]:
