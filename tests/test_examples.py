@@ -1,10 +1,11 @@
 """The examples run, on small music."""
 
+import numpy as np
 import soundfile
 import torch
 
 import torchprim as tp
-from examples import own_network
+from examples import own_cue, own_network
 from tests.support.small_bank import tone
 
 
@@ -32,3 +33,22 @@ def test_own_network_trains_and_separates(tmp_path, monkeypatch):
     for stem in ("vocals", "accompaniment"):
         audio, rate = tp.load_audio(tmp_path / "stems" / f"{stem}.wav")
         assert audio.shape == (2, 44100) and rate == 44100 and audio.isfinite().all()
+
+
+def test_own_cue_hears_where_a_sound_lies(tmp_path, capsys):
+    middle, side = song(0)[:, 0], song(4)[:, 0]
+    soundfile.write(tmp_path / "song.wav", np.stack([middle + side, middle - side], 1) / 4, 44100)
+    own_cue.main([str(tmp_path / "song.wav"), "--out", str(tmp_path / "stems")])
+    assert "mean of the cue's mask 0." in capsys.readouterr().out
+    stems = [
+        tp.load_audio(tmp_path / "stems" / "song" / f"{name}.wav")[0] for name in ("vocals", "accompaniment")
+    ]
+    audio, rate = tp.load_audio(tmp_path / "song.wav")
+    torch.testing.assert_close(sum(stems), audio, atol=1e-5, rtol=0)
+
+    mixture = tp.Mixture(audio.mean(0), rate, channels=audio)
+    mask = own_cue.position(mixture)
+    middle_bin, side_bin = (round(220 * n / tp.Geometry().bin_width) for n in (1, 5))
+    assert (mask[middle_bin, 2:-2] > 0.99).all() and (mask[side_bin, 2:-2] < 0.01).all()
+    assert (own_cue.position(tp.Mixture(audio.mean(0), rate)) == 0.5).all()  # mono knows no position
+    assert not own_cue.position(tp.Mixture(0 * audio[0], rate, channels=0 * audio)).any()

@@ -69,6 +69,20 @@ class CheckpointError(FileError):
         self.path = Path(path)
 
 
+class PresetError(FileError, ValueError):
+    """Error about a preset in a file or module that cannot be used; it is a `ValueError`, too.
+
+    Args:
+        path: the file, or the name in the module.
+        reason: why.
+
+    Example:
+        >>> from torchprim.errors import PresetError
+        >>> str(PresetError("mine.toml", "beta must be positive, got -1"))
+        'mine.toml: beta must be positive, got -1'
+    """
+
+
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     """Convert an `OSError` raised in the block to an `AudioError`: "PATH: cannot be written: reason"."""

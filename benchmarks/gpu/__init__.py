@@ -81,7 +81,7 @@ def timings(settings: Settings, sections: tuple[str, ...], quick: bool = False) 
     """List the timed units, one after the other, the most wanted first."""
     from benchmarks.gpu.stages import STAGES
     from benchmarks.gpu.units import peers_of
-    from torchprim.ensemble.presets import find_preset
+    from torchprim.ensemble.find_preset import find_preset
 
     first, *others = settings.presets
     size = {"batch": settings.batch, "seconds": settings.seconds}

@@ -16,7 +16,7 @@ from benchmarks.gpu.settings import Settings
 from benchmarks.gpu.stage import Call, Stage
 from benchmarks.gpu.stages import STAGES, find_stage
 from benchmarks.sound import synthetic_batch
-from torchprim.ensemble.presets import find_preset
+from torchprim.ensemble.find_preset import find_preset
 from torchprim.kernels.dispatch import plain_torch
 
 Record = dict[str, Any]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import torchprim as tp
+from torchprim.errors import PresetError
 from torchprim.evaluation.methods import find_method, find_methods, score_methods
 from torchprim.evaluation.songs import Song
 from torchprim.metrics.baselines import baseline_estimates
@@ -19,6 +20,13 @@ def test_methods(tmp_path):
     methods = find_methods(names)
     assert len(methods) == 4 == len({method.identity for method in methods})
     assert all(isinstance(method.separator, Separator) for method in methods)
+    (tmp_path / "mine.toml").write_text('preset = "best"\n[cues.short]\ncue = "torchprim:HPSS"\n')
+    own = find_methods([f"pcl:{tmp_path}/mine.toml", f"short:{tmp_path}/mine.toml"])
+    assert [list(method.separator.cues.names)[-1] for method in own] == ["short", "short"]
+    with pytest.raises(PresetError, match=r"nowhere.toml: no such file"):
+        find_method("pcl:nowhere.toml")
+    with pytest.raises(ValueError, match=r"unknown method 'long:.*; there are .*, short, METHOD:PRESET"):
+        find_method(f"long:{tmp_path}/mine.toml")
     for bad in ("pcll", "pcl:worst", "null:best", "net.pth"):
         with pytest.raises(ValueError, match="unknown method"):
             find_method(bad)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import torchprim as tp
+from torchprim.spectra import mixture as mixture_module
 
 
 def test_channels_share_one_mask(mix):
@@ -62,3 +63,32 @@ def test_the_spatial_cue_belongs_to_the_ensemble(mix):
         assert separator.spatial == 0
     stems = tp.PrimitiveSeparator("best", "hpss")(stereo, 44100, channels=True)
     assert torch.equal(stems.mask, stems.masks["hpss"])
+
+
+def test_a_cue_gets_the_channels_and_their_spectrum_is_computed_once(mix, monkeypatch):
+    """The stems are made from the spectrum that the cue has read."""
+    shapes = []
+    transform = mixture_module.stft
+    monkeypatch.setattr(
+        mixture_module, "stft", lambda x, *args: shapes.append(x.shape) or transform(x, *args)
+    )
+
+    def left(mixture):
+        spectrum = mixture.channel_spectrum()
+        if spectrum is None:
+            return torch.zeros_like(mixture.magnitude())
+        magnitude = spectrum.abs()
+        return magnitude[..., 0, :, :] / magnitude.sum(-3).clamp_min(1e-20)
+
+    preset = tp.Preset("mine", {"left": 1.0}, cues={"left": left}, spatial=0.0)
+    stereo = torch.stack([mix[:30000], torch.zeros(30000)])
+    stems = tp.PrimitiveSeparator(preset)(stereo, 44100, channels=True)
+    assert sorted(shapes) == [(2, 30000), (30000,)]
+    assert stems.masks["left"].amax() == 1
+    other = tp.PrimitiveSeparator(preset)(stereo.flip(0), 44100, channels=True)
+    assert not other.masks["left"].any()
+    assert not tp.PrimitiveSeparator(preset)(mix[:30000], 44100).masks["left"].any()
+    for piece in tp.PrimitiveSeparator(preset).stream(
+        lambda a, b: stereo.repeat(1, 50)[:, a:b], 50 * 30000, 44100, channels=True
+    ):  # pieces of a long song
+        assert piece.vocals[0].abs().max() > 10 * piece.accompaniment[0].abs().max()

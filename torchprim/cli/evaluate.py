@@ -23,7 +23,6 @@ import torch
 from torchprim.cli import option_types
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.cli.output import say
-from torchprim.ensemble.presets import PRESETS
 from torchprim.errors import AudioError, CheckpointError
 from torchprim.evaluation import compare, prediction, quartiles, report
 from torchprim.evaluation.figures import figure_formats
@@ -68,9 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name == "quartiles":
             add("--audio", nargs="+", required=True, metavar="FOLDER", help="music to train on")
             add("--preset", default="small", help="network and recipe of the trainings (small)")
-            add("--teacher-preset", choices=PRESETS, default="best", help="preset of the primitives (best)")
-        else:
-            add("--preset", choices=PRESETS, default="best", help="settings of the primitives (best)")
+        add(
+            "--teacher-preset" if name == "quartiles" else "--preset",
+            type=option_types.preset,
+            default="best",
+            metavar="PRESET",
+            help=f"of the primitives: {option_types.PRESET_NAMES} of your own (best)",
+        )
         add("--stereo", action="store_true", help="score each channel; by default their mean, as the paper")
         add("--figures", default="png", metavar="FORMATS", help="some of png,svg,pdf (%(default)s)")
         add("--seed", type=option_types.seed, default=0, help="of the bootstrap, and of the trainings (0)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_ranks
-from torchprim.cli.option_types import PRESETS, count, number
+from torchprim.cli.option_types import PRESET_NAMES, count, number, preset
 from torchprim.cli.output import say
 from torchprim.errors import AudioError, shown, writing
 from torchprim.files import check_appendable
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("inputs", nargs="+", metavar="FILE_OR_FOLDER", help="music in any format")
     add("-o", "--out", required=True, metavar="FILE", help="such as labels.jsonl")
-    add("--preset", choices=PRESETS, default="best", help="settings of the ensemble (best)")
+    add("--preset", type=preset, default="best", help=f"ensemble: {PRESET_NAMES} of your own (best)")
     add("--teacher", metavar="CHECKPOINT", help="a trained network instead, such as RUN/best.pt")
     add("--device", choices=DEVICES, default="auto", help="(auto)")
     add("--batch", type=count, default=4, metavar="N", help="segments at a time (4)")
@@ -73,9 +73,13 @@ def run(args: argparse.Namespace) -> int:
         quietest=args.quietest,
         progress=ranks.first,
     )
-    before = count_labelled(bank, teacher, out)
-    with writing(out):
-        labels = label(bank, teacher, out, batch_size=args.batch, progress=ranks.first)
+    try:
+        before = count_labelled(bank, teacher, out)
+        with writing(out):
+            labels = label(bank, teacher, out, batch_size=args.batch, progress=ranks.first)
+    except ValueError as error:  # of a cue of one's own
+        say(f"error: {error}", sys.stderr)
+        return 1
     process = f"process {ranks.rank} of {ranks.world}: " if ranks.world > 1 else ""
     say(process + _summary(bank, labels, before, out, args.quietest))
     return 1 if errors or len(bank.names) < len(files) else 0  # a quiet song is no failure

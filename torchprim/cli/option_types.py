@@ -1,4 +1,4 @@
-"""Values of options: numbers, where argparse names option and value, and the presets of primitives."""
+"""Values of options, numbers and presets of primitives, where argparse names option and value."""
 
 from __future__ import annotations
 
@@ -8,6 +8,24 @@ from collections.abc import Callable
 
 # As in ensemble/presets.py, which imports torch: help must not wait for that. A test compares.
 PRESETS = ("best", "paper", "companion")
+PRESET_NAMES = f"{', '.join(PRESETS)}, FILE.toml, or package.module:name or FILE.py:name"
+
+
+def preset(text: str) -> str:
+    """Check the name of a preset, as a type of argparse; what a file or module holds is read later.
+
+    Example:
+        >>> from torchprim.cli.option_types import preset
+        >>> preset("best"), preset("mine.toml"), preset("my_cues.py:stereo")
+        ('best', 'mine.toml', 'my_cues.py:stereo')
+        >>> preset("beast")
+        Traceback (most recent call last):
+        argparse.ArgumentTypeError: must be best, paper, companion, FILE.toml, or package.module:name or \
+FILE.py:name, got 'beast'
+    """
+    if text not in PRESETS and not text.endswith(".toml") and ":" not in text:
+        raise argparse.ArgumentTypeError(f"must be {PRESET_NAMES}, got {text!r}")
+    return text
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
-from torchprim.cli.option_types import PRESETS
+from torchprim.cli.option_types import PRESET_NAMES, preset
 from torchprim.cli.output import check_output, say, title_of, write_output
 from torchprim.cli.song import add_song, add_start, read_song
 from torchprim.errors import one_line, shown
@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_song(parser)
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for NAME.html")
-    parser.add_argument("--preset", choices=PRESETS, default="best", help="(default: %(default)s)")
+    parser.add_argument(
+        "--preset", type=preset, default="best", help=f"{PRESET_NAMES} of your own (default: %(default)s)"
+    )
     parser.add_argument(
         "--cues",
         type=lambda text: tuple(text.split(",")),

@@ -2,36 +2,66 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from torchprim import checks
 from torchprim.primitives.base import Primitive
+from torchprim.primitives.ft2d import FT2D
 from torchprim.primitives.long_hpss import LongHPSS, long_hpss_masks
 from torchprim.primitives.melody import Melody
+from torchprim.primitives.spatial import Spatial
 from torchprim.spectra.high_pass import high_pass
 from torchprim.spectra.mixture import Mixture
 
 # Mixture -> mask `(..., F, N)` in [0, 1] on the mixture's grid, 1 = vocals.
 Cue = Callable[[Mixture], Tensor]
+_ROUNDING = 1e-4  # by which a mask may exceed [0, 1]
+
+
+def check_cue(name: str, cue: Cue) -> None:
+    """Check that a cue can be called and is no class, nor a primitive that gives no mask of a magnitude.
+
+    Raises:
+        TypeError: that names the cue.
+
+    Example:
+        >>> import torchprim as tp
+        >>> from torchprim.ensemble.cues import check_cue
+        >>> check_cue("repetition", tp.FT2D())
+        Traceback (most recent call last):
+        TypeError: cue 'repetition': FT2D gives two masks: use PrimitiveCue(FT2D(...), "repetition")
+    """
+    if not callable(cue) or isinstance(cue, type):
+        raise TypeError(f"cue {name!r} must be a function or module of a Mixture, got {cue!r}")
+    if isinstance(cue, FT2D):
+        raise TypeError(f'cue {name!r}: FT2D gives two masks: use PrimitiveCue(FT2D(...), "repetition")')
+    if isinstance(cue, Spatial):
+        raise TypeError(f"cue {name!r}: Spatial refines a mask, and is no cue; a preset has its strength")
 
 
 class Cues(nn.ModuleDict):
     """Cues by name; called with a mixture, they return their masks.
 
     Args:
-        cues: name -> cue, in the order of the masks. A cue that is a module is registered.
+        cues: name -> cue, in the order of the masks. A cue that is a module is registered; a primitive of a
+            magnitude or of audio, such as `tp.HPSS(9)`, gets the mixture's.
 
     Raises:
         TypeError: for a cue that cannot be called, or is a class.
+        ValueError: for a name of other characters than letters, digits, `_` and `-`, or one that a module
+            has already, such as `keys`; when called, for a mask of another shape than the mixture's
+            spectrogram or on another device, and, on a CPU, one that is not finite or not in [0, 1].
 
     Example:
         >>> import torch, torchprim as tp
-        >>> from torchprim.ensemble.cues import Cues, PrimitiveCue
+        >>> from torchprim.ensemble.cues import Cues
         >>> loud = lambda mixture: (mixture.magnitude() > 1).float()
-        >>> cues = Cues({"hpss": PrimitiveCue(tp.HPSS()), "loud": loud})
+        >>> cues = Cues({"hpss": tp.HPSS(), "loud": loud})
         >>> masks = cues(tp.Mixture(torch.randn(2, 44100), 44100))
         >>> list(masks), masks["loud"].shape
         (['hpss', 'loud'], torch.Size([2, 1025, 87]))
@@ -39,12 +69,10 @@ class Cues(nn.ModuleDict):
 
     def __init__(self, cues: Mapping[str, Cue]) -> None:
         for name, cue in cues.items():
-            if not callable(cue) or isinstance(cue, type):
-                raise TypeError(f"cue {name!r} must be a function or module of a Mixture, got {cue!r}")
-        modules = {
-            name: cue if isinstance(cue, nn.Module) else _FunctionCue(cue) for name, cue in cues.items()
-        }
-        super().__init__(modules)
+            check_cue(name, cue)
+            if not re.fullmatch(r"[\w-]+", name) or name == "names" or hasattr(nn.ModuleDict(), name):
+                raise ValueError(f"a cue cannot be named {name!r}")
+        super().__init__({name: _module(cue) for name, cue in cues.items()})
 
     if TYPE_CHECKING:  # the modules are of any class
 
@@ -59,10 +87,42 @@ class Cues(nn.ModuleDict):
         """Compute the mask of each cue, `(..., F, N)`, by name."""
         # One after the other. The melody on a second stream of an H200 was slower by 6 % for 16 x 30 s and
         # faster by 4 % for 64: the path of the pitch waits longer where it shares multiprocessors.
-        return {name: cue(mixture) for name, cue in self.items()}
+        masks = {name: cue(mixture) for name, cue in self.items()}
+        return {
+            name: mask if _is_known(self[name], mask) else _checked(name, mask, mixture)
+            for name, mask in masks.items()
+        }
 
 
-class _FunctionCue(nn.Module):
+def _module(cue: Cue) -> nn.Module:
+    """Return a cue as a module of a mixture."""
+    if isinstance(cue, LongHPSS):
+        return LongHPSSCue(cue)
+    if isinstance(cue, Primitive):
+        return PrimitiveCue(cue)
+    return cue if isinstance(cue, nn.Module) else FunctionCue(cue)
+
+
+def _is_known(cue: nn.Module, mask: object) -> bool:
+    """Return whether a mask is that of a primitive of torchprim, which would be checked in vain."""
+    primitive = getattr(cue, "primitive", None)
+    own = type(cue).__module__ == __name__ and type(primitive).__module__.startswith("torchprim.primitives.")
+    return own and isinstance(mask, Tensor)
+
+
+def _checked(name: str, mask: Tensor, mixture: Mixture) -> Tensor:
+    """Check the mask of a cue; return it in the dtype of the audio, or in float16 where it is that."""
+    what, audio, shape = f"mask of cue {name!r}", mixture.audio, mixture.spectrum().shape
+    mask = checks.floating(mask, what, 2, "(..., F, N)")
+    if mask.shape != shape:
+        raise ValueError(f"{what} must have shape {tuple(shape)}, got {tuple(mask.shape)}")
+    if mask.device != audio.device:
+        raise ValueError(f"{what} must be on {audio.device}, got {mask.device}")
+    checks.in_range(mask, what, -_ROUNDING, 1 + _ROUNDING)
+    return mask if mask.dtype == torch.float16 else mask.to(audio.dtype)
+
+
+class FunctionCue(nn.Module):
     """Module of a cue that is a plain function."""
 
     def __init__(self, function: Cue) -> None:
@@ -73,7 +133,7 @@ class _FunctionCue(nn.Module):
         return self.function(mixture)
 
     def extra_repr(self) -> str:
-        return getattr(self.function, "__qualname__", repr(self.function))
+        return getattr(self.function, "__qualname__", type(self.function).__name__)
 
 
 class PrimitiveCue(nn.Module):

@@ -27,7 +27,7 @@ def preset_cues(preset: Preset, names: Iterable[str]) -> Cues:
 
     Args:
         preset: the settings.
-        names: from `PRIMITIVES`, in the order of the masks.
+        names: from `PRIMITIVES` or of the preset's own cues, in the order of the masks.
 
     Returns:
         The cues by name.
@@ -78,4 +78,4 @@ def preset_cues(preset: Preset, names: Iterable[str]) -> Cues:
         "melody": lambda: MelodyCue(Melody(**common("melody")), long_hpss()),
         "repet-sim": lambda: PrimitiveCue(RepetSim(hop_length=geometry.hop_length, **common("repet-sim"))),
     }
-    return Cues({name: builders[name]() for name in names})
+    return Cues({n: preset.cues[n] if n in preset.cues else builders[n]() for n in names})

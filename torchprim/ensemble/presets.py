@@ -12,10 +12,13 @@ from typing import Any
 import torch
 
 from torchprim import checks
+from torchprim.ensemble.cues import Cue, Cues
 from torchprim.kernels.mask_dtype import mask_dtype
+from torchprim.primitives.hpss import filter_lengths
 from torchprim.spectra.stft import Geometry
 
 PRIMITIVES = ("hpss", "long-hpss", "2dft-r", "2dft-m", "melody", "repet-sim")
+_TAKEN = ("pcl", "network")  # by the ensemble among the methods, by a network among the masks
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,21 @@ class Preset:
         mask_dtype: in which the cues' masks are stored, `torch.float16` or `torch.float32`; by default that
             of the audio. Float16 halves what a GPU moves from cues to clustering, and passes no gradient on.
         spatial: strength of the spatial cue, which refines the mask of stereo recordings; 0 for none.
+        cues: your own cues by name: a function or module from a `Mixture` to a mask, or a primitive with
+            other settings, such as `tp.HPSS(9)`. Each has a weight. Separators share a module.
 
     Raises:
-        ValueError: for an unknown cue, a negative weight, no weight above 0, beta <= 0, spatial < 0, or a
-            `mask_dtype` that is neither.
+        ValueError: for an unknown cue, one without a weight or with the name of a primitive, a negative
+            weight, no weight above 0, or a setting out of range.
+        TypeError: for a cue that cannot be called.
 
     Example:
         >>> import torchprim as tp
         >>> sorted(tp.PRESETS), tp.PRESETS["paper"].beta
         (['best', 'companion', 'paper'], 5.0)
+        >>> wide = tp.PRESETS["best"].plus("hpss-9", tp.HPSS(9), weight=0.5)
+        >>> wide.name, list(wide.active_weights)[-2:]
+        ('best+hpss-9', ['long-hpss', 'hpss-9'])
     """
 
     name: str
@@ -57,19 +66,43 @@ class Preset:
     cut: tuple[str, ...] = PRIMITIVES
     mask_dtype: torch.dtype | None = None
     spatial: float = 2.0
+    cues: Mapping[str, Cue] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
+        for name in ("weights", "cues"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        for name, cue in self.cues.items():
+            if name in (*PRIMITIVES, *_TAKEN):
+                raise ValueError(f"cue {name!r} has the name of one that there is; name it otherwise")
+            if name not in self.weights:
+                raise ValueError(f"weights must name the cue {name!r}, got {', '.join(self.weights)}")
+            Cues({name: cue})  # checks both
+        known = (*PRIMITIVES, *self.cues)
         for cue in (*self.weights, *self.cut):
-            if cue not in PRIMITIVES:
-                raise ValueError(f"unknown primitive {cue!r}; there are {', '.join(PRIMITIVES)}")
+            if cue not in known:
+                raise ValueError(f"unknown primitive {cue!r}; there are {', '.join(known)}")
         if not self.weights:
             raise ValueError("weights must name at least one primitive, got none")
         if min(self.weights.values()) < 0 or not 0 < sum(self.weights.values()) < math.inf:
             raise ValueError(f"weights must not be negative and not all 0, got {dict(self.weights)}")
         checks.positive(self.beta, "beta")
+        checks.not_negative(self.cutoff, "cutoff")
+        filter_lengths(self.kernel_size)
         mask_dtype(self.mask_dtype, torch.float32)
         checks.not_negative(self.spatial, "spatial")
+
+    def plus(self, name: str, cue: Cue, weight: float = 1.0) -> Preset:
+        """Return this ensemble with a cue of your own in addition, named `PRESET+NAME`.
+
+        Args:
+            name: of the cue.
+            cue: as in `cues`.
+            weight: in equation 1.
+        """
+        weights, cues = {**self.weights, name: weight}, {**self.cues, name: cue}
+        if name in self.weights:
+            raise ValueError(f"there is a cue {name!r} already")
+        return dataclasses.replace(self, name=f"{self.name}+{name}", weights=weights, cues=cues)
 
     @property
     def active_weights(self) -> dict[str, float]:
@@ -113,21 +146,3 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
     }
 )
-
-
-def find_preset(preset: str | Preset) -> Preset:
-    """Return a preset by name; a `Preset` is returned as it is.
-
-    Raises:
-        ValueError: for an unknown name.
-
-    Example:
-        >>> from torchprim.ensemble.presets import find_preset
-        >>> find_preset("best").geometry.bins
-        1025
-    """
-    if isinstance(preset, Preset):
-        return preset
-    if preset not in PRESETS:
-        raise ValueError(f"unknown preset {checks.described(preset)}; there are {', '.join(PRESETS)}")
-    return PRESETS[preset]

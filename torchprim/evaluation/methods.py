@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from torchprim.ensemble.find_preset import find_preset
 from torchprim.ensemble.presets import PRESETS, PRIMITIVES
-from torchprim.errors import memory_errors
+from torchprim.errors import PresetError, memory_errors
 from torchprim.evaluation.songs import Song
 from torchprim.metrics.baselines import baseline_estimates
 from torchprim.metrics.scale import sd_sdr
@@ -122,10 +123,10 @@ def find_method(name: str, preset: str = "best", device: str | torch.device = "c
     """Return a method by its name on the command line.
 
     Args:
-        name: `mixture`, `null`, `irm`; `pcl` or a primitive, with the settings of `preset`, or of the
-            preset after a colon (`pcl:paper`); a checkpoint `RUN/best.pt`; or `pcl+RUN/best.pt`, the
-            ensemble with the network as one more cue.
-        preset: of the primitives.
+        name: `mixture`, `null`, `irm`; `pcl`, a primitive or another cue of the preset, with the settings of
+            `preset`, or of the one after a colon (`pcl:paper`, `pcl:mine.toml`, `pan:my_cues.py:stereo`); a
+            checkpoint `RUN/best.pt`; or `pcl+RUN/best.pt`, the ensemble with the network as one more cue.
+        preset: of the primitives, see `find_preset`.
         device: of the separator.
 
     Raises:
@@ -139,19 +140,36 @@ def find_method(name: str, preset: str = "best", device: str | torch.device = "c
     """
     if name in BASELINES:
         return Method(name, f"{name} {__version__}", None)
-    method, _, own_preset = name.partition(":")
-    if method in METHODS and (not own_preset or own_preset in PRESETS):
-        separator: nn.Module = PrimitiveSeparator(own_preset or preset, method)
-    elif name.startswith("pcl+") and name.endswith(".pt"):
-        separator = load(name.removeprefix("pcl+")).with_primitives(preset)
+    if name.startswith("pcl+") and name.endswith(".pt"):
+        separator: nn.Module = load(name.removeprefix("pcl+")).with_primitives(preset)
     elif name.endswith(".pt"):
         separator = load(name)
     else:
-        raise ValueError(
-            f"unknown method {name!r}; there are {', '.join((*BASELINES, *METHODS))}, METHOD:PRESET with "
-            f"{', '.join(sorted(PRESETS))}, a checkpoint FILE.pt, and pcl+FILE.pt"
-        )
+        method, _, own_preset = name.partition(":")
+        separator = _primitives(name, method, own_preset or preset)
     return Method(name, separator.identity, separator.to(device).eval())
+
+
+def _primitives(name: str, method: str, preset: str) -> PrimitiveSeparator:
+    """Return the separator of a preset, or of one of its cues.
+
+    Raises:
+        ValueError: for an unknown cue or preset, with all that there are.
+    """
+    try:
+        ensemble = find_preset(preset)
+        cues = tuple(ensemble.cues)
+    except PresetError:
+        raise
+    except ValueError:
+        cues = ()
+    else:
+        if method in (*METHODS, *cues):
+            return PrimitiveSeparator(ensemble, method)
+    raise ValueError(
+        f"unknown method {name!r}; there are {', '.join((*BASELINES, *METHODS, *cues))}, METHOD:PRESET with "
+        f"{', '.join(sorted(PRESETS))}, FILE.toml or MODULE:NAME, a checkpoint FILE.pt, and pcl+FILE.pt"
+    )
 
 
 def find_methods(

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from torchprim import checks
-from torchprim.ensemble.presets import find_preset
+from torchprim.ensemble.presets import PRESETS
 from torchprim.spectra.stft import Geometry
 
 KINDS = ("blstm", "unet")
@@ -91,7 +91,10 @@ class NetworkConfig:
             raise ValueError(
                 f"context is a bool, and for a unet, got {self.context!r} with kind {self.kind!r}"
             )
-        if self.cues and find_preset(self.cues).geometry != self.geometry:
+        # Built-in presets alone: a checkpoint must not be able to name a file to run.
+        if self.cues and self.cues not in PRESETS:
+            raise ValueError(f"unknown preset {self.cues!r}; there are {', '.join(PRESETS)}")
+        if self.cues and PRESETS[self.cues].geometry != self.geometry:
             raise ValueError(f"geometry must be that of the preset {self.cues!r}, got {self.geometry}")
         if not (isinstance(self.dropout, (int, float)) and 0 <= self.dropout < 1):
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout!r}")

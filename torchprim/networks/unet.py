@@ -8,7 +8,7 @@ from torch.nn.functional import leaky_relu
 
 from torchprim.ensemble.clustering import soft_assignment
 from torchprim.ensemble.preset_cues import preset_cues
-from torchprim.ensemble.presets import PRESETS, find_preset
+from torchprim.ensemble.presets import PRESETS
 from torchprim.networks.bands import Bands
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.energy import keep_energy
@@ -47,7 +47,7 @@ class UNet(nn.Module):
         self.config = config
         self.bands = Bands(config.geometry.bins, config.fine or config.geometry.bins, config.coarse)
         bins = self.bands.rows
-        self.preset = find_preset(config.cues) if config.cues else None
+        self.preset = PRESETS[config.cues] if config.cues else None
         used = () if self.preset is None else self.preset.active_weights
         self.cues = preset_cues(self.preset or PRESETS["best"], used)
         widths = [config.channels * min(2**i, 4) for i in range(config.layers)]

@@ -86,8 +86,10 @@ def confidence_over_time(separator: PrimitiveSeparator, audio: Tensor, sample_ra
     mono = downmix(audio)
     for start in starts:
         begin = round(start * sample_rate)
-        excerpt = mono[begin : begin + max(1, round(window * sample_rate))]
-        mixture = Mixture(excerpt - excerpt.mean(), sample_rate, separator.geometry)
+        part = slice(begin, begin + max(1, round(window * sample_rate)))
+        excerpt, channels = mono[part] - mono[part].mean(), audio[:, part]
+        channels = channels - channels.mean(-1, keepdim=True)
+        mixture = Mixture(excerpt, sample_rate, separator.geometry, channels)
         generator = torch.Generator(audio.device).manual_seed(0)
         values.append(separator.estimate(mixture, generator).confidence.confidence.item())
     return Course([start + window / 2 for start in starts], values, window)

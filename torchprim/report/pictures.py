@@ -43,6 +43,8 @@ def _title(cue: str) -> str:
 def chosen_cues(available: Sequence[str], wanted: Sequence[str] | None = None) -> tuple[str, str]:
     """Choose the two cues of the embedding's picture: by default repetition and melody, else the first two.
 
+    An ensemble of one cue has it on both axes.
+
     Args:
         available: names of the ensemble's primitives.
         wanted: two of these, or None.
@@ -62,6 +64,8 @@ def chosen_cues(available: Sequence[str], wanted: Sequence[str] | None = None) -
         usual = [name for name in ("2dft-r", "melody") if name in available]
         rest = [name for name in available if name not in usual]
         wanted = [*usual, *rest][:2]
+        if len(wanted) == 1:
+            return wanted[0], wanted[0]
     if len(wanted) != 2 or len(set(wanted)) != 2 or not set(wanted) <= set(available):
         raise ValueError(f"cues must be two of {', '.join(available)}, got {','.join(wanted)!r}")
     return wanted[0], wanted[1]

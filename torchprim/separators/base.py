@@ -17,7 +17,7 @@ from torchprim.primitives.spatial import spatial
 from torchprim.separators.pieces import Piece, split, to_frames
 from torchprim.separators.separation import Separation
 from torchprim.spectra.mixture import Mixture
-from torchprim.spectra.stft import Geometry, masked_istft, stft
+from torchprim.spectra.stft import Geometry, masked_istft
 
 PIECE_SECONDS = 30.0
 OVERLAP_SECONDS = 2.0
@@ -229,18 +229,22 @@ class Separator(nn.Module, ABC):
     ) -> tuple[Tensor, Estimate]:
         """Compute the vocals of one piece, of the shape of `audio`, and the estimate behind them."""
         geometry = self.geometry
-        mixture = Mixture(_remove_mean(downmix(audio) if channels else audio), sample_rate, geometry)
+        given = _remove_mean(audio) if channels else None
+        mixture = Mixture(_remove_mean(downmix(audio) if channels else audio), sample_rate, geometry, given)
+        del given
         estimate = self.estimate(mixture, generator, **settings)
         if not keep_masks:
             estimate = estimate._replace(masks={})
         length = mixture.audio.shape[-1]
-        spectrum = None if channels else mixture.spectrum()
-        del mixture  # and all that was computed for the cues: the peak of memory is here
+        mixture.keep_spectra()  # not what was computed for the cues: the peak of memory is here
+        spectrum = mixture.channel_spectrum()
         if spectrum is None:
-            spectrum = stft(resample(_remove_mean(audio), sample_rate, geometry.sample_rate), geometry)
+            spectrum = mixture.spectrum()
+        else:
             if audio.shape[-2] == 2 and self.spatial > 0:
                 mask = spatial(spectrum, estimate.mask, self.spatial, sample_rate=geometry.sample_rate)
                 estimate = estimate._replace(mask=mask)
+        del mixture
         vocals = masked_istft(estimate.mask, spectrum, geometry, length)
         vocals = resample(vocals, geometry.sample_rate, sample_rate)[..., : audio.shape[-1]]
         padding = audio.shape[-1] - vocals.shape[-1]  # resampling by a rounded ratio may fall short

@@ -14,11 +14,13 @@ from torchprim import checks
 from torchprim.ensemble.clustering import checked_weights
 from torchprim.ensemble.confidence import Confidence, confidence_measure
 from torchprim.ensemble.cues import Cues
+from torchprim.ensemble.find_preset import find_preset
 from torchprim.ensemble.preset_cues import preset_cues
-from torchprim.ensemble.presets import PRIMITIVES, Preset, find_preset
+from torchprim.ensemble.presets import PRIMITIVES, Preset
 from torchprim.kernels.clustering.soft_assignment import assign
+from torchprim.kernels.mask_dtype import mask_dtype
 from torchprim.separators.base import Estimate, Separator
-from torchprim.separators.digest import state_digest
+from torchprim.separators.cue_identity import cues_digest
 from torchprim.spectra.mixture import Mixture
 from torchprim.version import __version__
 
@@ -33,14 +35,16 @@ class PrimitiveSeparator(Separator):
     nn.Parameter(...)` the power is among `separator.parameters()`.
 
     Args:
-        preset: `best`, `paper`, `companion`, or a `Preset`.
-        method: `pcl` for the ensemble, or the name of a primitive to use its mask alone, without the spatial
-            cue.
+        preset: `best`, `paper`, `companion`, a `Preset`, or the name of one of your own, see `find_preset`.
+            `tp.PRESETS["best"].plus("mine", cue)` is one with a cue of your own.
+        method: `pcl` for the ensemble, or the name of a primitive or of a cue of the preset's own, to use its
+            mask alone, without the spatial cue.
         n_points: bins sampled for the silhouette; None for all of the loudest 1 %.
         changes: fields of the preset to replace, such as `beta=3.0`.
 
     Raises:
-        ValueError: for an unknown preset or method, or a setting out of range.
+        ValueError: for an unknown preset or method, or a setting out of range; when called, for a mask of
+            your own cue that is none, see `Cues`.
 
     Example:
         >>> import torch, torchprim as tp
@@ -60,8 +64,6 @@ class PrimitiveSeparator(Separator):
         n_points: int | None = 1000,
         **changes: Any,
     ) -> None:
-        if method not in METHODS:
-            raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
         if n_points is not None:
             checks.integer(n_points, "n_points", 2)
         preset = find_preset(preset)
@@ -69,29 +71,33 @@ class PrimitiveSeparator(Separator):
         if unknown:
             raise ValueError(f"a preset has no field {sorted(unknown)[0]!r}")
         preset = dataclasses.replace(preset, **changes)
+        methods = (*METHODS, *preset.cues)
+        if method not in methods:
+            raise ValueError(f"unknown method {method!r}; there are {', '.join(methods)}")
         super().__init__(preset.geometry, preset.spatial if method == "pcl" else 0.0)
         self.preset = preset
         self.method = method
         self.n_points = n_points
         weights = preset.active_weights if method == "pcl" else {method: 1.0}
         self.cues: Cues = preset_cues(preset, weights)
-        self._preset_digest = self._cue_digest()
+        # With cues of one's own the digest is part of every identity; computed then: weights may be learnt.
+        self._preset_digest = None if preset.cues else cues_digest(self.cues)
         self._weights = list(weights.values())  # torch.compile cannot trace a preset's read-only mapping
 
     @property
     def identity(self) -> str:
         """Method, preset, and a digest of version and settings; cache key of the labels.
 
-        Where cues were replaced, or their settings changed or learnt, a digest of the cues follows.
+        Where cues are one's own, were replaced, or their settings changed or learnt, a digest of the cues
+        follows, see `cue_identity`.
+
+        Raises:
+            ValueError: for a cue whose results nothing stable stands for; it is named.
         """
         settings = repr((__version__, self.preset, self.n_points, self.spatial)).encode()
-        cues = self._cue_digest()
+        cues = cues_digest(self.cues)
         changed = "" if cues == self._preset_digest else f" {cues}"
         return f"{self.method} {self.preset.name} {hashlib.sha256(settings).hexdigest()[:12]}{changed}"
-
-    def _cue_digest(self) -> str:
-        """Compute a digest of the cues: their classes, settings and tensors."""
-        return hashlib.sha256(f"{self.cues!r} {state_digest(self.cues)}".encode()).hexdigest()[:12]
 
     def cue_weights(self) -> list[float]:
         """Return the preset's weights of equation 1, in the order of the masks."""
@@ -99,7 +105,11 @@ class PrimitiveSeparator(Separator):
 
     def cue_masks(self, mixture: Mixture) -> dict[str, Tensor]:
         """Compute the mask of each cue, `(..., F, N)`, by name."""
-        return self.cues(mixture)
+        masks = self.cues(mixture)
+        wanted = self.preset.mask_dtype
+        return (
+            masks if wanted is None else {n: m.to(mask_dtype(wanted, m.dtype, m)) for n, m in masks.items()}
+        )
 
     def masks(
         self,

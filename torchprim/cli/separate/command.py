@@ -12,7 +12,7 @@ from typing import Any
 
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
-from torchprim.cli.option_types import PRESETS, whole_number
+from torchprim.cli.option_types import PRESET_NAMES, PRESETS, preset, whole_number
 from torchprim.cli.output import say
 from torchprim.cli.separate import FORMATS, STEM_NAMES
 from torchprim.cli.separate.earlier import Occupied, Task, describe_occupied, plan
@@ -20,7 +20,7 @@ from torchprim.cli.separate.names import DEFAULT, check_template, fold
 from torchprim.cli.separate.records import Records
 from torchprim.cli.separate.separation import build_separator, remove_replaced, separate_file
 from torchprim.cli.separate.settings import Settings, digest_of
-from torchprim.errors import AudioError, one_line, shown, writing
+from torchprim.errors import AudioError, PresetError, one_line, shown, writing
 from torchprim.progress import bar as progress_bar
 
 # As in separators/primitive.py, which imports torch: help must not wait for that. A test compares.
@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of the audio track, in films with several (1; of a .stem.mp4 the sum of its stems)",
     )
-    add("--preset", choices=PRESETS, default="best", help="settings of the ensemble (best)")
-    add("--method", choices=METHODS, default="pcl", help="the ensemble, or one cue (pcl)")
+    add("--preset", type=preset, default="best", help=f"ensemble: {PRESET_NAMES} of your own (best)")
+    add("--method", default="pcl", help=f"the ensemble, or one cue: {', '.join(METHODS)} (pcl)")
     add("--checkpoint", metavar="FILE", help="a trained network instead: RUN/best.pt")
     add(
         "--with-primitives",
@@ -172,6 +172,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         raise UsageError("argument --with-primitives: needs a network, named by --checkpoint")
     if args.checkpoint is not None and args.method != "pcl":
         raise UsageError(f"argument --method: {args.method} is one cue, and --checkpoint names a network")
+    if args.preset in PRESETS and args.method not in METHODS:
+        raise UsageError(f"argument --method: must be one of {', '.join(METHODS)}, got {args.method!r}")
     if args.bitrate is not None and args.format != "mp3":
         raise UsageError(f"argument --bitrate: is of --format mp3, got {args.format}")
     stems = STEM_NAMES if args.only is None else (args.only,)
@@ -185,11 +187,26 @@ def _settings(args: argparse.Namespace) -> Settings:
         checkpoint=args.checkpoint,
         with_primitives=args.with_primitives,
         digest=None if args.checkpoint is None else digest_of(args.checkpoint),
+        ensemble=_identity_of(args),
         stems=stems,
         template=args.name,
         track=args.audio_track,
         bitrate=args.bitrate or 320,
     )
+
+
+def _identity_of(args: argparse.Namespace) -> str | None:
+    """Return the identity of an ensemble of one's own; of those that there are the name will do."""
+    if args.preset in PRESETS or (args.checkpoint is not None and not args.with_primitives):
+        return None
+    from torchprim.separators.primitive import PrimitiveSeparator
+
+    try:
+        return PrimitiveSeparator(args.preset, args.method).identity
+    except PresetError:
+        raise
+    except ValueError as error:  # of the method, or of a cue without an identity
+        raise UsageError(error) from error
 
 
 def _summary(task: Task, record: dict[str, Any], out: Path) -> str:

@@ -26,6 +26,7 @@ class Settings:
     checkpoint: str | None = None  # a network in place of the primitives
     with_primitives: bool = False  # the network as one more cue beside them
     digest: str | None = None  # of the checkpoint's content
+    ensemble: str | None = None  # identity of a preset of one's own, whose file or code may change
     stems: tuple[str, ...] = STEM_NAMES  # to write
     template: str = DEFAULT  # of their names
     track: int | None = None  # number of the audio stream, from 1
@@ -41,6 +42,7 @@ class Settings:
         bitrate = self.bitrate if self.format == "mp3" else None
         return {
             **chosen,
+            "ensemble": self.ensemble,
             "checkpoint": self.digest,
             "format": self.format,
             "bitrate": bitrate,

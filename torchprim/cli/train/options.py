@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from torchprim.bootstrap.settings import RemixSettings
+from torchprim.cli import option_types
 from torchprim.cli.device import DEVICES
-from torchprim.cli.option_types import number, seed, threads
-from torchprim.ensemble.presets import PRESETS
+from torchprim.cli.option_types import PRESET_NAMES, number, seed, threads
 from torchprim.networks.config import NETWORKS, NetworkConfig
 from torchprim.training.data import DataSettings
 from torchprim.training.recipes import RECIPES, Recipe, find_recipe, options
@@ -78,7 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--audio", nargs="+", metavar="FOLDER", help="music without stems")
     add("--stems", nargs="+", metavar="ROOT", help="songs with stems: MUSDB18 or wav folders")
     add("--teacher", metavar="pcl|CHECKPOINT", help="who separates the music (pcl)")
-    add("--teacher-preset", choices=PRESETS, help="preset of pcl (best)")
+    add(
+        "--teacher-preset",
+        type=option_types.preset,
+        metavar="PRESET",
+        help=f"of pcl: {PRESET_NAMES} of your own (best)",
+    )
     add("--labels", metavar="FILE", help="labels made before (RUN/labels.jsonl)")
     add("--quietest", type=number, metavar="LUFS", help="least loudness of a segment (-40)")
     add("--low", type=number, help="quantile of confidence from which segments are trusted (0.25)")
