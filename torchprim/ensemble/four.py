@@ -92,10 +92,9 @@ class StemPreset:
         return StemPreset, tuple(dict(v) if isinstance(v, MappingProxyType) else v for v in values)
 
 
-# @@FOUR@@
 FOUR = StemPreset(
     "four",
-    weights={"hpss": 2.0, "long-hpss": 0.75, "2dft-r": 0.7, "melody": 0.8, "low": 1.6},
+    weights={"hpss": 2.0, "long-hpss": 1.0, "2dft-r": 1.0, "melody": 1.0, "low": 2.0},
     centres={
         "drums": (0.5, 1.0, 0.5, 0.0, 1.0),
         "bass": (1.0, 0.0, 0.0, 0.0, 1.0),
@@ -103,7 +102,6 @@ FOUR = StemPreset(
         "vocals": (1.0, 1.0, 0.5, 1.0, 0.0),
     },
     rest="other",
-    beta=5.6,
 )
 
 

@@ -26,6 +26,7 @@ class Settings:
     checkpoint: str | None = None  # a network in place of the primitives
     with_primitives: bool = False  # the network as one more cue beside them
     digest: str | None = None  # of the checkpoint's content
+    sources: tuple[str, ...] = STEM_NAMES  # all stems that there are
     stems: tuple[str, ...] = STEM_NAMES  # to write
     template: str = DEFAULT  # of their names
     track: int | None = None  # number of the audio stream, from 1
