@@ -133,7 +133,7 @@ def differences(scores: Sequence[float], others: Sequence[float]) -> str:
 
 
 def rows(scores: dict[str, dict[str, list[float]]]) -> list[list[str]]:
-    """Format a row for each source, and one for their mean."""
+    """Format a row for each source."""
     lines = []
     for name, of_method in scores.items():
         cells = [name]
@@ -154,18 +154,15 @@ def run(options: argparse.Namespace) -> str:
     nulls = tune_nulls(even)
     separator = tp.StemSeparator()
     described = "; ".join(
-        f"{name} {null.gain:.2f} x the mixture"
-        + (f" above {null.low} Hz" if null.low else "")
-        + (f" below {null.high} Hz" if null.high < EDGES[-1] else "")
-        for name, null in nulls.items()
+        f"{name} {null.gain:.2f} x the mixture from {null.low} to {null.high} Hz" for name, null in nulls.items()
     )
-    head = ["stem", *(f"{method}{what}" for method in METHODS for what in (" mean", ", median"))]
+    head = ["stem", *(cell for method in METHODS for cell in (f"{method} mean", "median"))]
     head += ["four minus null", "better in"]
     parts = [
         "# Four stems with no training: SD-SDR (dB) on previews of MUSDB18",
         "`tp.StemSeparator()`: cues, equation 1 with four centres; nothing is learnt. Whole previews of 7 s, "
         "mono, the mixture is the sum of the stems. Null: a gain times one band of the mixture, the best for "
-        f"the even previews ({described}). Ideal mask: ratio of the true magnitudes. The last columns: mean "
+        f"the even previews of gains up to 1, as masks have ({described}). Ideal mask: ratio of the true magnitudes. The last columns: mean "
         "of the paired differences ± its standard error, and in how many songs the null is beaten. A silent "
         "stem has no score.",
     ]
