@@ -154,7 +154,8 @@ def run(options: argparse.Namespace) -> str:
     nulls = tune_nulls(even)
     separator = tp.StemSeparator()
     described = "; ".join(
-        f"{name} {null.gain:.2f} x the mixture from {null.low} to {null.high} Hz" for name, null in nulls.items()
+        f"{name} {null.gain:.2f} x the mixture from {null.low} to {null.high} Hz"
+        for name, null in nulls.items()
     )
     head = ["stem", *(cell for method in METHODS for cell in (f"{method} mean", "median"))]
     head += ["four minus null", "better in"]
@@ -162,9 +163,9 @@ def run(options: argparse.Namespace) -> str:
         "# Four stems with no training: SD-SDR (dB) on previews of MUSDB18",
         "`tp.StemSeparator()`: cues, equation 1 with four centres; nothing is learnt. Whole previews of 7 s, "
         "mono, the mixture is the sum of the stems. Null: a gain times one band of the mixture, the best for "
-        f"the even previews of gains up to 1, as masks have ({described}). Ideal mask: ratio of the true magnitudes. The last columns: mean "
-        "of the paired differences ± its standard error, and in how many songs the null is beaten. A silent "
-        "stem has no score.",
+        f"the even previews of gains up to 1, as masks have ({described}). Ideal mask: ratio of the true "
+        "magnitudes. The last columns: mean of the paired differences ± its standard error, and in how many "
+        "songs the null is beaten. A silent stem has no score.",
     ]
     for split, what in (("even", "settings and nulls were tuned on these"), ("odd", "held out")):
         if options.split in (split, "all"):

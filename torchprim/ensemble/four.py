@@ -12,13 +12,13 @@ each source looks like on each of them is its centre in `FOUR`; 1/2 says that an
 | `low` | below 200 Hz | 2 | 1 | 1 | 0 | 0 |
 
 Drums: a stroke is a line along frequency, but bass drum and toms ring, so `hpss` does not tell; in the long
-window no stroke is a line along time. Most of their energy is the bass drum's: low. That a cymbal is high is no
-matter: no other centre is as near. Bass: steady, repeating and low. Other: steady, repeating and not low.
-Vocals: harmonic, moving within the long window, on the melody, and not low. Whether they or the drums
-repeat depends on the song.
+window no stroke is a line along time. Most of their energy is the bass drum's: low. Cymbals are not, and lie
+between drums, other and vocals, nearest to drums by a little. Bass: steady, repeating and low. Other: steady,
+repeating and not low. Vocals: harmonic, moving within the long window, on the melody, and not low. Whether
+they or the drums repeat depends on the song.
 
-Weights, hardness (the paper's) and the edge of 200 Hz are rounded from a coordinate search on the even MUSDB18
-previews; coordinates were searched among 0, 1/2 and 1. See docs/stems.md for what comes of it.
+Weights, hardness (the paper's) and the edge of 200 Hz are rounded from a coordinate search on the even
+previews of MUSDB18; coordinates were searched among 0, 1/2 and 1. See docs/stems.md for what comes of it.
 """
 
 from __future__ import annotations
