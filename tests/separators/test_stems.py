@@ -33,7 +33,7 @@ def test_each_sound_lands_in_its_stem(sounds, name):
     stems = tp.StemSeparator()(sounds[name], RATE).stems
     energies = {stem: audio.square().sum().item() for stem, audio in stems.items()}
     assert list(energies) == NAMES
-    assert energies[name] > (0.7 if name == "drums" else 0.95) * sum(energies.values())
+    assert energies[name] > (0.6 if name == "drums" else 0.95) * sum(energies.values())
 
 
 def test_each_sound_is_found_in_the_mixture(sounds):
