@@ -14,6 +14,7 @@ BENCHMARKS = {
     "compile": ("benchmarks.compile", "registers, spills and shared memory of every kernel, with no GPU"),
     "cpu": ("benchmarks.cpu", "seconds per second of audio on the CPU, and peak memory of a long song"),
     "evaluation": ("benchmarks.evaluation", "evaluate.py on the data: tables and figures of the paper"),
+    "four": ("benchmarks.four", "SD-SDR of four stems with no training, beside their nulls"),
     "fuzz": ("benchmarks.fuzz", "flipped bits in files, odd arguments of every function: how each ends"),
     "gpu": ("benchmarks.gpu", "kernels on a GPU: parity, times against floors, growth, times real time"),
     "kills": ("benchmarks.kills", "runs killed at random moments: nothing half, nothing twice, nothing lost"),

@@ -8,7 +8,7 @@ From an audio file to a training batch, and to what is made of it; each folder i
     primitives/  one cue a file, function and module: hpss, long_hpss, ft2d, repet_sim, melody; pitch/
     bootstrap/   a folder of music -> Bank -> Labels -> RemixStream -> RemixBatch
     metrics/     SD-SDR, SI-SIR, BSSEval v4, baselines
-    ensemble/    the masks of cues -> one mask (equation 1) and its confidence; presets
+    ensemble/    the masks of cues -> one mask, or K (equation 1), and its confidence; presets
     plots/       tensors on matplotlib axes
     networks/    what learns: BLSTM, U-Net, checkpoints
     separators/  audio in, stems out: by primitives, by a network
@@ -62,10 +62,13 @@ _PUBLIC = {
     "embed": "torchprim.ensemble.clustering",
     "Preset": "torchprim.ensemble.presets",
     "PRESETS": "torchprim.ensemble.presets",
+    "StemPreset": "torchprim.ensemble.four",
     "confidence_measure": "torchprim.ensemble.confidence",
     "silhouette": "torchprim.ensemble.confidence",
     "posterior_strength": "torchprim.ensemble.confidence",
     "PrimitiveSeparator": "torchprim.separators.primitive",
+    "StemSeparator": "torchprim.separators.stems",
+    "StemSeparation": "torchprim.separators.separation",
     "Separation": "torchprim.separators.separation",
     "separate": "torchprim.separators.separate",
     "NetworkConfig": "torchprim.networks.config",

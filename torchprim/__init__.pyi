@@ -17,6 +17,7 @@ from torchprim.ensemble.clustering import soft_assignment as soft_assignment
 from torchprim.ensemble.confidence import confidence_measure as confidence_measure
 from torchprim.ensemble.confidence import posterior_strength as posterior_strength
 from torchprim.ensemble.confidence import silhouette as silhouette
+from torchprim.ensemble.four import StemPreset as StemPreset
 from torchprim.ensemble.presets import PRESETS as PRESETS
 from torchprim.ensemble.presets import Preset as Preset
 from torchprim.errors import AudioError as AudioError
@@ -54,6 +55,8 @@ from torchprim.separators.network import NetworkSeparator as NetworkSeparator
 from torchprim.separators.primitive import PrimitiveSeparator as PrimitiveSeparator
 from torchprim.separators.separate import separate as separate
 from torchprim.separators.separation import Separation as Separation
+from torchprim.separators.separation import StemSeparation as StemSeparation
+from torchprim.separators.stems import StemSeparator as StemSeparator
 from torchprim.spectra.high_pass import high_pass as high_pass
 from torchprim.spectra.mixture import Mixture as Mixture
 from torchprim.spectra.stft import Geometry as Geometry

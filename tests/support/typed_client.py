@@ -66,6 +66,11 @@ def ensembles(masks: list[Tensor], magnitude: Tensor, audio: Tensor) -> None:
     assert_type(separator.identity, str)
     assert_type(separator(audio.numpy(), 44100).save("stems"), list[Path])
     assert_type(tp.separate("song.mp3", out="stems"), tp.Separation)
+    three = tp.StemPreset("three", {"a": [0, 0], "b": [1, 0], "c": [1, 1]}, {"hpss": 1.0, "low": 2.0})
+    result = tp.StemSeparator(three, beta=3.0)(audio, 44100)
+    assert_type(result, tp.StemSeparation)
+    assert_type(result.stems, dict[str, Tensor])
+    assert_type(result.save("stems"), list[Path])
     separator.cues["hpss"].primitive.power = nn.Parameter(torch.tensor(2.0))
 
 

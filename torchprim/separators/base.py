@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torchprim import checks
 from torchprim.audio.downmix import downmix
 from torchprim.audio.resampling import resample
-from torchprim.ensemble.confidence import Confidence
 from torchprim.primitives.spatial import spatial
-from torchprim.separators.pieces import Piece, split, to_frames
+from torchprim.separators.pieces import Piece, split
+from torchprim.separators.piecewise import Estimate, Separated, separate_pieces, stream_pieces
 from torchprim.separators.separation import Separation
 from torchprim.spectra.mixture import Mixture
 from torchprim.spectra.stft import Geometry, masked_istft
@@ -24,16 +24,8 @@ OVERLAP_SECONDS = 2.0
 _ROUNDING = 1e-6  # relative peak below which a signal is constant but for rounding
 
 
-class Estimate(NamedTuple):
-    """Mask of a mixture on the separator's grid, and its confidence."""
-
-    mask: Tensor  # (..., F, N)
-    masks: dict[str, Tensor]  # each cue's mask by name
-    confidence: Confidence
-
-
-class Separator(nn.Module, ABC):
-    """Base of all separators, from audio to stems; a subclass estimates the mask.
+class BaseSeparator(nn.Module, ABC):
+    """Base of all separators, of two stems or more; a subclass estimates the mask, and makes its result.
 
     Args:
         geometry: STFT grid of the masks; audio at another rate is resampled.
@@ -61,6 +53,111 @@ class Separator(nn.Module, ABC):
             mixture: on the separator's grid.
             generator: for the bins sampled by the silhouette; the global one by default.
         """
+
+    def _separate(
+        self,
+        audio: checks.Audio,
+        sample_rate: float,
+        channels: bool,
+        generator: torch.Generator | None,
+        keep_masks: bool | None,
+        progress: Callable[[int, int], None] | None,
+        settings: dict[str, Any],
+    ) -> Separated:
+        """Separate a recording in pieces; arguments and errors are those of `Separator.forward`."""
+        checks.number(channels, "channels")  # a truth value; a tensor has none, or another one
+        audio = checks.recording(audio, rank=2 if channels else 1)
+        sample_rate = checks.rate(sample_rate, "sample_rate")
+        checks.holds_values(audio, "audio")
+        # A compiled graph supports no generator but the global one.
+        if generator is None and not torch.compiler.is_compiling():
+            generator = torch.Generator(audio.device).manual_seed(0)
+        pieces = self._pieces(audio.shape[-1], sample_rate)
+        keep_masks = len(pieces) == 1 if keep_masks is None else keep_masks
+
+        def separate(excerpt: Tensor) -> tuple[Tensor, Estimate]:
+            return self._separate_piece(excerpt, sample_rate, channels, generator, keep_masks, settings)
+
+        hop_length = self._hop_length(sample_rate) if keep_masks else None
+        return separate_pieces(separate, audio, sample_rate, pieces, hop_length, progress)
+
+    def _stream(
+        self,
+        read: Callable[[int, int], Tensor],
+        length: int,
+        sample_rate: float,
+        channels: bool,
+        generator: torch.Generator | None,
+        progress: Callable[[int, int], None] | None,
+        settings: dict[str, Any],
+    ) -> Iterator[Separated]:
+        """Separate a recording stretch by stretch; arguments and errors are those of `Separator.stream`."""
+        checks.integer(length, "length", 1)
+        sample_rate = checks.rate(sample_rate, "sample_rate")
+
+        def separate(audio: Tensor) -> tuple[Tensor, Estimate]:
+            nonlocal generator
+            if generator is None:
+                generator = torch.Generator(audio.device).manual_seed(0)
+            return self._separate_piece(audio, sample_rate, channels, generator, False, settings)
+
+        def checked(start: int, stop: int) -> Tensor:
+            return checks.recording(read(start, stop), rank=2 if channels else 1)
+
+        return stream_pieces(separate, checked, sample_rate, self._pieces(length, sample_rate), progress)
+
+    def _hop_length(self, sample_rate: float) -> float:
+        """Return the hop of the grid in samples of the audio."""
+        return self.geometry.hop_length * sample_rate / self.geometry.sample_rate
+
+    def _pieces(self, length: int, sample_rate: float) -> list[Piece]:
+        """Split a recording into pieces that start at whole frames, so that their masks lie on one grid."""
+        piece_length, overlap = round(PIECE_SECONDS * sample_rate), round(OVERLAP_SECONDS * sample_rate)
+        return split(length, piece_length, overlap, self._hop_length(sample_rate))
+
+    def _separate_piece(
+        self,
+        audio: Tensor,
+        sample_rate: float,
+        channels: bool,
+        generator: torch.Generator | None,
+        keep_masks: bool,
+        settings: dict[str, Any],
+    ) -> tuple[Tensor, Estimate]:
+        """Compute the vocals of one piece, of the shape of `audio`, and the estimate behind them."""
+        geometry = self.geometry
+        given = _remove_mean(audio) if channels else None
+        mixture = Mixture(_remove_mean(downmix(audio) if channels else audio), sample_rate, geometry, given)
+        del given
+        estimate = self.estimate(mixture, generator, **settings)
+        if not keep_masks:
+            estimate = estimate._replace(masks={})
+        length = mixture.audio.shape[-1]
+        mixture.keep_spectra()  # not what was computed for the cues: the peak of memory is here
+        spectrum = mixture.channel_spectrum()
+        if spectrum is None:
+            spectrum = mixture.spectrum()
+        elif audio.shape[-2] == 2 and self.spatial > 0:
+            mask = spatial(spectrum, estimate.mask, self.spatial, sample_rate=geometry.sample_rate)
+            estimate = estimate._replace(mask=mask)
+        del mixture
+        vocals = self._synthesise(estimate.mask, spectrum, length)
+        vocals = resample(vocals, geometry.sample_rate, sample_rate)[..., : audio.shape[-1]]
+        padding = audio.shape[-1] - vocals.shape[-1]  # resampling by a rounded ratio may fall short
+        vocals = torch.nn.functional.pad(vocals, (0, padding)) if padding else vocals
+        return vocals, estimate
+
+    def _synthesise(self, mask: Tensor, spectrum: Tensor, length: int) -> Tensor:
+        """Compute the masked audio at the grid's rate, `(..., length)`; of S stems `(S, ..., length)`."""
+        return masked_istft(mask, spectrum, self.geometry, length)
+
+
+class Separator(BaseSeparator):
+    """Base of the separators of vocals and accompaniment, from audio to both; a subclass estimates the mask.
+
+    Args:
+        geometry, spatial: as for `BaseSeparator`.
+    """
 
     def forward(
         self,
@@ -98,40 +195,10 @@ class Separator(nn.Module, ABC):
             ValueError: for audio that is complex, empty, not finite or beyond 1e30, or of more channels (or
                 items) than samples, or a rate that is not positive.
         """
-        checks.number(channels, "channels")  # a truth value; a tensor has none, or another one
-        audio = checks.recording(audio, rank=2 if channels else 1)
-        sample_rate = checks.rate(sample_rate, "sample_rate")
-        checks.holds_values(audio, "audio")
-        # A compiled graph supports no generator but the global one.
-        if generator is None and not torch.compiler.is_compiling():
-            generator = torch.Generator(audio.device).manual_seed(0)
-        pieces = self._pieces(audio.shape[-1], sample_rate)
-        whole = len(pieces) == 1
-        keep_masks = whole if keep_masks is None else keep_masks
-        vocals = audio if whole else torch.zeros_like(audio)
-        confidences, estimates = [], []
-        for done, piece in enumerate(pieces, 1):
-            excerpt = audio[..., piece.start : piece.stop]
-            piece_vocals, estimate = self._separate_piece(
-                excerpt, sample_rate, channels, generator, keep_masks, settings
-            )
-            if whole:
-                vocals = piece_vocals
-            else:
-                piece.overlap_add(piece_vocals, vocals)
-            confidences.append(estimate.confidence)
-            if keep_masks:
-                estimates.append(estimate)
-            if progress is not None:
-                progress(done, len(pieces))
-        total = sum(piece.weight for piece in pieces)
-        weights = [piece.weight / total for piece in pieces]  # Python floats: no copy to the device
-        means = (
-            sum(weight * value for weight, value in zip(weights, values, strict=True))
-            for values in zip(*confidences, strict=True)
-        )
-        mask, masks = self._join_masks(estimates, pieces, sample_rate) if keep_masks else (None, {})
-        return Separation(vocals, audio - vocals, mask, *means, masks=masks, sample_rate=sample_rate)
+        done = self._separate(audio, sample_rate, channels, generator, keep_masks, progress, settings)
+        mask, masks, _ = (None, {}, None) if done.estimate is None else done.estimate
+        accompaniment = done.audio - done.stems
+        return Separation(done.stems, accompaniment, mask, *done.confidence, masks, done.sample_rate)
 
     def stream(
         self,
@@ -169,31 +236,12 @@ class Separator(nn.Module, ABC):
             >>> len(parts), torch.cat([part.vocals for part in parts], -1).shape
             (1, torch.Size([2, 441000]))
         """
-        checks.integer(length, "length", 1)
-        sample_rate = checks.rate(sample_rate, "sample_rate")
-        pieces = self._pieces(length, sample_rate)
-        weight, sums, tail = 0.0, (0.0, 0.0, 0.0), None
-        for done, piece in enumerate(pieces, 1):
-            audio = checks.recording(read(piece.start, piece.stop), rank=2 if channels else 1)
-            if generator is None:
-                generator = torch.Generator(audio.device).manual_seed(0)
-            vocals, estimate = self._separate_piece(audio, sample_rate, channels, generator, False, settings)
-            weight += piece.weight
-            sums = [total + piece.weight * x for total, x in zip(sums, estimate.confidence, strict=True)]
-            vocals = piece.faded(vocals)
-            if tail is not None:
-                vocals[..., : piece.fade_in] += tail
-            count = vocals.shape[-1] - piece.fade_out  # samples that no later piece adds to
-            vocals, tail = vocals[..., :count], vocals[..., count:].clone()
-            first = piece.output_start - piece.start
-            accompaniment = audio[..., first : first + count] - vocals
-            means = (total / weight for total in sums)
-            part = Separation(vocals, accompaniment, None, *means, masks={}, sample_rate=sample_rate)
-            if progress is not None:
-                progress(done, len(pieces))
-            del audio, estimate, vocals, accompaniment  # not to be held beside the next piece
-            yield part
-            del part
+        for part in self._stream(read, length, sample_rate, channels, generator, progress, settings):
+            stems = part.stems, part.audio - part.stems
+            result = Separation(*stems, None, *part.confidence, masks={}, sample_rate=part.sample_rate)
+            del part, stems  # not to be held beside the next piece
+            yield result
+            del result
 
     if TYPE_CHECKING:
 
@@ -208,67 +256,6 @@ class Separator(nn.Module, ABC):
             progress: Callable[[int, int], None] | None = None,
             **settings: Any,
         ) -> Separation: ...
-
-    def _hop_length(self, sample_rate: float) -> float:
-        """Return the hop of the grid in samples of the audio."""
-        return self.geometry.hop_length * sample_rate / self.geometry.sample_rate
-
-    def _pieces(self, length: int, sample_rate: float) -> list[Piece]:
-        """Split a recording into pieces that start at whole frames, so that their masks lie on one grid."""
-        piece_length, overlap = round(PIECE_SECONDS * sample_rate), round(OVERLAP_SECONDS * sample_rate)
-        return split(length, piece_length, overlap, self._hop_length(sample_rate))
-
-    def _separate_piece(
-        self,
-        audio: Tensor,
-        sample_rate: float,
-        channels: bool,
-        generator: torch.Generator | None,
-        keep_masks: bool,
-        settings: dict[str, Any],
-    ) -> tuple[Tensor, Estimate]:
-        """Compute the vocals of one piece, of the shape of `audio`, and the estimate behind them."""
-        geometry = self.geometry
-        given = _remove_mean(audio) if channels else None
-        mixture = Mixture(_remove_mean(downmix(audio) if channels else audio), sample_rate, geometry, given)
-        del given
-        estimate = self.estimate(mixture, generator, **settings)
-        if not keep_masks:
-            estimate = estimate._replace(masks={})
-        length = mixture.audio.shape[-1]
-        mixture.keep_spectra()  # not what was computed for the cues: the peak of memory is here
-        spectrum = mixture.channel_spectrum()
-        if spectrum is None:
-            spectrum = mixture.spectrum()
-        else:
-            if audio.shape[-2] == 2 and self.spatial > 0:
-                mask = spatial(spectrum, estimate.mask, self.spatial, sample_rate=geometry.sample_rate)
-                estimate = estimate._replace(mask=mask)
-        del mixture
-        vocals = masked_istft(estimate.mask, spectrum, geometry, length)
-        vocals = resample(vocals, geometry.sample_rate, sample_rate)[..., : audio.shape[-1]]
-        padding = audio.shape[-1] - vocals.shape[-1]  # resampling by a rounded ratio may fall short
-        vocals = torch.nn.functional.pad(vocals, (0, padding)) if padding else vocals
-        return vocals, estimate
-
-    def _join_masks(
-        self, estimates: list[Estimate], pieces: list[Piece], sample_rate: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Overlap-add the masks of all pieces with cross-fades, as the vocals are."""
-        if len(estimates) == 1:
-            return estimates[0].mask, estimates[0].masks
-        frame_counts = [estimate.mask.shape[-1] for estimate in estimates]
-        frame_pieces = to_frames(pieces, self._hop_length(sample_rate), frame_counts)
-
-        def join(masks: list[Tensor]) -> Tensor:
-            joined = masks[0].new_zeros(*masks[0].shape[:-1], frame_pieces[-1].stop)
-            for piece, mask in zip(frame_pieces, masks, strict=True):
-                piece.overlap_add(mask, joined)
-            return joined
-
-        names = estimates[0].masks
-        cue_masks = {name: join([estimate.masks[name] for estimate in estimates]) for name in names}
-        return join([estimate.mask for estimate in estimates]), cue_masks
 
 
 def _remove_mean(audio: Tensor) -> Tensor:

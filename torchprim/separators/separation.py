@@ -1,4 +1,4 @@
-"""Two stems with their mask and confidence: written to a folder, in one line, or played in a notebook."""
+"""Stems with their masks and confidence: written to a folder, in one line, or played in a notebook."""
 
 from __future__ import annotations
 
@@ -54,29 +54,92 @@ class Separation(NamedTuple):
             ...     [path.name for path in stems.save(folder)]
             ['vocals.wav', 'accompaniment.wav']
         """
-        if self.vocals.dim() - self.confidence.dim() not in (1, 2) or self.confidence.dim():
-            raise ValueError(
-                f"save takes the stems of one recording, got a batch of shape {tuple(self.confidence.shape)}"
-            )
-        paths = [Path(folder, f"{name}.{format}") for name in STEM_NAMES]
-        save_stems(dict(zip(paths, (self.vocals, self.accompaniment), strict=True)), self.sample_rate)
-        return paths
+        return _save(self.stems, self.confidence, self.sample_rate, folder, format)
+
+    @property
+    def stems(self) -> dict[str, Tensor]:
+        """Both stems by name."""
+        return dict(zip(STEM_NAMES, (self.vocals, self.accompaniment), strict=True))
 
     def __repr__(self) -> str:
-        seconds = self.vocals.shape[-1] / self.sample_rate
-        cues = f", masks of {', '.join(self.masks)}" if self.masks else ""
-        return (
-            f"Separation(vocals and accompaniment {tuple(self.vocals.shape)}, {seconds:.2f} s at "
-            f"{self.sample_rate:g} Hz on {self.vocals.device}, confidence {_number(self.confidence)}{cues})"
-        )
+        what = f"vocals and accompaniment {tuple(self.vocals.shape)}"
+        return f"Separation({what}, {_described(self.vocals, self.sample_rate, self.confidence, self.masks)})"
 
     def _repr_html_(self) -> str:
         """Show both stems as players in a notebook, mono and small; of a batch the line alone."""
-        line = f"<p>{html.escape(repr(self))}</p>"
-        if self.confidence.dim():
-            return line
-        stems = zip(STEM_NAMES, (self.vocals, self.accompaniment), strict=True)
-        return line + "".join(f"<p>{name}<br>{_player(stem, self.sample_rate)}</p>" for name, stem in stems)
+        return _players(repr(self), self.stems, self.confidence, self.sample_rate)
+
+
+class StemSeparation(NamedTuple):
+    """Stems by name, their masks, and the confidence. Leading dimensions are those of the audio."""
+
+    stems: dict[str, Tensor]  # like the audio, (..., T) or (..., C, T); they add up to it
+    mask: Tensor | None  # (..., K, F, N) on the separator's grid, of the stems in order; adds up to 1
+    confidence: Tensor  # (...)
+    silhouette: Tensor  # (...)
+    posterior: Tensor  # (...)
+    masks: dict[str, Tensor]  # each cue's mask by name
+    sample_rate: float  # of the stems, in Hz
+
+    def save(self, folder: str | os.PathLike[str], format: str = "wav") -> list[Path]:
+        """Write all stems of one recording, as `drums.wav` and so on: all or none.
+
+        Args:
+            folder: where they will be; folders on the way are made.
+            format: `wav`, 32-bit float, or `flac`, 24-bit, with one gain for all where a sample exceeds 1.
+
+        Returns:
+            the paths, in the order of the stems.
+
+        Raises:
+            AudioError: "PATH: reason" where they cannot be written.
+            ValueError: for another format, or stems of several recordings.
+
+        Example:
+            >>> import tempfile, torch, torchprim as tp
+            >>> result = tp.StemSeparator()(torch.randn(44100) / 10, 44100)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     [path.name for path in result.save(folder)]
+            ['drums.wav', 'bass.wav', 'other.wav', 'vocals.wav']
+        """
+        return _save(self.stems, self.confidence, self.sample_rate, folder, format)
+
+    def __repr__(self) -> str:
+        first = next(iter(self.stems.values()))
+        what = f"{', '.join(self.stems)} {tuple(first.shape)}"
+        return f"StemSeparation({what}, {_described(first, self.sample_rate, self.confidence, self.masks)})"
+
+    def _repr_html_(self) -> str:
+        """Show the stems as players in a notebook, mono and small; of a batch the line alone."""
+        return _players(repr(self), self.stems, self.confidence, self.sample_rate)
+
+
+def _save(
+    stems: dict[str, Tensor], confidence: Tensor, rate: float, folder: str | os.PathLike[str], format: str
+) -> list[Path]:
+    """Write the stems of one recording to a folder; return their paths."""
+    first = next(iter(stems.values()))
+    if first.dim() - confidence.dim() not in (1, 2) or confidence.dim():
+        raise ValueError(
+            f"save takes the stems of one recording, got a batch of shape {tuple(confidence.shape)}"
+        )
+    paths = {Path(folder, f"{name}.{format}"): stem for name, stem in stems.items()}
+    save_stems(paths, rate)
+    return list(paths)
+
+
+def _described(stem: Tensor, rate: float, confidence: Tensor, masks: dict[str, Tensor]) -> str:
+    seconds = stem.shape[-1] / rate
+    cues = f", masks of {', '.join(masks)}" if masks else ""
+    return f"{seconds:.2f} s at {rate:g} Hz on {stem.device}, confidence {_number(confidence)}{cues}"
+
+
+def _players(line: str, stems: dict[str, Tensor], confidence: Tensor, rate: float) -> str:
+    """Return an HTML player of each stem below a line; of a batch the line alone."""
+    line = f"<p>{html.escape(line)}</p>"
+    if confidence.dim():
+        return line
+    return line + "".join(f"<p>{name}<br>{_player(stem, rate)}</p>" for name, stem in stems.items())
 
 
 def _number(value: Tensor) -> str:

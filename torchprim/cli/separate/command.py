@@ -1,4 +1,4 @@
-"""`torchprim separate`: two stems for each file, and one line about it in `separations.jsonl`."""
+"""`torchprim separate`: two stems or four for each file, and one line about it in `separations.jsonl`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.cli.option_types import PRESET_NAMES, PRESETS, preset, whole_number
 from torchprim.cli.output import say
-from torchprim.cli.separate import FORMATS, STEM_NAMES
+from torchprim.cli.separate import FORMATS, FOUR_NAMES, STEM_NAMES
 from torchprim.cli.separate.earlier import Occupied, Task, describe_occupied, plan
 from torchprim.cli.separate.names import DEFAULT, check_template, fold
 from torchprim.cli.separate.records import Records
@@ -38,12 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEMPLATE",
         help="names of the stems in DIR, without the extension: {song} and {stem} (%(default)s)",
     )
-    add("--only", choices=STEM_NAMES, help="one of the stems (both)")
+    add(
+        "--stems",
+        type=int,
+        choices=(2, 4),
+        default=2,
+        help="2: vocals and accompaniment; 4: drums, bass, other and vocals (%(default)s)",
+    )
+    add("--only", choices=(*STEM_NAMES, *FOUR_NAMES[:-1]), help="one of the stems (all)")
     add(
         "--format",
         choices=FORMATS,
         default="wav",
-        help="32-bit float WAV; 24-bit FLAC or MP3, with one gain for both stems where a sample "
+        help="32-bit float WAV; 24-bit FLAC or MP3, with one gain for all stems where a sample "
         "exceeds 1 (wav)",
     )
     add(
@@ -58,8 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of the audio track, in films with several (1; of a .stem.mp4 the sum of its stems)",
     )
-    add("--preset", type=preset, default="best", help=f"ensemble: {PRESET_NAMES} of your own (best)")
-    add("--method", default="pcl", help=f"the ensemble, or one cue: {', '.join(METHODS)} (pcl)")
+    add("--preset", type=preset, help=f"ensemble of two stems: {PRESET_NAMES} of your own (best)")
+    add("--method", help=f"the ensemble, or one cue, for two stems: {', '.join(METHODS)} (pcl)")
     add("--checkpoint", metavar="FILE", help="a trained network instead: RUN/best.pt")
     add(
         "--with-primitives",
@@ -170,24 +177,33 @@ def _settings(args: argparse.Namespace) -> Settings:
         raise UsageError("argument --out: must name a folder, got ''")
     if args.with_primitives and args.checkpoint is None:
         raise UsageError("argument --with-primitives: needs a network, named by --checkpoint")
+    sources = FOUR_NAMES if args.stems == 4 else STEM_NAMES
+    if args.stems == 4:
+        for option in ("preset", "method", "checkpoint"):
+            if getattr(args, option) is not None:
+                raise UsageError(f"argument --{option}: is of two stems, and --stems 4 was given")
+    args.preset, args.method = args.preset or "best", args.method or "pcl"
+    if args.only not in (None, *sources):
+        raise UsageError(f"argument --only: with --stems {args.stems} there are {', '.join(sources)}")
     if args.checkpoint is not None and args.method != "pcl":
         raise UsageError(f"argument --method: {args.method} is one cue, and --checkpoint names a network")
     if args.preset in PRESETS and args.method not in METHODS:
         raise UsageError(f"argument --method: must be one of {', '.join(METHODS)}, got {args.method!r}")
     if args.bitrate is not None and args.format != "mp3":
         raise UsageError(f"argument --bitrate: is of --format mp3, got {args.format}")
-    stems = STEM_NAMES if args.only is None else (args.only,)
+    stems = sources if args.only is None else (args.only,)
     check_template(args.name, len(stems) == 1, one_song=True)  # before the folders are read
     return Settings(
         out=Path(args.out),
         device=choose_device(args.device),
-        preset=args.preset,
+        preset="four" if args.stems == 4 else args.preset,
         method=args.method,
         format=args.format,
         checkpoint=args.checkpoint,
         with_primitives=args.with_primitives,
         digest=None if args.checkpoint is None else digest_of(args.checkpoint),
-        ensemble=_identity_of(args),
+        ensemble=None if args.stems == 4 else _identity_of(args),
+        sources=sources,
         stems=stems,
         template=args.name,
         track=args.audio_track,
@@ -211,7 +227,11 @@ def _identity_of(args: argparse.Namespace) -> str | None:
 
 def _summary(task: Task, record: dict[str, Any], out: Path) -> str:
     values = ", ".join(f"{name} {record[name]:.3f}" for name in ("confidence", "silhouette", "posterior"))
-    gain = f", gain {record['gain']:.4f} on both stems" if record["gain"] != 1 else ""
+    gain = (
+        f", gain {record['gain']:.4f} on {'both' if len(task.stems) == 2 else 'all'} stems"
+        if record["gain"] != 1
+        else ""
+    )
     paths = list(task.stems.values())
     one_folder = len(paths) > 1 and paths[0].parent == paths[1].parent == task.song
     where = shown(out / task.song) if one_folder else ", ".join(shown(out / path) for path in paths)

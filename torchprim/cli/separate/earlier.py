@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torchprim.cli.separate import STEM_NAMES
 from torchprim.cli.separate.names import DEFAULT, fold, stem_path
 from torchprim.cli.separate.records import stems_of
 from torchprim.cli.separate.settings import Settings
@@ -61,7 +60,7 @@ def plan(
         Occupied: without `overwrite`, where stems of other settings or of another file are there.
         ValueError: for a stem outside the output folder.
     """
-    paths = {name: stem_path(settings.template, song, name, settings.format) for name in STEM_NAMES}
+    paths = {name: stem_path(settings.template, song, name, settings.format) for name in settings.sources}
     record = records.get(file.key, {})
     before = {
         name: path for name, path in stems_of(record).items() if record and (settings.out / path).is_file()

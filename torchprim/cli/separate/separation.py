@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from torchprim.cli.separate import FOUR_NAMES
 from torchprim.cli.separate.earlier import Task
 from torchprim.cli.separate.settings import Settings
 from torchprim.errors import AudioError, shown
@@ -20,7 +21,7 @@ _SEED = 0  # of the bins that the confidence is sampled from: the same file give
 
 
 def build_separator(settings: Settings) -> Any:
-    """Build the separator on the device: primitives, or a network from its checkpoint.
+    """Build the separator on the device: primitives, of two stems or four, or a network from its checkpoint.
 
     On a CPU memory is returned to the system between a piece's masks, cues or a network's, and its stems.
 
@@ -42,6 +43,11 @@ def _build_separator(settings: Settings) -> Any:
         if not settings.with_primitives:
             return network
         return network.with_primitives(settings.preset).to(settings.device).eval()
+
+    if settings.sources == FOUR_NAMES:
+        from torchprim.separators.stems import StemSeparator
+
+        return StemSeparator().to(settings.device).eval()
 
     from torchprim.separators.primitive import PrimitiveSeparator
 
@@ -89,7 +95,7 @@ def separate_file(task: Task, separator: Any, settings: Settings) -> tuple[dict[
             generator=torch.Generator(settings.device).manual_seed(_SEED),
             progress=progress,
         ):
-            stems.write(*(getattr(part, name) for name in task.stems))
+            stems.write(*(part.stems[name] for name in task.stems))
             trust = {name: getattr(part, name) for name in ("confidence", "silhouette", "posterior")}
             del part  # not to be held beside the next piece
     result = {

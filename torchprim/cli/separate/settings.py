@@ -27,6 +27,7 @@ class Settings:
     with_primitives: bool = False  # the network as one more cue beside them
     digest: str | None = None  # of the checkpoint's content
     ensemble: str | None = None  # identity of a preset of one's own, whose file or code may change
+    sources: tuple[str, ...] = STEM_NAMES  # all stems that there are
     stems: tuple[str, ...] = STEM_NAMES  # to write
     template: str = DEFAULT  # of their names
     track: int | None = None  # number of the audio stream, from 1

@@ -1,0 +1,84 @@
+"""`torchprim separate --stems 4`: four stems, one of them, what other runs wrote, and what cannot be."""
+
+import pytest
+import torch
+
+from tests.support.separating import both, lines, separate, tree
+from tests.support.sound_files import noise, write
+from torchprim.audio.find import OwnOutput, find_files
+from torchprim.audio.load import load_audio
+from torchprim.audio.stems import find_stem_songs
+from torchprim.cli.separate import FOUR_NAMES
+from torchprim.ensemble.four import FOUR
+from torchprim.errors import AudioError
+
+
+@pytest.fixture
+def song(tmp_path):
+    (tmp_path / "in").mkdir()
+    return write(tmp_path / "in" / "song.wav", noise(5000), subtype="FLOAT")
+
+
+def test_the_names_are_those_of_the_preset():
+    assert FOUR.sources == FOUR_NAMES
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_four_stems_add_up_to_the_song(song, tmp_path, capsys, suffix):
+    out = tmp_path / "out"
+    words = ("--stems", 4, "--format", suffix)
+    assert separate(song, "--out", out, *words) == 0
+    assert tree(out) == ["separations.jsonl", *(f"song/{name}.{suffix}" for name in sorted(FOUR_NAMES))]
+    stems = [load_audio(out / "song" / f"{name}.{suffix}")[0] for name in FOUR_NAMES]
+    (record,) = lines(out)
+    torch.testing.assert_close(sum(stems) / record["gain"], load_audio(song)[0], atol=1e-5, rtol=0)
+    assert record["preset"] == "four" and list(record["stems"]) == list(FOUR_NAMES)
+    assert "checkpoint" not in record
+    # They are done, and are neither music nor true stems.
+    assert separate(song, "--out", out, *words) == 0
+    assert "0 separated, 1 done before" in capsys.readouterr().out
+    assert not find_files([out], exclude=OwnOutput())
+    with pytest.raises(AudioError, match="no song with stems"):
+        find_stem_songs([out])
+
+
+def test_one_stem_alone_and_then_all(song, tmp_path):
+    out = tmp_path / "out"
+    assert separate(song, "--out", out, "--stems", 4, "--only", "bass", "--name", "{song}-{stem}") == 0
+    assert tree(out) == ["separations.jsonl", "song-bass.wav"]
+    assert separate(song, "--out", out, "--stems", 4, "--name", "{song}-{stem}") == 0
+    assert tree(out) == ["separations.jsonl", *(f"song-{name}.wav" for name in sorted(FOUR_NAMES))]
+
+
+def test_two_stems_are_not_replaced_by_four_without_being_asked(song, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert separate(song, "--out", out, "--method", "hpss") == 0
+    assert separate(song, "--out", out, "--stems", 4) == 1
+    said = capsys.readouterr().err
+    assert "preset best, not four" in said and "--overwrite replaces it" in said
+    assert tree(out) == both("song")
+    assert separate(song, "--out", out, "--stems", 4, "--overwrite") == 0
+    assert tree(out) == ["separations.jsonl", *(f"song/{name}.wav" for name in sorted(FOUR_NAMES))]
+    assert separate(song, "--out", out, "--method", "hpss", "--overwrite") == 0
+    assert tree(out) == both("song")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--stems", "3"], "argument --stems: invalid choice: 3"),
+        (["--stems", "four"], "argument --stems: invalid int value: 'four'"),
+        (["--stems", "4", "--preset", "best"], "argument --preset: is of two stems, and --stems 4 was given"),
+        (["--stems", "4", "--method", "pcl"], "argument --method: is of two stems"),
+        (["--stems", "4", "--checkpoint", "x.pt"], "argument --checkpoint: is of two stems"),
+        (
+            ["--stems", "4", "--only", "accompaniment"],
+            "argument --only: with --stems 4 there are drums, bass, other, vocals",
+        ),
+        (["--only", "bass"], "argument --only: with --stems 2 there are vocals, accompaniment"),
+    ],
+)
+def test_options_that_exclude_each_other(song, tmp_path, halves, capsys, words, said):
+    assert separate(song, "--out", tmp_path / "out", *words) == 2
+    assert said in capsys.readouterr().err and halves.songs == 0
+    assert not (tmp_path / "out").exists()
