@@ -40,7 +40,7 @@ CASES = {
     "whole number of 70 bits": (lambda: tp.hpss(MAGNITUDE, cutoff=HUGE), "cutoff must lie in"),
     "length of 70 bits": (
         lambda: tp.istft(torch.rand(1025, 3, dtype=torch.complex64), length=HUGE),
-        "length must be a whole number",
+        r"length must be below 2\*\*63, got",
     ),
     "power of 70 bits": (lambda: tp.hpss(MAGNITUDE, power=HUGE), "power must be positive"),
     "billions of bins": (lambda: tp.high_pass(1 << 31, 8000, 200), "bins must be a whole number"),

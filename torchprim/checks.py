@@ -257,7 +257,9 @@ def _beyond(value: float) -> float:
 def integer(value: int, name: str, low: int, high: int | None = None) -> int:
     """Check for an integer in [low, high], of 64 bits."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or not low <= value <= (_beyond(value) - 1 if high is None else high):
+    if whole and high is None and value >= _beyond(value):
+        raise ValueError(f"{name} must be below 2**63, got {described(value)}")
+    if not whole or value < low or (high is not None and value > high):
         span = f"at least {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(f"{name} must be a whole number {span}, got {described(value)}")
     return value

@@ -142,7 +142,7 @@ def replace(path, make):
         (lambda p: rewrite(p, anchors=torch.full((2, 3), torch.inf)), r"are not finite \(anchors\)"),
         # Far larger than the weights: refused before it is built.
         (lambda p: rewrite(p, config=settings(hidden=10**7)), "its weights do not fit its settings"),
-        (lambda p: rewrite(p, config=settings(hidden=10**30)), "its weights do not fit its settings"),
+        (lambda p: rewrite(p, config=settings(hidden=10**30)), r"hidden must be below 2\*\*63"),
         (lambda p: rewrite(p, config=settings(layers=10**6)), "its weights do not fit its settings"),
         (lambda p: rewrite(p, config=settings(mel=10**7)), "its weights do not fit its settings"),
         (
