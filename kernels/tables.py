@@ -9,6 +9,12 @@ import torch
 from torch import Tensor
 
 
+def is_exporting() -> bool:
+    """Return whether a graph is made for other runtimes, which do not have the operators (`export_network`)."""
+    # Dynamo takes `is_exporting` for true whatever it traces.
+    return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
+
+
 def constant_table(make: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
     """Cache the constant tensors returned by `make` (LRU, 32), also under `torch.compile`.
 
@@ -47,7 +53,7 @@ def constant_table(make: Callable[..., list[Tensor]]) -> Callable[..., list[Tens
 
     @functools.wraps(make)
     def look_up(*arguments):
-        if torch.compiler.is_exporting():
+        if is_exporting():
             return make(*arguments)
         return operator(*arguments) if torch.compiler.is_compiling() else cached(*arguments)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprim.kernels.register import load, register_operator, save
+from torchprim.kernels.tables import is_exporting
 
 
 def root(squared_distance: Tensor) -> Tensor:
@@ -131,6 +132,6 @@ def assign(
     if magnitude is not None and magnitude.shape != masks[0].shape:
         shape = tuple(masks[0].shape)
         raise ValueError(f"magnitude must have shape {shape}, got {tuple(magnitude.shape)}")
-    if torch.compiler.is_exporting():  # of a graph for other runtimes, which do not have the operator
+    if is_exporting():
         return reference(masks, weights, _number(beta, weights), magnitude)
     return _assign(list(masks), weights, _number(beta, weights), magnitude)
