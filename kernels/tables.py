@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def is_exporting() -> bool:
-    """Return whether a graph is made for other runtimes, which do not have the operators (`export_network`)."""
+    """Return whether a graph is made for other runtimes, which do not have the operators."""
     # Dynamo takes `is_exporting` for true whatever it traces.
     return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
 

@@ -142,7 +142,8 @@ _PROGRAM = re.compile(
 def commands(page):
     """Find our own programs in a page's shell blocks and inline code: (program, its options)."""
     text = page.read_text(encoding="utf-8")
-    lines = [line for block in blocks(page, ("", "sh", "bash")) for line in block.splitlines()]
+    shell = [block.replace("\\\n", " ") for block in blocks(page, ("", "sh", "bash"))]
+    lines = [line for block in shell for line in block.splitlines()]
     lines += re.findall(r"`((?:torchprim|python|torchrun) [^`]+)`", text)
     for line in lines:
         for part in re.split(r"&&|[|;]", line):

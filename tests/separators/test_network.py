@@ -114,7 +114,7 @@ def test_confidence_with_centres(generator):
         distances = torch.stack([(points - c).norm(dim=-1) for c in centres[i]])
         strongest = torch.softmax(-4 * distances, 0).amax(0)
         torch.testing.assert_close(got[i], (2 * strongest - 1).mean())
-    with pytest.raises(ValueError, match=r"centres must have shape \(..., K, 3\) with K at least 2, got \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"shape \(..., K, 3\) with K at least 2, got \(1, 3\)"):
         tp.silhouette(embedding, magnitude, centres=torch.rand(1, 3))
 
 
