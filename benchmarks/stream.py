@@ -48,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class NoMusic:
     """A bank of equal segments of silence, made where they are used."""
 
-    sample_rate = 44100
+    sample_rate, channels = 44100, 1
+
+    @property
+    def teacher_options(self) -> dict[str, bool]:
+        return {}
 
     def __init__(self, device: str, segments: int, length: int) -> None:
         self.device, self.length = device, length
