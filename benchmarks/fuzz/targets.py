@@ -41,6 +41,10 @@ def _separate(preset: str, audio: Any, sample_rate: Any, channels: Any, n_points
     return tp.PrimitiveSeparator(preset, n_points=n_points, spatial=spatial)(audio, sample_rate, channels)
 
 
+def _stems(audio: Any, sample_rate: Any, channels: Any, n_points: Any) -> Any:
+    return tp.StemSeparator(n_points=n_points)(audio, sample_rate, channels)
+
+
 @functools.cache
 def _network() -> Any:
     torch.manual_seed(0)
@@ -155,6 +159,7 @@ TARGETS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
             "spatial": 1.0,
         },
     ),
+    "StemSeparator": (_stems, {"audio": AUDIOS, "sample_rate": _RATE, "channels": True, "n_points": 50}),
     "RemixSettings": (
         tp.RemixSettings,
         {"batch_size": 2, "frames": 20, "ratio": (-2.5, 2.5), "eq": 1.0, "speed": 0.05, "coherent": 0.5}
@@ -222,3 +227,4 @@ TARGETS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 # Those that take no tensors and no numbers of their own, or hold what others return.
 UNTRIED = {"AudioError", "CheckpointError", "Labels", "NETWORKS", "PRESETS", "PitchTrack", "RemixBatch"}
 UNTRIED |= {"Separation", "build_network", "load", "metrics", "separate"}
+UNTRIED |= {"StemPreset", "StemSeparation"}

@@ -12,16 +12,17 @@ from torchprim.training import ranks
 from torchprim.training.ranks import Ranks
 
 _TWO = """
-import sys, torch, train
+import sys, torch
 import torch.distributed as dist
 from tests.support.training_runs import TINY
+from torchprim.cli.main import main
 from torchprim.networks.build import build_network
 from torchprim.networks.config import NetworkConfig
 from torchprim.training.recipes import Recipe
 from torchprim.bootstrap.batch import make_batch
 from torchprim.training.trainer import Trainer
 
-status = train.main(sys.argv[1:])  # too few songs for two processes; initialises the process group
+status = main(["train", *sys.argv[1:]])  # too few songs for two processes; initialises the process group
 rank = dist.get_rank()
 config = NetworkConfig("tiny", layers=2, hidden=6, dropout=0.0, heads=("embedding", "mask"))
 recipe = Recipe(precision="fp32")

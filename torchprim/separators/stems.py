@@ -60,7 +60,8 @@ class StemSeparator(BaseSeparator):
             raise ValueError(f"a preset has no field {sorted(unknown)[0]!r}")
         preset = dataclasses.replace(preset, **changes)
         super().__init__(preset.geometry)
-        self.preset, self.n_points = preset, n_points
+        self.preset: StemPreset = preset
+        self.n_points: int | None = n_points
         self.cues: Cues = stem_cues(preset)
         self.sources: tuple[str, ...] = preset.sources
         # torch.compile cannot trace a preset's read-only mapping.
