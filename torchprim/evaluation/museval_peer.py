@@ -56,6 +56,6 @@ def museval_bss_eval(
         >>> museval_bss_eval(sources, sources + 0.1, 1000, 1000).sir.shape
         torch.Size([2, 4])
     """
-    arrays = (x.double().movedim(1, 2).cpu().numpy() for x in (references, estimates))
+    arrays = (x.cpu().double().movedim(1, 2).numpy() for x in (references, estimates))
     measures = museval_metrics().bss_eval(*arrays, window=window, hop=hop, filters_len=512)[:4]
     return BSSEval(*map(torch.from_numpy, measures))

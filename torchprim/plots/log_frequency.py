@@ -53,7 +53,7 @@ def on_log_frequency(
     highest = geometry.sample_rate / 2 if highest is None else highest
     if not LOWEST < highest <= geometry.sample_rate / 2:
         raise ValueError(f"highest must lie in ({LOWEST}, {geometry.sample_rate / 2}] Hz, got {highest!r}")
-    values = picture.detach().double().cpu().numpy()
+    values = picture.detach().cpu().double().numpy()
     frames = values.shape[1]
     if frames > columns:
         values = _average(values, np.linspace(-0.5, frames - 0.5, columns + 1), axis=1)

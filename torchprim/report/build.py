@@ -52,7 +52,7 @@ def loudest_start(audio: Tensor, sample_rate: float, seconds: float = EXCERPT) -
     checks.audio(audio)
     checks.positive(seconds, "seconds")
     step = max(1, round(checks.positive(sample_rate, "sample_rate")))
-    power = audio.detach().double().square().reshape(-1, audio.shape[-1]).sum(0)
+    power = checks.double(audio.detach()).square().reshape(-1, audio.shape[-1]).sum(0)
     energy = torch.stack([part.sum() for part in power.split(step)])
     windows = audio.shape[-1] // step - math.ceil(seconds) + 1
     if windows <= 1:
