@@ -94,7 +94,8 @@ def draw_spectrogram(
     power = on_log_frequency(checks.double(magnitude).square(), geometry, highest=highest)
     peak = power.max()
     if loudest is not None:
-        peak = on_log_frequency(checks.double(checks.magnitude(loudest)).square(), geometry, highest=highest).max()
+        loudest = checks.double(checks.magnitude(loudest))
+        peak = on_log_frequency(loudest.square(), geometry, highest=highest).max()
     floor = 10 ** (-DYNAMIC_RANGE / 10)
     level = 10 * np.log10(np.maximum(power / peak if peak > 0 else power, floor))
     style = {"cmap": "magma", "vmin": -DYNAMIC_RANGE, "vmax": 0}
