@@ -1,6 +1,5 @@
 """`torchprim evaluate` on small folders of songs: layouts, songs left out, results, tables, figures."""
 
-import argparse
 import csv
 import json
 from pathlib import Path
@@ -10,31 +9,15 @@ import pytest
 import torch
 
 import torchprim as tp
-from benchmarks import evaluation, excerpts
+from tests.support.stem_songs import RATE, noise, write_song
 from tests.support.training_runs import options_of
 from torchprim.audio.find import demo_song
-from torchprim.audio.write import save
 from torchprim.cli.main import main
 from torchprim.errors import AudioError
 from torchprim.evaluation import quartiles, runner
 from torchprim.evaluation.methods import find_method
 from torchprim.evaluation.songs import Song, find_songs, read_song
 from torchprim.networks.checkpoint import save_checkpoint
-
-RATE = 8000
-
-
-def noise(seconds, seed, channels=2):
-    g = torch.Generator().manual_seed(seed)
-    return 0.1 * torch.randn(channels, int(seconds * RATE), generator=g)
-
-
-def write_song(folder, seed, seconds=2.0, rest=("accompaniment",), **stems):
-    """Write a folder of vocals and other stems: noise, or the given audio (None: no such file)."""
-    parts = {name: noise(seconds, seed + i) for i, name in enumerate(("vocals", *rest))} | stems
-    for name, audio in parts.items():
-        if audio is not None:
-            save(folder / f"{name}.wav", audio, RATE)
 
 
 @pytest.fixture(scope="module")
@@ -365,42 +348,3 @@ def test_failures_are_one_line(root, tmp_path, capsys):
         assert run(*words) == 1
         (line,) = (s for s in capsys.readouterr().err.splitlines() if s.startswith("error: "))
         assert text in line
-
-
-def test_excerpts_are_laid_out(tmp_path):
-    source = tmp_path / "in"
-    save(source / "x.vocals.wav", 0.1 * noise(1, 0), RATE)
-    save(source / "x.accompaniment.wav", noise(1, 1), RATE)
-    save(source / "y.vocals.wav", noise(1, 2), RATE)
-    save(source / "y.mixture.wav", noise(1, 3), RATE)
-    for _ in range(2):  # again does no harm
-        excerpts.lay_out(tmp_path / "out", source)
-    found = find_songs([tmp_path / "out"])
-    assert list(found.songs) == ["x", "y"] and not found.problems
-    assert read_song("x", found.songs["x"]).level_ratio == pytest.approx(-4, abs=0.01)
-    torch.testing.assert_close(read_song("y", found.songs["y"]).mixture, noise(1, 3))
-
-
-def test_benchmark_collects_pages_and_figures(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHPRIM_DATA", str(tmp_path / "data"))
-    write_song(tmp_path / "data" / "musdb18_7s" / "a", 0, seconds=0.5)
-    save(tmp_path / "data" / "long_excerpts" / "x.vocals.wav", noise(0.5, 0), RATE)
-    save(tmp_path / "data" / "long_excerpts" / "x.accompaniment.wav", noise(0.5, 1), RATE)
-    asked = []
-
-    def quick(words):
-        asked.append((words[1], "paper" in words))
-        return main([*words, "--methods", "null"] if words[1] == "compare" else words)
-
-    monkeypatch.setattr(evaluation, "main", quick)
-    out = tmp_path / "out" / "evaluation.md"
-    threads = torch.get_num_threads()
-    options = argparse.Namespace(work=tmp_path / "work", device="cpu", threads=threads, out=out)
-    text = evaluation.run(options)
-    assert asked == 2 * [("compare", False), ("confidence", False), ("confidence", True)]
-    assert text.count("| `null` |") == 2
-    for name in ("musdb18_7s/compare.md", "long_excerpts/figure4.png", "musdb18_7s_paper/confidence.json"):
-        assert (tmp_path / "out" / name).is_file()
-    assert not list((tmp_path / "out").rglob("*.jsonl"))
-    page = (tmp_path / "out" / "musdb18_7s" / "compare.md").read_text()
-    assert "Data: data/musdb18_7s, 1 songs" in page and str(tmp_path) not in page
