@@ -337,3 +337,19 @@ def test_bin_confidence_needs_the_teachers_grid(bank):
     teacher.geometry = tp.Geometry(RATE, 512, 128)
     with pytest.raises(ValueError, match="bin_confidence needs a teacher on the stream's grid"):
         stream(bank, teacher, bin_confidence=True)
+
+
+def test_a_separator_keeps_no_masks_that_nobody_reads(bank):
+    class Recording(HalvingTeacher):
+        geometry = GEOMETRY
+        kept = ()
+
+        def forward(self, audio, sample_rate, keep_masks=None):
+            self.kept += (keep_masks,)
+            return super().forward(audio, sample_rate)
+
+    for wanted in (False, True):
+        teacher = Recording()
+        settings = {"batch_size": 2, "frames": 50, "geometry": GEOMETRY, "bin_confidence": wanted}
+        tp.RemixStream(bank, teacher, **settings).batch(0)
+        assert teacher.kept and set(teacher.kept) == {wanted}

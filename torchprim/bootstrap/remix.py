@@ -145,9 +145,10 @@ class RemixStream:
                     vocals, accompaniment = self.bank.stems(batch)
                     masks = None
                 else:
-                    options = self.bank.teacher_options | (
-                        {"keep_masks": True} if self._stores_strength else {}
-                    )
+                    options = self.bank.teacher_options
+                    # A separator of this package, known by its grid, else keeps the mask of every cue.
+                    if self._stores_strength or hasattr(self.teacher, "geometry"):
+                        options["keep_masks"] = self._stores_strength
                     separation = self.teacher(self.bank.audio(batch), self.bank.sample_rate, **options)
                     vocals, accompaniment = separation.vocals, separation.accompaniment
                     masks = separation.mask if self._stores_strength else None

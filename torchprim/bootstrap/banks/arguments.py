@@ -20,7 +20,7 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 def check_settings(
     rate: int, segment_seconds: float, hop_seconds: float, quietest: float, residence: str
 ) -> int:
-    """Check the numbers and the residence; return the rate as an int.
+    """Check the numbers and the residence; return the rate.
 
     Raises:
         ValueError: for one out of range.
