@@ -18,7 +18,7 @@ FLOORS = [
     {"primitives", "bootstrap", "metrics"},
     {"spectra"},
     {"audio"},
-    {"checks", "errors", "files", "progress", "version", "kernels"},
+    {"checks", "errors", "files", "progress", "sources", "version", "kernels"},
     {"locks"},
 ]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}

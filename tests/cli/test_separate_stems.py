@@ -5,10 +5,10 @@ import torch
 
 from tests.support.separating import both, lines, separate, tree
 from tests.support.sound_files import noise, write
+from torchprim import sources
 from torchprim.audio.find import OwnOutput, find_files
 from torchprim.audio.load import load_audio
 from torchprim.audio.stems import find_stem_songs
-from torchprim.cli.separate import FOUR_NAMES
 from torchprim.ensemble.four import FOUR
 from torchprim.errors import AudioError
 
@@ -20,7 +20,7 @@ def song(tmp_path):
 
 
 def test_the_names_are_those_of_the_preset():
-    assert FOUR.sources == FOUR_NAMES
+    assert FOUR.sources == sources.FOUR
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
@@ -28,11 +28,11 @@ def test_four_stems_add_up_to_the_song(song, tmp_path, capsys, suffix):
     out = tmp_path / "out"
     words = ("--stems", 4, "--format", suffix)
     assert separate(song, "--out", out, *words) == 0
-    assert tree(out) == ["separations.jsonl", *(f"song/{name}.{suffix}" for name in sorted(FOUR_NAMES))]
-    stems = [load_audio(out / "song" / f"{name}.{suffix}")[0] for name in FOUR_NAMES]
+    assert tree(out) == ["separations.jsonl", *(f"song/{name}.{suffix}" for name in sorted(sources.FOUR))]
+    stems = [load_audio(out / "song" / f"{name}.{suffix}")[0] for name in sources.FOUR]
     (record,) = lines(out)
     torch.testing.assert_close(sum(stems) / record["gain"], load_audio(song)[0], atol=1e-5, rtol=0)
-    assert record["preset"] == "four" and list(record["stems"]) == list(FOUR_NAMES)
+    assert record["preset"] == "four" and list(record["stems"]) == list(sources.FOUR)
     assert "checkpoint" not in record
     # They are done, and are neither music nor true stems.
     assert separate(song, "--out", out, *words) == 0
@@ -47,7 +47,7 @@ def test_one_stem_alone_and_then_all(song, tmp_path):
     assert separate(song, "--out", out, "--stems", 4, "--only", "bass", "--name", "{song}-{stem}") == 0
     assert tree(out) == ["separations.jsonl", "song-bass.wav"]
     assert separate(song, "--out", out, "--stems", 4, "--name", "{song}-{stem}") == 0
-    assert tree(out) == ["separations.jsonl", *(f"song-{name}.wav" for name in sorted(FOUR_NAMES))]
+    assert tree(out) == ["separations.jsonl", *(f"song-{name}.wav" for name in sorted(sources.FOUR))]
 
 
 def test_two_stems_are_not_replaced_by_four_without_being_asked(song, tmp_path, capsys):
@@ -58,7 +58,7 @@ def test_two_stems_are_not_replaced_by_four_without_being_asked(song, tmp_path, 
     assert "preset best, not four" in said and "--overwrite replaces it" in said
     assert tree(out) == both("song")
     assert separate(song, "--out", out, "--stems", 4, "--overwrite") == 0
-    assert tree(out) == ["separations.jsonl", *(f"song/{name}.wav" for name in sorted(FOUR_NAMES))]
+    assert tree(out) == ["separations.jsonl", *(f"song/{name}.wav" for name in sorted(sources.FOUR))]
     assert separate(song, "--out", out, "--method", "hpss", "--overwrite") == 0
     assert tree(out) == both("song")
 

@@ -12,7 +12,7 @@ import torch
 
 import torchprim as tp
 from torchprim.audio.find import OwnOutput, find_files
-from torchprim.separators.separation import STEM_NAMES
+from torchprim.sources import TWO
 
 RATE = 22050
 
@@ -38,7 +38,7 @@ def test_a_file_in_one_line(song, separator, tmp_path):
     assert not list(tmp_path.iterdir())
     for format in ("wav", "flac"):
         tp.separate(song, out=tmp_path / "out", separator=separator, format=format)
-        for name in STEM_NAMES:
+        for name in TWO:
             written, rate = tp.load_audio(tmp_path / "out" / "one song" / f"{name}.{format}")
             torch.testing.assert_close(written, getattr(stems, name), atol=1e-6, rtol=0)
             assert rate == RATE

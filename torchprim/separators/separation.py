@@ -15,8 +15,8 @@ from torch import Tensor
 from torchprim.audio.downmix import downmix
 from torchprim.audio.resampling import resample
 from torchprim.audio.write import save_stems
+from torchprim.sources import TWO
 
-STEM_NAMES = ("vocals", "accompaniment")
 _PLAYED_RATE = 24000  # Hz, mono: half a megabyte for two stems of a minute
 _COMPRESSION = 0.6  # of MP3 at a constant rate, from 0 to 1: some 32 kbit/s
 
@@ -59,7 +59,7 @@ class Separation(NamedTuple):
     @property
     def stems(self) -> dict[str, Tensor]:
         """Both stems by name."""
-        return dict(zip(STEM_NAMES, (self.vocals, self.accompaniment), strict=True))
+        return dict(zip(TWO, (self.vocals, self.accompaniment), strict=True))
 
     def __repr__(self) -> str:
         what = f"vocals and accompaniment {tuple(self.vocals.shape)}"

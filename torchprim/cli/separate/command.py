@@ -14,7 +14,7 @@ from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_device
 from torchprim.cli.option_types import PRESET_NAMES, PRESETS, preset, whole_number
 from torchprim.cli.output import say
-from torchprim.cli.separate import FORMATS, FOUR_NAMES, STEM_NAMES
+from torchprim.cli.separate import FORMATS
 from torchprim.cli.separate.earlier import Occupied, Task, describe_occupied, plan
 from torchprim.cli.separate.names import DEFAULT, check_template, fold
 from torchprim.cli.separate.records import Records
@@ -22,6 +22,7 @@ from torchprim.cli.separate.separation import build_separator, remove_replaced, 
 from torchprim.cli.separate.settings import Settings, digest_of
 from torchprim.errors import AudioError, PresetError, one_line, shown, writing
 from torchprim.progress import bar as progress_bar
+from torchprim.sources import FOUR, TWO
 
 # As in separators/primitive.py, which imports torch: help must not wait for that. A test compares.
 METHODS = ("pcl", "hpss", "long-hpss", "2dft-r", "2dft-m", "melody", "repet-sim")
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=2,
         help="2: vocals and accompaniment; 4: drums, bass, other and vocals (%(default)s)",
     )
-    add("--only", choices=(*STEM_NAMES, *FOUR_NAMES[:-1]), help="one of the stems (all)")
+    add("--only", choices=(*TWO, *FOUR[:-1]), help="one of the stems (all)")
     add(
         "--format",
         choices=FORMATS,
@@ -177,7 +178,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         raise UsageError("argument --out: must name a folder, got ''")
     if args.with_primitives and args.checkpoint is None:
         raise UsageError("argument --with-primitives: needs a network, named by --checkpoint")
-    sources = FOUR_NAMES if args.stems == 4 else STEM_NAMES
+    sources = FOUR if args.stems == 4 else TWO
     if args.stems == 4:
         for option in ("preset", "method", "checkpoint"):
             if getattr(args, option) is not None:

@@ -10,15 +10,16 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from torchprim.audio.find import OwnOutput, find_files
-from torchprim.cli.separate import FORMATS, FOUR_NAMES, STEM_NAMES
+from torchprim.cli.separate import FORMATS
 from torchprim.cli.separate.names import fold
 from torchprim.cli.separate.records import NAME
 from torchprim.errors import AudioError, shown
+from torchprim.sources import FOUR, TWO
 
 STANDARD_INPUT = "-"
 
 # What is written: no name for a folder beside them.
-_FILES = {NAME, *(f"{stem}.{suffix}" for stem in {*STEM_NAMES, *FOUR_NAMES} for suffix in FORMATS)}
+_FILES = {NAME, *(f"{stem}.{suffix}" for stem in {*TWO, *FOUR} for suffix in FORMATS)}
 
 
 class InputFile(NamedTuple):

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from torchprim.cli.separate import FORMATS, STEM_NAMES
+from torchprim.cli.separate import FORMATS
 from torchprim.files import append_json_lines, filter_json_lines, read_json_lines
+from torchprim.sources import TWO
 
 NAME = "separations.jsonl"  # as in audio/find.py, which imports torch; a test compares
 
@@ -60,7 +61,7 @@ def stems_of(record: Mapping[str, Any]) -> dict[str, PurePath]:
     if "stems" in record:
         return {name: PurePath(path) for name, path in record["stems"].items()}
     folder, suffix = PurePath(record.get("output", "")), record.get("format", "wav")
-    return {name: folder / f"{name}.{suffix}" for name in STEM_NAMES}
+    return {name: folder / f"{name}.{suffix}" for name in TWO}
 
 
 def _latest(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torchprim.cli.separate import FOUR_NAMES
 from torchprim.cli.separate.earlier import Task
 from torchprim.cli.separate.settings import Settings
 from torchprim.errors import AudioError, shown
 from torchprim.progress import bar as progress_bar
+from torchprim.sources import FOUR
 from torchprim.version import __version__
 
 _SEED = 0  # of the bins that the confidence is sampled from: the same file gives the same numbers
@@ -44,7 +44,7 @@ def _build_separator(settings: Settings) -> Any:
             return network
         return network.with_primitives(settings.preset).to(settings.device).eval()
 
-    if settings.sources == FOUR_NAMES:
+    if settings.sources == FOUR:
         from torchprim.separators.stems import StemSeparator
 
         return StemSeparator().to(settings.device).eval()

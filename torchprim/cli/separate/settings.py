@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torchprim.cli.separate import STEM_NAMES
 from torchprim.cli.separate.names import DEFAULT
 from torchprim.errors import AudioError
 from torchprim.files import open_regular
+from torchprim.sources import TWO
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Settings:
     with_primitives: bool = False  # the network as one more cue beside them
     digest: str | None = None  # of the checkpoint's content
     ensemble: str | None = None  # identity of a preset of one's own, whose file or code may change
-    sources: tuple[str, ...] = STEM_NAMES  # all stems that there are
-    stems: tuple[str, ...] = STEM_NAMES  # to write
+    sources: tuple[str, ...] = TWO  # all stems that there are
+    stems: tuple[str, ...] = TWO  # to write
     template: str = DEFAULT  # of their names
     track: int | None = None  # number of the audio stream, from 1
     bitrate: int = 320  # of MP3s, kbit/s

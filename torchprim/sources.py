@@ -1,0 +1,44 @@
+"""Names of the sources of a mixture, in the order of their stems and in that of their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+TWO = ("vocals", "accompaniment")
+FOUR = ("drums", "bass", "other", "vocals")  # as in MUSDB18
+
+
+def check_sources(sources: Sequence[str]) -> tuple[str, ...]:
+    """Check names of sources: at least two, all different, and names of files.
+
+    Raises:
+        ValueError: for anything else.
+
+    Example:
+        >>> from torchprim.sources import check_sources
+        >>> check_sources(["strings", "rest"])
+        ('strings', 'rest')
+    """
+    listed = not isinstance(sources, str) and isinstance(sources, Sequence)
+    names = tuple(sources) if listed else ()
+    ok = all(isinstance(name, str) and name.replace("-", "_").isidentifier() for name in names)
+    if len(names) < 2 or not ok or len(set(names)) < len(names):
+        raise ValueError(
+            f"sources must be two names or more, all different, of letters, digits, - and _, got {sources!r}"
+        )
+    return names
+
+
+def class_names(sources: Sequence[str]) -> tuple[str, ...]:
+    """Return sources in the order of their classes, which is that of spectra, labels, masks, anchors.
+
+    Of vocals and accompaniment vocals are class 1, as a mask of 1 means vocals; of any others class k is
+    source k.
+
+    Example:
+        >>> from torchprim.sources import FOUR, TWO, class_names
+        >>> class_names(TWO), class_names(FOUR) == FOUR
+        (('accompaniment', 'vocals'), True)
+    """
+    names = tuple(sources)
+    return names[::-1] if names == TWO else names
