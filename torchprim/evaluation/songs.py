@@ -134,8 +134,7 @@ def read_song(name: str, path: Path, device: str | torch.device = "cpu") -> Song
         >>> read_song("Falcon 69", demo_song()).sources.shape
         torch.Size([2, 2, 268288])
     """
-    vocals, accompaniment, rate = read_stems(path)
-    song = Song(name, torch.stack([vocals, accompaniment]), rate)
+    song = Song(name, *read_stems(path))
     for source, label in zip(song.to_mono().sources, SOURCES, strict=True):
         if source.numel() == 0 or not (source - source.mean()).abs().max() > SILENCE:
             raise AudioError(path, f"the {label} {'are' if label == 'vocals' else 'is'} silent")
