@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from torchprim.bootstrap.banks.bank import Bank
 from torchprim.bootstrap.banks.stem_bank import StemBank
 from torchprim.bootstrap.store import Estimate
 from torchprim.sources import TWO, check_sources, class_names
+
+
+def named_stems(separation: Any, sources: Sequence[str]) -> dict[str, Tensor]:
+    """Return the stems of a teacher's separation by name: of two sources its fields, else its `stems`."""
+    if tuple(sources) == TWO:
+        return {name: getattr(separation, name) for name in TWO}
+    return {name: separation.stems[name] for name in sources}
 
 
 class Estimator:
@@ -44,7 +55,7 @@ class Estimator:
                     estimates[index] = Estimate(of_row, None if masks is None else masks[row])
         return [estimates[index] for index in indices]
 
-    def _estimate(self, batch: list[int]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+    def _estimate(self, batch: list[int]) -> tuple[dict[str, Tensor], Tensor | None]:
         """Return the stems of segments of one length by name, and the masks where they are kept."""
         if self.teacher is None:
             return dict(zip(self.sources, self.bank.stems(batch), strict=True)), None
@@ -53,6 +64,4 @@ class Estimator:
         if self.keep_masks or hasattr(self.teacher, "geometry"):
             options["keep_masks"] = self.keep_masks
         separation = self.teacher(self.bank.audio(batch), self.bank.sample_rate, **options)
-        two = self.sources == TWO
-        stems = {name: getattr(separation, name) for name in TWO} if two else separation.stems
-        return stems, separation.mask if self.keep_masks else None
+        return named_stems(separation, self.sources), separation.mask if self.keep_masks else None

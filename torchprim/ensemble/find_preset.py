@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from torchprim.ensemble.four import FOUR, StemPreset
 from torchprim.ensemble.imported import import_object
 from torchprim.ensemble.preset_file import read_preset
 from torchprim.ensemble.presets import PRESETS, Preset
@@ -44,4 +45,31 @@ def find_preset(preset: str | os.PathLike[str] | Preset) -> Preset:
     raise ValueError(
         f"unknown preset {name!r}; there are {', '.join(PRESETS)}, FILE.toml, and package.module:name or "
         "FILE.py:name"
+    )
+
+
+def find_stem_preset(name: str) -> StemPreset:
+    """Return a preset of K sources by name: `four`, or an object of somebody's module.
+
+    Args:
+        name: `four`, or `package.module:name` or `file.py:name` of a `StemPreset`, which runs that code.
+
+    Raises:
+        ValueError: for an unknown name, or what cannot be imported; of a module it is one line,
+            "NAME: reason".
+
+    Example:
+        >>> from torchprim.ensemble.find_preset import find_stem_preset
+        >>> find_stem_preset("four").sources
+        ('drums', 'bass', 'other', 'vocals')
+    """
+    if name == FOUR.name:
+        return FOUR
+    if ":" in name:
+        found = import_object(name)
+        if not isinstance(found, StemPreset):
+            raise PresetError(name, f"must be a tp.StemPreset, got a {type(found).__name__}")
+        return found
+    raise ValueError(
+        f"unknown preset of stems {name!r}; there are {FOUR.name}, and package.module:name or FILE.py:name"
     )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 INK = "#202124"
 BLUE, GREY, ORANGE = "#0072b2", "#8c8c8c", "#d55e00"  # accompaniment, neither, vocals (Okabe and Ito)
+GREEN, PURPLE = "#009e73", "#cc79a7"  # of more sources
 TEXT_SIZE = 8.0  # points: readable in a column 8 cm wide
 
 

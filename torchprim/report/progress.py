@@ -7,30 +7,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from torchprim.plots.curves import draw_curve, draw_legend
-from torchprim.plots.figure import BLUE, ORANGE, new_figure
+from torchprim.plots.figure import BLUE, GREEN, ORANGE, PURPLE, new_figure
 from torchprim.plots.svg import inline_svg
 from torchprim.report.page import Picture, Table
 
 Records = Sequence[dict[str, Any]]
 _ROWS = 24  # validations that the table lists, the last ones and the best
-_COLUMNS = {  # of the log, as the table calls them
-    "loss": "training loss",
-    "validation": "validation loss",
-    "sd_sdr_vocals": "vocals (dB)",
-    "sd_sdr_accompaniment": "accompaniment (dB)",
-    "teacher_sd_sdr_vocals": "teacher: vocals (dB)",
-    "teacher_sd_sdr_accompaniment": "accompaniment (dB)",
-}
+_SCORE = "sd_sdr_"  # field of the log: this and the source; of the teacher's it begins with `_TEACHER`
+_TEACHER = "teacher_"
+_LOSSES = {"loss": "training loss", "validation": "validation loss"}  # as the table calls them
 _CURVES = {  # label, colour, and whether validations are marked as points
     "loss": ("training", BLUE, False),
     "validation": ("validation", ORANGE, True),
 }
-_SCORES = {
-    "sd_sdr_vocals": ("vocals", ORANGE, True),
-    "teacher_sd_sdr_vocals": ("vocals, teacher", ORANGE, False),
-    "sd_sdr_accompaniment": ("accompaniment", BLUE, True),
-    "teacher_sd_sdr_accompaniment": ("accompaniment, teacher", BLUE, False),
-}
+_COLOURS = {"vocals": ORANGE, "accompaniment": BLUE, "drums": BLUE, "bass": GREEN, "other": PURPLE}
+_MORE_COLOURS = (BLUE, GREEN, PURPLE, ORANGE)  # of sources of other names, in turn
+
+
+def _sources(records: Records) -> list[str]:
+    """List the sources that a log has scores of, in its order."""
+    fields = dict.fromkeys(field for record in records for field in record)
+    return [field.removeprefix(_SCORE) for field in fields if field.startswith(_SCORE)]
 
 
 def checks(records: Records) -> list[dict[str, Any]]:
@@ -102,16 +99,14 @@ def _describe_loss(found: Records, best: dict[str, Any], steps: int) -> str:
 def _describe_scores(best: dict[str, Any]) -> str:
     """Compare the best validation with the teacher, where there are true stems."""
     differences = [
-        f"{best[own] - best[teachers]:+.2f} dB ({own.removeprefix('sd_sdr_')})"
-        for own, teachers in (
-            ("sd_sdr_vocals", "teacher_sd_sdr_vocals"),
-            ("sd_sdr_accompaniment", "teacher_sd_sdr_accompaniment"),
-        )
-        if own in best and teachers in best
+        f"{best[_SCORE + source] - best[_TEACHER + _SCORE + source]:+.2f} dB ({source})"
+        for source in _sources([best])
+        if _TEACHER + _SCORE + source in best
     ]
     if not differences:
         return ""
-    return f" Its SD-SDR on the true stems is {' and '.join(differences)} against the teacher's."
+    listed = " and ".join(filter(None, [", ".join(differences[:-1]), differences[-1]]))
+    return f" Its SD-SDR on the true stems is {listed} against the teacher's."
 
 
 def progress_table(records: Records) -> Table | None:
@@ -119,7 +114,10 @@ def progress_table(records: Records) -> Table | None:
     found = checks(records)
     if not found:
         return None
-    names = [name for name in _COLUMNS if any(name in check for check in found)]
+    sources = _sources(found)
+    titles = _LOSSES | {_SCORE + source: f"{source} (dB)" for source in sources}
+    titles |= {f"{_TEACHER}{_SCORE}{source}": f"teacher: {source} (dB)" for source in sources}
+    names = [name for name in titles if any(name in check for check in found)]
     best = best_check(found)
     listed = [check for check in found[:-_ROWS] if check is best] + found[-_ROWS:]
     rows = [
@@ -127,7 +125,7 @@ def progress_table(records: Records) -> Table | None:
         for check in listed
     ]
     caption = f"{len(found)} so far; loss, and SD-SDR where there are true stems."
-    columns = ("", "minutes", *(_COLUMNS[name] for name in names))
+    columns = ("", "minutes", *(titles[name] for name in names))
     bold = set()
     if best and "validation" in best:  # by the training loss, best.pt may be of another step
         bold = {(f"step {best['step']}", column) for column in columns[1:]}
@@ -143,7 +141,12 @@ def draw_progress(records: Records) -> list[Picture]:
         "Mean SD-SDR in dB of held-out songs with true stems: higher is better. Points: the network; lines "
         "without points: the teacher."
     )
-    return [*pictures, *_curves("SD-SDR", "sd-sdr", caption, records, _SCORES)]
+    scores = {}
+    for number, source in enumerate(_sources(records)):
+        colour = _COLOURS.get(source, _MORE_COLOURS[number % len(_MORE_COLOURS)])
+        scores[_SCORE + source] = source, colour, True
+        scores[f"{_TEACHER}{_SCORE}{source}"] = f"{source}, teacher", colour, False
+    return [*pictures, *_curves("SD-SDR", "sd-sdr", caption, records, scores)]
 
 
 def _curves(

@@ -27,7 +27,8 @@ from torchprim.report.page import (
 )
 from torchprim.report.progress import describe, draw_progress, progress_table
 from torchprim.report.transport import transport_section
-from torchprim.separators.network import NetworkSeparator
+from torchprim.separators.load import network_separator
+from torchprim.sources import TWO
 
 _HANDS = "Keys: space plays and stops, numbers choose, ← and → move by 5 s. A click in a picture goes there."
 
@@ -92,7 +93,7 @@ class RunReport:
             self._example = Example(self.bank, self.segments, teachers[0] if teachers else None)
             self._confidence = list(_draw_confidence(self.streams))
         try:
-            shown = self._example.show(NetworkSeparator(network.eval(), anchors))
+            shown = self._example.show(network_separator(network.eval(), anchors))
         finally:
             network.train()
         table = progress_table(records)
@@ -121,13 +122,16 @@ class RunReport:
     def _commands(self) -> dict[str, str]:
         best = shlex.quote(str(self.folder / "best.pt"))
         scores = shlex.quote(str(self.folder / "scores"))
-        methods = f"mixture,pcl,{best},pcl+{best}"
+        if (sources := self.streams[0].sources) == TWO:
+            title, words = "Separate a song, with the network as one more cue beside the primitives:", ""
+            separate, methods = f"{best} --with-primitives", f"mixture,pcl,{best},pcl+{best}"
+        else:
+            title, words = "Separate a song:", f" --sources {','.join(sources)}"
+            separate, methods = best, f"mixture,irm,{best}"
         return {
-            "Separate a song, with the network as one more cue beside the primitives:": (
-                f"torchprim separate --checkpoint {best} --with-primitives song.mp3 --out stems"
-            ),
+            title: f"torchprim separate --checkpoint {separate} song.mp3 --out stems",
             "Score it on songs with true stems that it was not trained on:": (
-                f"torchprim evaluate compare --stems STEMS --methods {methods} --out {scores}"
+                f"torchprim evaluate compare --stems STEMS{words} --methods {methods} --out {scores}"
             ),
             "Resume after a stop, or train for longer with a larger --steps:": (
                 f"torchprim train --resume {shlex.quote(str(self.folder))}"

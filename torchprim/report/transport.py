@@ -28,7 +28,7 @@ class Transport(NamedTuple):
 
     Args:
         sounds: of one rate and encoder, so that they stay aligned to the sample.
-        choices: 1 to 9, for as many keys.
+        choices: at least one; the first nine have the keys 1 to 9.
         sample_rate: at which they are decoded, in Hz.
         seconds: their duration.
         start: time in the song at which they begin, in s.
@@ -52,7 +52,7 @@ def transport_section(transport: Transport, note: str = "") -> str:
         note: a sentence below the controls.
 
     Raises:
-        ValueError: where there are no choices or more than 9, or one has not a gain for each sound.
+        ValueError: where there are no choices, or one has not a gain for each sound.
 
     Example:
         >>> from torchprim.report.transport import Choice, Sound, Transport, transport_section
@@ -61,20 +61,15 @@ def transport_section(transport: Transport, note: str = "") -> str:
         >>> transport_section(Transport(sounds, choices, 44100, 3.0)).count('type="radio"')
         2
     """
-    if not 1 <= len(transport.choices) <= 9:
-        raise ValueError(f"choices must be 1 to 9, got {len(transport.choices)}")
+    if not transport.choices:
+        raise ValueError("choices must be one or more, got none")
     for choice in transport.choices:
         if len(choice.gains) != len(transport.sounds):
             raise ValueError(
                 f"gains of {choice.title!r} must be one for each of {len(transport.sounds)} sounds, "
                 f"got {len(choice.gains)}"
             )
-    radios = "\n".join(
-        f'<label><input type="radio" name="heard" aria-keyshortcuts="{number}"'
-        f' data-gains="{" ".join(f"{gain:g}" for gain in choice.gains)}"{" checked" if number == 1 else ""}>'
-        f"<span><kbd>{number}</kbd>{escaped(choice.title)}</span></label>"
-        for number, choice in enumerate(transport.choices, 1)
-    )
+    radios = "\n".join(_radio(number, choice) for number, choice in enumerate(transport.choices, 1))
     players = "\n".join(
         f'<div class="player"><span>{escaped(title)}</span><audio controls preload="none" '
         f'aria-label="{escaped(title)}" src="{source}"></audio></div>'
@@ -98,6 +93,17 @@ def transport_section(transport: Transport, note: str = "") -> str:
 </div>
 {words}<p class="status" role="status"></p>
 </section>"""
+
+
+def _radio(number: int, choice: Choice) -> str:
+    """Return the HTML of a choice, with a key where there is one for its number; the first is checked."""
+    key, shown = (f' aria-keyshortcuts="{number}"', f"<kbd>{number}</kbd>") if number < 10 else ("", "")
+    gains = " ".join(f"{gain:g}" for gain in choice.gains)
+    checked = " checked" if number == 1 else ""
+    return (
+        f'<label><input type="radio" name="heard"{key} data-gains="{gains}"{checked}>'
+        f"<span>{shown}{escaped(choice.title)}</span></label>"
+    )
 
 
 def script() -> str:

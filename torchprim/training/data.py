@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +15,13 @@ from torchprim.bootstrap.banks.stem_bank import StemBank
 from torchprim.bootstrap.labels import label
 from torchprim.bootstrap.mixed_stream import MixedStream
 from torchprim.bootstrap.settings import RemixSettings
+from torchprim.ensemble.find_preset import find_stem_preset
 from torchprim.errors import AudioError, writing
 from torchprim.files import check_appendable, remove_stale
+from torchprim.separators.load import load
+from torchprim.separators.primitive import PrimitiveSeparator
+from torchprim.separators.stems import StemSeparator
+from torchprim.sources import TWO
 from torchprim.training.music import update_songs
 from torchprim.training.ranks import Ranks
 from torchprim.training.splits import Source, Split, split_songs
@@ -30,7 +36,8 @@ class DataSettings:
         audio: folders of music without stems.
         stems: folders of songs with true stems, see `find_stem_songs`.
         teacher: `pcl`, the ensemble of primitives, or the path of a checkpoint.
-        teacher_preset: preset of `pcl`.
+        teacher_preset: preset of `pcl`, see `find_teacher`.
+        sources: names of the sources.
         labels: file of labels; `labels.jsonl` in the run's folder by default.
         quantiles: of the confidence, between which segments are trusted.
         stems_share: share of batches with true stems, in [0, 1); without `audio` it is 1.
@@ -47,6 +54,7 @@ class DataSettings:
     stems: tuple[str, ...] = ()
     teacher: str = "pcl"
     teacher_preset: str = "best"
+    sources: tuple[str, ...] = TWO
     labels: str | None = None
     quantiles: tuple[float, float] = (0.25, 1.0)
     stems_share: float = 0.5
@@ -75,24 +83,35 @@ class TrainingData(NamedTuple):
         return stream.bank, stream.store.segments, self.validation is not None
 
 
-def find_teacher(name: str, preset: str, device: torch.device) -> torch.nn.Module:
+def find_teacher(
+    name: str, preset: str, device: torch.device, sources: Sequence[str] = TWO
+) -> torch.nn.Module:
     """Return the separator that estimates the sources.
 
     Args:
         name: `pcl`, the ensemble of primitives, or the path of a checkpoint.
-        preset: of `pcl`.
+        preset: of `pcl`: of two sources one of `find_preset`, else of `find_stem_preset`.
         device: of the separator.
+        sources: names of the sources.
 
     Raises:
         CheckpointError: for a checkpoint that cannot be used.
+        ValueError: for an unknown preset, or a teacher of other sources.
     """
-    if name == "pcl":
-        from torchprim.separators.primitive import PrimitiveSeparator
-
-        return PrimitiveSeparator(preset).to(device).eval()
-    from torchprim.separators.load import load
-
-    return load(name, device)
+    if name != "pcl":
+        teacher: torch.nn.Module = load(name, device)
+    elif tuple(sources) == TWO:
+        teacher = PrimitiveSeparator(preset).to(device).eval()
+    elif preset:
+        teacher = StemSeparator(find_stem_preset(preset)).to(device).eval()
+    else:
+        raise ValueError(f"of {', '.join(sources)} there is no ensemble of primitives: name a teacher preset")
+    if teacher.sources != tuple(sources):
+        own = preset if name == "pcl" else name
+        raise ValueError(
+            f"the teacher {own} gives {', '.join(teacher.sources)}, and {', '.join(sources)} are asked for"
+        )
+    return teacher
 
 
 def prepare(data: DataSettings, remix: RemixSettings, run: Path, seed: int, ranks: Ranks) -> TrainingData:
@@ -149,11 +168,12 @@ def _open_sources(data: DataSettings, remix: RemixSettings, ranks: Ranks) -> lis
     sources = []
     stems_share = data.stems_share if data.audio else 1.0
     if data.audio:
-        teacher = find_teacher(data.teacher, data.teacher_preset, ranks.device)
+        teacher = find_teacher(data.teacher, data.teacher_preset, ranks.device, data.sources)
         share = 1 - stems_share if data.stems else 1.0
         sources.append(Source(Bank(data.audio, rate, **settings), teacher, None, data.quantiles, share))
     if data.stems:
-        sources.append(Source(StemBank(data.stems, rate, **settings), None, None, (0.0, 1.0), stems_share))
+        bank = StemBank(data.stems, rate, sources=data.sources, **settings)
+        sources.append(Source(bank, None, None, (0.0, 1.0), stems_share))
     for source in sources:
         if not source.bank.segments:
             given = ", ".join(data.stems if source.teacher is None else data.audio)

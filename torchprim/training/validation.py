@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from torchprim.bootstrap.banks.stem_bank import StemBank
+from torchprim.bootstrap.estimates import named_stems
 from torchprim.metrics.scale import sd_sdr
-from torchprim.separators.base import Separator
-from torchprim.separators.network import NetworkSeparator
+from torchprim.separators.load import network_separator
 
 _SD_SDR_LIMIT = 30.0  # dB, of a segment: a silent estimate, at minus infinity, must not dominate the mean
-
-
-class ValidationScores(NamedTuple):
-    """Mean SD-SDR in dB; NaN if the source is silent in every segment."""
-
-    vocals: float
-    accompaniment: float
 
 
 class StemValidation:
@@ -38,11 +30,11 @@ class StemValidation:
         self,
         bank: StemBank,
         segments: Sequence[int],
-        teacher: Separator | None = None,
+        teacher: nn.Module | None = None,
         max_segments: int = 24,
     ) -> None:
         self.bank, self.teacher = bank, teacher
-        self._teacher_scores: ValidationScores | None = None
+        self._teacher_scores: dict[str, float] | None = None
         stride = max(1, -(-len(segments) // max_segments))
         self.segments = list(segments)[::stride]
 
@@ -58,24 +50,27 @@ class StemValidation:
             scores["teacher_"] = self._teacher_scores
         return {
             f"{whose}sd_sdr_{source}": value
-            for whose, of_both in scores.items()
-            for source, value in of_both._asdict().items()
+            for whose, of_all in scores.items()
+            for source, value in of_all.items()
             if math.isfinite(value)
         }
 
-    def scores(self, network: nn.Module, anchors: Tensor | None) -> ValidationScores:
-        """Compute the mean SD-SDR of a network, in evaluation mode, over the segments."""
-        scores = self._score(NetworkSeparator(network.eval(), anchors))
+    def scores(self, network: nn.Module, anchors: Tensor | None) -> dict[str, float]:
+        """Compute the mean SD-SDR of a network in dB, in evaluation mode, over the segments, by source.
+
+        NaN for a source that is silent in every segment.
+        """
+        scores = self._score(network_separator(network.eval(), anchors))
         network.train()
         return scores
 
-    def _score(self, separator: Separator) -> ValidationScores:
-        scores: list[Tensor] = []
+    def _score(self, separator: nn.Module) -> dict[str, float]:
+        sources, scores = self.bank.sources, []
         with torch.inference_mode():
             for batch in self.bank.batches(4, self.segments):
-                vocals, accompaniment = self.bank.stems(batch)
-                estimate = separator(vocals + accompaniment, self.bank.sample_rate, keep_masks=False)
-                of_vocals = sd_sdr(vocals, estimate.vocals)
-                scores.append(torch.stack([of_vocals, sd_sdr(accompaniment, estimate.accompaniment)]))
-        clamped = torch.cat(scores, 1).clamp(-_SD_SDR_LIMIT, _SD_SDR_LIMIT)  # (2, segments)
-        return ValidationScores(*clamped.nanmean(1).tolist())
+                stems = self.bank.stems(batch)
+                estimate = separator(sum(stems), self.bank.sample_rate, keep_masks=False)
+                estimates = named_stems(estimate, sources).values()
+                scores.append(torch.stack([sd_sdr(s, e) for s, e in zip(stems, estimates, strict=True)]))
+        clamped = torch.cat(scores, 1).clamp(-_SD_SDR_LIMIT, _SD_SDR_LIMIT)  # (S, segments)
+        return dict(zip(sources, clamped.nanmean(1).tolist(), strict=True))

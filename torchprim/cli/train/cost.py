@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from torchprim.bootstrap.batch import make_batch
+from torchprim.bootstrap.batch import mix
 from torchprim.networks.build import build_network
 from torchprim.networks.config import NetworkConfig
 from torchprim.training.recipes import Recipe
@@ -31,8 +31,8 @@ def step_seconds(config: NetworkConfig, recipe: Recipe) -> float:
     frames = min(_FRAMES, recipe.remix.frames)
     with torch.random.fork_rng(devices=[]):
         trainer = Trainer(build_network(config).train(), recipe)
-        samples = recipe.remix.batch_size, (frames - 1) * config.geometry.hop_length
-        batch = make_batch(0.1 * torch.randn(samples), 0.1 * torch.randn(samples), config.geometry)
+        sources, samples = len(config.sources), (frames - 1) * config.geometry.hop_length
+        batch = mix(0.1 * torch.randn(recipe.remix.batch_size, sources, samples), config.geometry)
         times = []
         for step in range(2):  # the first one allocates
             started = time.perf_counter()

@@ -11,7 +11,9 @@ from torchprim.bootstrap.settings import RemixSettings
 from torchprim.cli import option_types
 from torchprim.cli.device import DEVICES
 from torchprim.cli.option_types import PRESET_NAMES, number, seed, threads
+from torchprim.ensemble.four import FOUR
 from torchprim.networks.config import NETWORKS, NetworkConfig
+from torchprim.sources import TWO
 from torchprim.training.data import DataSettings
 from torchprim.training.recipes import RECIPES, Recipe, find_recipe, options
 
@@ -23,6 +25,7 @@ Train a separation network from a folder of music, with no isolated recordings.
     torchprim train --audio MUSIC --out RUN2 --teacher RUN/best.pt  a second generation
     torchprim train --stems MUSDB18/train --out GT                  the ceiling: true stems
     torchprim train --audio MUSIC --stems FEW --out RUN             both, mixed
+    torchprim train --audio MUSIC --sources four --out RUN          drums, bass, other and vocals
     torchprim train --audio MUSIC --stems FEW --stems-share 0 ...   true stems for validation alone
     torchrun --nproc_per_node 4 -m torchprim train --audio MUSIC --out RUN
 
@@ -38,7 +41,8 @@ DEFAULTS: dict[str, Any] = {
     "audio": [],
     "stems": [],
     "teacher": _DATA.teacher,
-    "teacher_preset": _DATA.teacher_preset,
+    "teacher_preset": None,
+    "sources": TWO,
     "labels": _DATA.labels,
     "quietest": _DATA.quietest,
     "low": _DATA.quantiles[0],
@@ -79,10 +83,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--stems", nargs="+", metavar="ROOT", help="songs with stems: MUSDB18 or wav folders")
     add("--teacher", metavar="pcl|CHECKPOINT", help="who separates the music (pcl)")
     add(
+        "--sources",
+        type=option_types.sources,
+        metavar="SOURCES",
+        help="two: vocals, accompaniment; four: drums, bass, other, vocals; or names with commas (two)",
+    )
+    add(
         "--teacher-preset",
-        type=option_types.preset,
+        type=lambda text: text if text == FOUR.name else option_types.preset(text),
         metavar="PRESET",
-        help=f"of pcl: {PRESET_NAMES} of your own (best)",
+        help=f"of pcl: {PRESET_NAMES} of your own (best); of other sources than two: four, or "
+        "package.module:name or FILE.py:name of a tp.StemPreset (four)",
     )
     add("--labels", metavar="FILE", help="labels made before (RUN/labels.jsonl)")
     add("--quietest", type=number, metavar="LUFS", help="least loudness of a segment (-40)")
@@ -148,13 +159,26 @@ def preset_values(values: Mapping[str, Any]) -> str:
 def complete(given: Mapping[str, Any]) -> argparse.Namespace:
     """Return all options: what is not given has its default, None where the preset's value holds."""
     names = [*NETWORK_OPTIONS, *(name for name, *_ in options())]
-    return argparse.Namespace(**(DEFAULTS | dict.fromkeys(names) | dict(given)))
+    args = argparse.Namespace(**(DEFAULTS | dict.fromkeys(names) | dict(given)))
+    args.teacher_preset = args.teacher_preset or _preset_of(args.sources)
+    return args
+
+
+def _preset_of(sources: tuple[str, ...]) -> str:
+    """Return the name of the ensemble that there is of some sources; none, empty."""
+    return {TWO: _DATA.teacher_preset, FOUR.sources: FOUR.name}.get(sources, "")
 
 
 def network_config(args: argparse.Namespace) -> NetworkConfig:
-    """Return the preset's network, with the options given replaced."""
+    """Return the preset's network of the sources, with the options given replaced.
+
+    Of other sources than two it sees the masks of their own ensemble, where there is one.
+    """
     changes = {name: getattr(args, name) for name in NETWORK_OPTIONS if getattr(args, name) is not None}
-    return dataclasses.replace(NETWORKS[args.preset], **changes)
+    config = NETWORKS[args.preset]
+    if config.cues and args.sources != TWO:
+        changes = {"cues": _preset_of(args.sources)} | changes
+    return dataclasses.replace(config, sources=args.sources, **changes)
 
 
 def recipe_of(args: argparse.Namespace) -> Recipe:
@@ -169,6 +193,7 @@ def data_settings(args: argparse.Namespace) -> DataSettings:
         stems=tuple(args.stems),
         teacher=args.teacher,
         teacher_preset=args.teacher_preset,
+        sources=args.sources,
         labels=args.labels,
         quantiles=(args.low, args.high),
         stems_share=args.stems_share,
