@@ -176,7 +176,7 @@ TARGETS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"sample_rate": _RATE, "segment_seconds": 1.0, "threads": 1},
     ),
     "confidence_measure": (tp.confidence_measure, {**_CLUSTERS, "beta": 5.0, "n_points": 20}),
-    "deep_clustering_loss": (tp.deep_clustering_loss, _LOSS),
+    "deep_clustering_loss": (tp.deep_clustering_loss, {**_LOSS, "classes": 2}),
     "embed": (
         lambda masks: tp.embed([masks.build() if isinstance(masks, Array) else masks]),
         {"masks": MASKS},
@@ -218,7 +218,7 @@ TARGETS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "stft": (tp.stft, {"audio": AUDIOS, "geometry": _GRID}),
     "track_pitch": (tp.track_pitch, {"audio": AUDIO, "sample_rate": _RATE, "f_min": 80.0, "f_max": 1000.0}),
-    "whitened_kmeans_loss": (tp.whitened_kmeans_loss, {**_LOSS, "regularisation": 1e-3}),
+    "whitened_kmeans_loss": (tp.whitened_kmeans_loss, {**_LOSS, "regularisation": 1e-3, "classes": 2}),
     "metrics.bss_eval": (
         tp.metrics.bss_eval,
         dict.fromkeys(("references", "estimates"), Array((2, 1, 44100))),

@@ -13,6 +13,7 @@ from torchprim.kernels.register import register_gradient, register_operator
 CHUNK = 4096  # bins at a time on a CPU: with D = 20 they stay in the L2 cache
 EPSILON = 1e-12  # the least norm, as of `torch.nn.functional.normalize`
 LARGEST = 64  # dimensions of an embedding that the kernel takes
+MOST = 128  # columns of a row, dimensions and classes, that it takes
 
 
 @contextmanager
@@ -48,19 +49,25 @@ def _dtype(points: Tensor) -> torch.dtype:
     return torch.float64 if points.dtype == torch.float64 else torch.float32
 
 
-def reference(points: Tensor, labels: Tensor, weights: Tensor, logits: bool) -> Tensor:
+def _one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Return which class each number is, `(..., classes)`; without a wait for a device, as `one_hot` may."""
+    return labels.unsqueeze(-1) == torch.arange(classes, dtype=labels.dtype, device=labels.device)
+
+
+def reference(points: Tensor, labels: Tensor, weights: Tensor, logits: bool, classes: int) -> Tensor:
     """Compute the equation as it is written, with all rows at once."""
     points, labels, weights = (x.to(_dtype(points)) for x in (points, labels, weights))
     if logits:
         points = torch.nn.functional.normalize(torch.sigmoid(points), dim=-1, eps=EPSILON)
-    rows = torch.cat([points, torch.stack([1 - labels, labels], -1)], -1)
+    members = torch.stack([1 - labels, labels], -1) if classes == 2 else _one_hot(labels, classes).to(points)
+    rows = torch.cat([points, members], -1)
     rows = (rows * weights.unsqueeze(-1)).flatten(1, 2)
     with full_float32():
         return rows.mT @ rows
 
 
-def _chunks(points: Tensor, labels: Tensor, weights: Tensor, logits: bool):
-    """Yield chunks of bins: item, slice, points to multiply, weights / norm, weighted classes, 1 / norm².
+def _chunks(points: Tensor, labels: Tensor, weights: Tensor, logits: bool, classes: int):
+    """Yield chunks of bins: item, slice, points to multiply, weights / norm, weighted members, 1 / norm².
 
     The norm is applied to the weights: the embedding is never materialised.
     """
@@ -70,13 +77,16 @@ def _chunks(points: Tensor, labels: Tensor, weights: Tensor, logits: bool):
         for first in range(0, len(tensors[0]), CHUNK):
             chunk = slice(first, first + CHUNK)
             x, scale, label = (t[chunk].to(dtype) for t in tensors)
-            classes = torch.stack([1 - label, label], -1).mul_(scale.unsqueeze(-1))
+            if classes == 2:
+                members = torch.stack([1 - label, label], -1).mul_(scale.unsqueeze(-1))
+            else:
+                members = torch.where(_one_hot(label, classes), scale.unsqueeze(-1), 0)
             over_square = None
             if logits:
                 x = torch.sigmoid(x)
                 over_square = (x.square() @ ones).clamp_(min=EPSILON**2).reciprocal_()
                 scale = scale * over_square.sqrt()
-            yield item, chunk, x, scale, classes, over_square
+            yield item, chunk, x, scale, members, over_square
 
 
 def _flat(tensors: tuple[Tensor, ...], swapped: bool) -> list[Tensor]:
@@ -84,24 +94,25 @@ def _flat(tensors: tuple[Tensor, ...], swapped: bool) -> list[Tensor]:
     return [(x.transpose(1, 2) if swapped else x).flatten(1, 2) for x in tensors]
 
 
-def in_chunks(points: Tensor, labels: Tensor, weights: Tensor, logits: bool) -> Tensor:
+def in_chunks(points: Tensor, labels: Tensor, weights: Tensor, logits: bool, classes: int) -> Tensor:
     """Compute `reference` with no array as large as the points."""
     dimensions = points.shape[-1]
+    size = dimensions + classes
     # In float64: some products of few columns are summed sequentially, 3e-5 off over 262,400 bins.
-    result = points.new_zeros(len(points), dimensions + 2, dimensions + 2, dtype=torch.float64)
+    result = points.new_zeros(len(points), size, size, dtype=torch.float64)
     flat = _flat((points, labels, weights), frames_first(points))
     with full_float32(), torch.autocast(points.device.type, enabled=False):
-        for item, _, x, scale, classes, _ in _chunks(*flat, logits):
+        for item, _, x, scale, members, _ in _chunks(*flat, logits, classes):
             weighted = x * scale.unsqueeze(-1)
             result[item, :dimensions, :dimensions] += weighted.T @ weighted
-            result[item, :dimensions, dimensions:] += weighted.T @ classes
-            result[item, dimensions:, dimensions:] += classes.T @ classes
+            result[item, :dimensions, dimensions:] += weighted.T @ members
+            result[item, dimensions:, dimensions:] += members.T @ members
     result[:, dimensions:, :dimensions] = result[:, :dimensions, dimensions:].mT
     return result.to(_dtype(points))
 
 
 def gradient_in_chunks(
-    gradient: Tensor, points: Tensor, labels: Tensor, weights: Tensor, logits: bool
+    gradient: Tensor, points: Tensor, labels: Tensor, weights: Tensor, logits: bool, classes: int
 ) -> Tensor:
     """Compute the gradient to the points, in their dtype."""
     dimensions = points.shape[-1]
@@ -110,10 +121,10 @@ def gradient_in_chunks(
     result, swapped = empty_gradient(points), frames_first(points)
     *flat, out = _flat((points, labels, weights, result), swapped)  # the last is a view
     with full_float32(), torch.autocast(points.device.type, enabled=False):
-        for item, chunk, x, scale, classes, over_square in _chunks(*flat, logits):
+        for item, chunk, x, scale, members, over_square in _chunks(*flat, logits, classes):
             scale = scale.unsqueeze(-1)
             g = (x * scale) @ points_slope[item]
-            g.addmm_(classes, classes_slope[item])
+            g.addmm_(members, classes_slope[item])
             if logits:
                 # The norm removes the component along the embedding; the sigmoid's derivative is x - x².
                 along = (g * x).sum(-1).mul_(over_square)
@@ -123,13 +134,13 @@ def gradient_in_chunks(
     return result
 
 
-def _empty_grams(points: Tensor) -> Tensor:
-    size = points.shape[-1] + 2
+def _empty_grams(points: Tensor, classes: int) -> Tensor:
+    size = points.shape[-1] + classes
     return points.new_empty(points.shape[0], size, size, dtype=_dtype(points))
 
 
-def _kernel_fits(points: Tensor) -> bool:
-    return points.shape[-1] <= LARGEST
+def _kernel_fits(points: Tensor, classes: int) -> bool:
+    return points.shape[-1] <= LARGEST and points.shape[-1] + classes <= MOST
 
 
 _grams = register_operator(
@@ -149,22 +160,27 @@ _grams_backward = register_operator(
 register_gradient(_grams, _grams_backward, to=("points",))
 
 
-def embedding_grams(points: Tensor, labels: Tensor, weights: Tensor, logits: bool = False) -> Tensor:
-    """Compute the Gram matrix of the rows w (v, 1 - l, l) over all bins of each item.
+def embedding_grams(
+    points: Tensor, labels: Tensor, weights: Tensor, logits: bool = False, classes: int = 2
+) -> Tensor:
+    """Compute the Gram matrix of the rows w (v, y) over all bins of each item.
 
     v is the embedding, or sigmoid(x) / |sigmoid(x)| of a network's raw output x (section 4 of the paper);
-    l is the share of vocals in a bin, w its weight (Hershey et al. 2016). The points are read once, and
-    once more for the gradient; nothing of their size is materialised but that gradient.
+    w is the weight of a bin (Hershey et al. 2016). y is (1 - l, l) of two classes, l the share of vocals in
+    the bin; of K > 2 it is the one-hot of the class number l, and of a number that is none it is 0. The
+    points are read once, and once more for the gradient; nothing of their size is materialised but that
+    gradient.
 
     Args:
         points: `(B, F, N, D)`, the embedding or the raw output, in any layout; half precision is
             computed in float32.
-        labels: `(B, F, N)`, boolean or in [0, 1].
+        labels: `(B, F, N)`, boolean or in [0, 1]; of more than two classes whole numbers in [0, K).
         weights: `(B, F, N)`. Neither labels nor weights receive a gradient.
         logits: whether the points are raw outputs.
+        classes: K, at least 2.
 
     Returns:
-        `(B, D + 2, D + 2)`: VᵀV `[:, :D, :D]`, VᵀY `[:, :D, D:]`, YᵀY `[:, D:, D:]`, in float32, or float64
+        `(B, D + K, D + K)`: VᵀV `[:, :D, :D]`, VᵀY `[:, :D, D:]`, YᵀY `[:, D:, D:]`, in float32, or float64
         for points in float64.
 
     Example:
@@ -177,4 +193,4 @@ def embedding_grams(points: Tensor, labels: Tensor, weights: Tensor, logits: boo
                  [0., 4., 4., 0.],
                  [4., 0., 0., 4.]]])
     """
-    return _grams(points, labels.detach(), weights.detach(), logits)
+    return _grams(points, labels.detach(), weights.detach(), logits, classes)

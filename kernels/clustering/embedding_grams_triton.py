@@ -25,7 +25,7 @@ from torchprim.kernels.launch import Configuration
 
 # A tile is BLOCK_O x BLOCK_I bins, the inner axis contiguous in the points. Labels and weights may be
 # transposed, as with a recurrent network: 8 outer bins fill a sector of 32 bytes. By DP, the columns of a
-# row (forward: with both classes) padded to a power of two; then warps and stages.
+# row (forward: with all classes) padded to a power of two; then warps and stages.
 _SMALL = {"BLOCK_O": 8, "BLOCK_I": 4}, 1, 3
 FORWARD = {
     16: _SMALL,
@@ -87,7 +87,7 @@ def _forward(
     point_item, point_outer, point_inner, label_item, label_outer, label_inner,
     weight_item, weight_outer, weight_inner,
     D: tl.constexpr, DP: tl.constexpr, BLOCK_O: tl.constexpr, BLOCK_I: tl.constexpr, VEC: tl.constexpr,
-    LOGITS: tl.constexpr,
+    LOGITS: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
     item = tl.program_id(0).to(tl.int64)
     programs = tl.num_programs(1)
@@ -95,7 +95,10 @@ def _forward(
     labels_ptr += item * label_item
     weights_ptr += item * weight_item
     d = tl.arange(0, DP)
-    first, second = (d == D).to(tl.float32), (d == D + 1).to(tl.float32)  # columns of the classes
+    if CLASSES == 2:
+        first, second = (d == D).to(tl.float32), (d == D + 1).to(tl.float32)  # columns of the classes
+    else:
+        number = tl.where(d < D, float("nan"), (d - D).to(tl.float32))  # class of a column, if it is one
     total = tl.zeros((DP, DP), dtype=tl.float32)
     for tile in range(tl.program_id(1), tiles, programs):
         x, label, weight, _ = _load(
@@ -108,7 +111,11 @@ def _forward(
             x = tl.where((d < D)[None, :], _sigmoid(x), 0.0)
             scale *= tl.rsqrt(tl.maximum(tl.sum(x * x, 1), 1e-24))
         rows = x * scale[:, None]
-        rows += first[None, :] * (weight * (1 - label))[:, None] + second[None, :] * (weight * label)[:, None]
+        if CLASSES == 2:
+            members = first[None, :] * (weight * (1 - label))[:, None]
+            rows += members + second[None, :] * (weight * label)[:, None]
+        else:
+            rows += tl.where(label[:, None] == number[None, :], weight[:, None], 0.0)
         high, rest = _split(rows)
         # high² + 2 high rest; its symmetric part is the product.
         product = tl.dot(tl.trans(high), 2 * rest, input_precision="tf32")
@@ -126,7 +133,7 @@ def _backward(
     point_item, point_outer, point_inner, label_item, label_outer, label_inner,
     weight_item, weight_outer, weight_inner, gradient_item, gradient_outer, gradient_inner,
     D: tl.constexpr, DP: tl.constexpr, BLOCK_O: tl.constexpr, BLOCK_I: tl.constexpr, VEC: tl.constexpr,
-    LOGITS: tl.constexpr,
+    LOGITS: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
     item = tl.program_id(0).to(tl.int64)
     points_ptr += item * point_item * VEC
@@ -134,9 +141,10 @@ def _backward(
     weights_ptr += item * weight_item
     gradient_ptr += item * gradient_item * VEC
     d = tl.arange(0, DP)
-    slope_ptr += item * (DP + 2) * DP
+    slope_ptr += item * (DP + CLASSES) * DP
     slope = tl.load(slope_ptr + d[:, None] * DP + d[None, :])
-    first, second = tl.load(slope_ptr + DP * DP + d), tl.load(slope_ptr + DP * DP + DP + d)
+    if CLASSES == 2:
+        first, second = tl.load(slope_ptr + DP * DP + d), tl.load(slope_ptr + DP * DP + DP + d)
     slope_high, slope_rest = _split(slope)
     p = tl.arange(0, BLOCK_O * BLOCK_I)
     o, i = p // BLOCK_I, p % BLOCK_I
@@ -155,7 +163,13 @@ def _backward(
         g = tl.dot(rest, slope_high, input_precision="tf32")
         g = tl.dot(high, slope_rest, g, input_precision="tf32")
         g = tl.dot(high, slope_high, g, input_precision="tf32")
-        g += (weight * (1 - label))[:, None] * first[None, :] + (weight * label)[:, None] * second[None, :]
+        if CLASSES == 2:
+            pull = (weight * (1 - label))[:, None] * first[None, :]
+            g += pull + (weight * label)[:, None] * second[None, :]
+        else:
+            for k in tl.static_range(CLASSES):
+                row = tl.load(slope_ptr + DP * DP + k * DP + d)
+                g += tl.where(label == k, weight, 0.0)[:, None] * row[None, :]
         if LOGITS:
             # The norm removes the component along the embedding; the sigmoid's derivative is x - x².
             along = tl.where(square > 1e-24, tl.sum(g * x, 1) / square, 0.0)
@@ -201,20 +215,22 @@ def _loadable(points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return points, labels.view(torch.uint8) if labels.dtype == torch.bool else labels
 
 
-def forward(points: Tensor, labels: Tensor, weights: Tensor, logits: bool) -> Tensor:
+def forward(points: Tensor, labels: Tensor, weights: Tensor, logits: bool, classes: int) -> Tensor:
     """Compute `embedding_grams.reference` by kernels."""
-    size = points.shape[-1] + 2
+    size = points.shape[-1] + classes
     if not labels.numel():
         return torch.zeros(len(points), size, size, dtype=torch.float32, device=points.device)
     points, labels = _loadable(points, labels)
     grid, numbers, settings = _arguments([points, labels, weights], _padded(size), FORWARD)
     parts = points.new_empty(*grid, settings["DP"], settings["DP"], dtype=torch.float32)
-    _forward[grid](points, labels, weights, parts, *numbers, **settings, LOGITS=logits)
+    _forward[grid](points, labels, weights, parts, *numbers, **settings, LOGITS=logits, CLASSES=classes)
     total = parts.sum(1, dtype=torch.float64)[:, :size, :size]
     return (0.5 * (total + total.mT)).float()
 
 
-def backward(gradient: Tensor, points: Tensor, labels: Tensor, weights: Tensor, logits: bool) -> Tensor:
+def backward(
+    gradient: Tensor, points: Tensor, labels: Tensor, weights: Tensor, logits: bool, classes: int
+) -> Tensor:
     """Compute `embedding_grams.gradient_in_chunks` by kernels."""
     result = empty_gradient(points)
     if not labels.numel():
@@ -224,29 +240,33 @@ def backward(gradient: Tensor, points: Tensor, labels: Tensor, weights: Tensor, 
     columns = _padded(dimensions)
     grid, numbers, settings = _arguments([points, labels, weights, result], columns, BACKWARD)
     symmetric = gradient + gradient.mT
-    slope = symmetric.new_zeros(len(points), columns + 2, columns)  # the classes' rows are the last
+    slope = symmetric.new_zeros(len(points), columns + classes, columns)  # the classes' rows are the last
     slope[:, :dimensions, :dimensions] = symmetric[:, :dimensions, :dimensions]
     slope[:, columns:, :dimensions] = symmetric[:, dimensions:, :dimensions]
-    _backward[grid](slope, points, labels, weights, result, *numbers, **settings, LOGITS=logits)
+    settings |= {"LOGITS": logits, "CLASSES": classes}
+    _backward[grid](slope, points, labels, weights, result, *numbers, **settings)
     return result
 
 
 def configurations() -> Iterator[Configuration]:
-    """List all launches with D of 20 (the networks'), 2, 40, 64; others differ in masks alone."""
+    """List all launches with D of 20 (the networks'), 2, 40, 64, K of 2, 4; others differ in masks alone."""
     types = dict.fromkeys(("weights_ptr", "part_ptr", "slope_ptr"), "*fp32")
-    for kernel, table, more in ((_forward, FORWARD, 2), (_backward, BACKWARD, 0)):
+    for kernel, table in ((_forward, FORWARD), (_backward, BACKWARD)):
         numbers = {n: "i32" for n in kernel.arg_names if not n.endswith("_ptr") and n.islower()}
-        for dimensions, points, logits, labels in (
-            (20, "*bf16", True, "*u8"),
-            (20, "*fp32", True, "*u8"),
-            (20, "*fp16", True, "*fp32"),
-            (20, "*fp32", False, "*u8"),
-            *((other, points, True, "*u8") for other in (2, 40, 64) for points in ("*bf16", "*fp32")),
+        for dimensions, classes, points, logits, labels in (
+            (20, 2, "*bf16", True, "*u8"),
+            (20, 2, "*fp32", True, "*u8"),
+            (20, 2, "*fp16", True, "*fp32"),
+            (20, 2, "*fp32", False, "*u8"),
+            *((other, 2, points, True, "*u8") for other in (2, 40, 64) for points in ("*bf16", "*fp32")),
+            *((20, 4, points, True, "*u8") for points in ("*bf16", "*fp32")),
+            (20, 4, "*fp32", False, "*i64"),
+            *((other, 4, "*fp32", True, "*u8") for other in (2, 40, 64)),
         ):
-            columns = _padded(dimensions + more)
+            columns = _padded(dimensions + classes if kernel is _forward else dimensions)
             blocks, warps, stages = table[columns]
             types |= numbers | {"points_ptr": points, "labels_ptr": labels, "gradient_ptr": points}
             constants = {"D": dimensions, "DP": columns, **blocks, "VEC": math.gcd(8, dimensions)}
-            constants["LOGITS"] = logits
+            constants |= {"LOGITS": logits, "CLASSES": classes}
             common = dimensions == 20 and logits and points != "*fp16"
             yield Configuration.of(kernel, types, constants, warps, stages, common=common)

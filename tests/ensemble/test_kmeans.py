@@ -60,6 +60,42 @@ def test_assignment_is_equation_1(generator):
     )
 
 
+def test_four_centres_are_lloyds(generator):
+    """Each is the mean of a blob; one without points keeps its place, and the order is that of the starts."""
+    places = torch.tensor([[0, 0, 9], [9, 0, 0], [0, 9, 0]]).double()
+    points = places.repeat_interleave(50, 0) + torch.rand(2, 150, 3, generator=generator).double()
+    weights = torch.rand(2, 150, generator=generator).double()
+    starts = torch.cat([places[[2, 0, 1]], torch.full((1, 3), 99.0)])
+    got = refine_centres(points, starts, weights, 20)
+    assert got.shape == (2, 4, 3)
+    for item in range(2):
+        for k, blob in enumerate((2, 0, 1)):
+            span = slice(50 * blob, 50 * blob + 50)
+            w = weights[item, span]
+            torch.testing.assert_close(got[item, k], w @ points[item, span] / w.sum())
+        assert torch.equal(got[item, 3], starts[3])
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_assignment_to_more_centres_is_equation_1(count, generator):
+    embedding = torch.rand(2, 9, 7, 4, generator=generator, dtype=torch.float64)
+    centres = torch.rand(2, count, 4, generator=generator, dtype=torch.float64)
+    distances = torch.stack([(embedding - c[:, None, None]).norm(dim=-1) for c in centres.unbind(1)], 1)
+    wanted = torch.softmax(-3.0 * distances, 1)  # (2, K, 9, 7)
+    got = assign_to_centres(embedding, centres, 3.0)
+    torch.testing.assert_close(got, wanted)
+    assert got.is_contiguous()
+    torch.testing.assert_close(got.sum(1), torch.ones(2, 9, 7).double())
+    frames_first = embedding.transpose(1, 2).contiguous().transpose(1, 2)
+    torch.testing.assert_close(assign_to_centres(frames_first, centres, 3.0), wanted)
+    torch.testing.assert_close(assign_to_centres(embedding[0], centres[0], 3.0), wanted[0])
+    # One set of centres for all items; and the ensemble's posteriors.
+    shared = assign_to_centres(embedding, centres[0], 3.0)
+    torch.testing.assert_close(
+        shared, tp.soft_assignment(embedding.unbind(-1), None, 3.0, centres=centres[0])
+    )
+
+
 def test_distances_do_not_cancel():
     centre = torch.full((1, 20), 0.2236068)
     near = centre + 1e-6 * torch.eye(20)
@@ -76,7 +112,8 @@ def test_distances_do_not_cancel():
         (lambda x: refine_centres(x, x[:2], iterations=-1), "iterations must be a whole number at least 0"),
         (lambda x: refine_centres(x, x[:2], prior=-1.0), "prior must not be negative, got -1.0"),
         (lambda x: refine_centres(x, x[:2], torch.ones(3)), r"weights have shape \(3,\)"),
-        (lambda x: assign_to_centres(x[None], x[:3], 1.0), r"centres must have shape \(..., 2, 4\)"),
+        (lambda x: assign_to_centres(x[None], x[:1], 1.0), r"centres must have shape \(..., K, 4\) with K"),
+        (lambda x: assign_to_centres(x[None], x[:3, :3], 1.0), r"at least 2, got \(3, 3\)"),
         (lambda x: assign_to_centres(x[None], x[:2], 0.0), "beta must be positive, got 0.0"),
     ],
 )

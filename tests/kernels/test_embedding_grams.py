@@ -3,38 +3,14 @@
 import pytest
 import torch
 
+from tests.support.gram_batches import batch, class_numbers, close, frames_first, truth
 from tests.support.kernel_tools import DEVICE, forbid, runs_kernels
 from torchprim.kernels.clustering import embedding_grams as op
 from torchprim.kernels.dispatch import forced_kernels
 from torchprim.losses.grams import weighted_grams
-from torchprim.networks.heads import unit_embedding
 
 # Items, bins, frames, D: one of each; primes; D of 32 and 40 (rows of 64 columns); both blocks passed.
 SIZES = [(1, 1, 1, 2), (2, 5, 7, 3), (1, 17, 9, 20), (1, 9, 5, 32), (1, 3, 11, 40)]
-
-
-def batch(items, bins, frames, dimensions, logits=True, device=DEVICE):
-    generator = torch.Generator().manual_seed(bins)
-    points = 2 * torch.randn(items, bins, frames, dimensions, generator=generator)
-    labels = torch.rand(items, bins, frames, generator=generator) > 0.4
-    weights = torch.rand(items, bins, frames, generator=generator)
-    points = points if logits else unit_embedding(points)
-    return points.to(device), labels.to(device), weights.to(device)
-
-
-def truth(points, labels, weights, logits):
-    """Compute the reference in double precision, and its gradient for a random one of the result."""
-    points = points.detach().double().requires_grad_()
-    grams = op.reference(points, labels, weights.double(), logits)
-    generator = torch.Generator().manual_seed(9)
-    gradient = torch.randn(grams.shape, generator=generator, dtype=torch.float64).to(grams.device)
-    return grams.detach(), gradient, torch.autograd.grad(grams, points, gradient)[0]
-
-
-def close(got, wanted, tolerance):
-    """Compare by the norm: the relative error of a saturated sigmoid's derivative near 0 does not matter."""
-    assert got.isfinite().all()
-    assert (got - wanted).double().norm() <= tolerance * wanted.norm()
 
 
 @runs_kernels
@@ -50,10 +26,6 @@ def test_kernel_equals_reference(size, logits, monkeypatch, poisoned):
         grams.backward(gradient.float())
     close(grams, wanted, 1e-6)
     close(points.grad, slope, 3e-6)
-
-
-def frames_first(points):
-    return points.transpose(1, 2).contiguous().transpose(1, 2)
 
 
 def every_other(points):
@@ -164,6 +136,11 @@ def test_chunks_equal_the_reference(chunk, logits, monkeypatch):
         grams = op.embedding_grams(points, labels, weights, logits)
         close(grams, wanted, 1e-6)
         close(torch.autograd.grad(grams, points, gradient.float())[0], slope, 2e-6)
+        numbers = class_numbers(labels, 4)
+        wanted, gradient, slope = truth(points, numbers, weights, logits, 4)
+        grams = op.embedding_grams(points, numbers, weights, logits, 4)
+        close(grams, wanted, 1e-6)
+        close(torch.autograd.grad(grams, points, gradient.float())[0], slope, 2e-6)
 
 
 def test_gradients_in_double_precision():
@@ -179,9 +156,11 @@ def test_gradients_in_double_precision():
 def test_registration(layout):
     points, labels, weights = batch(2, 3, 4, 5, True, "cpu")
     points = layout(points)
-    torch.library.opcheck(op._grams, (points.requires_grad_(), labels, weights, True))
-    gradient = torch.rand(2, 7, 7)
-    torch.library.opcheck(op._grams_backward, (gradient, points.detach(), labels, weights, True))
+    for classes, given in ((2, labels), (4, class_numbers(labels, 4))):
+        points = points.detach().requires_grad_()
+        torch.library.opcheck(op._grams, (points, given, weights, True, classes))
+        gradient = torch.rand(2, 5 + classes, 5 + classes)
+        torch.library.opcheck(op._grams_backward, (gradient, points.detach(), given, weights, True, classes))
 
 
 def test_compiles_as_one_graph():

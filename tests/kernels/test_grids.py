@@ -38,8 +38,8 @@ LAUNCHES = {
         ("backward", (empty(64), POINTS, LABELS, empty(2, 64), empty(2))),
     ],
     "clustering.embedding_grams": [
-        ("forward", (empty(BINS, FRAMES, 5), PLANE, PLANE, True)),
-        ("backward", (empty(7, 7), empty(BINS, FRAMES, 5), PLANE, PLANE, True)),
+        ("forward", (empty(BINS, FRAMES, 5), PLANE, PLANE, True, 2)),
+        ("backward", (empty(7, 7), empty(BINS, FRAMES, 5), PLANE, PLANE, True, 2)),
     ],
 }
 

@@ -5,7 +5,7 @@ import torch
 
 import torchprim as tp
 from torchprim.losses.masking import phase_sensitive
-from torchprim.losses.sd_sdr import sd_sdr_loss
+from torchprim.losses.sd_sdr import sd_sdr_loss, stem_sd_sdr_loss
 from torchprim.losses.training_loss import training_loss
 from torchprim.networks.heads import NetworkOutput
 from torchprim.training.recipes import find_recipe
@@ -55,12 +55,45 @@ def test_gradients(generator):
     torch.autograd.gradcheck(lambda m: sd_sdr_loss(m, vocals + accompaniment, vocals, accompaniment), (mask,))
 
 
+def test_stems_by_the_definition(generator):
+    """Of each source 10 log10(|s|² / |s - e|²) + 20 log10 α, but for the floors; two stems are one mask."""
+    targets = torch.rand(4, 2, 33, 20, generator=generator, dtype=torch.float64)
+    masks = torch.rand(2, 4, 33, 20, generator=generator, dtype=torch.float64).softmax(1)
+    mixture = targets.sum(0)
+    wanted = 0
+    for item in range(2):
+        for k in range(4):
+            s, e = targets[k, item], masks[item, k] * mixture[item]
+            error = (s - e).square().sum() + 1e-4 * mixture[item].square().sum()
+            alpha = (s * e).sum() / s.square().sum() + 0.03
+            wanted += (10 * torch.log10(s.square().sum() / error) + 20 * torch.log10(alpha)) / 8
+    torch.testing.assert_close(-100 * stem_sd_sdr_loss(masks, mixture, targets.unbind(0)), wanted)
+    two = targets[:2].unbind(0)
+    both = torch.stack([masks[:, 0], 1 - masks[:, 0]], 1)
+    one = sd_sdr_loss(masks[:, 0], mixture, *two)
+    torch.testing.assert_close(stem_sd_sdr_loss(both, mixture, two), one)
+
+
+def test_a_silent_stem_counts_as_0(generator):
+    targets = torch.rand(3, 1, 9, 7, generator=generator, dtype=torch.float64)
+    masks = torch.rand(1, 3, 9, 7, generator=generator, dtype=torch.float64).requires_grad_()
+    targets[1] = 0
+    mixture = targets.sum(0)
+    loss = stem_sd_sdr_loss(masks, mixture, targets.unbind(0))
+    alone = stem_sd_sdr_loss(masks[:, ::2], mixture, [targets[0], targets[2]])
+    torch.testing.assert_close(3 * loss, 2 * alone)
+    torch.autograd.gradcheck(lambda m: stem_sd_sdr_loss(m, mixture, targets.unbind(0)), masks)
+    with pytest.raises(ValueError, match="sources must hold one for each mask, 3, got 2"):
+        stem_sd_sdr_loss(masks, mixture, [mixture, mixture])
+
+
 def test_it_is_chosen_by_its_name(generator):
     vocals, accompaniment = torch.rand(2, 1, 33, 20, generator=generator)
     mask = torch.rand(1, 33, 20, generator=generator)
-    given = (vocals > accompaniment, torch.ones_like(mask), vocals + accompaniment, vocals, accompaniment)
+    mixture = vocals + accompaniment
+    given = (vocals > accompaniment, torch.ones_like(mask), mixture, (accompaniment, vocals))
     chosen = training_loss(NetworkOutput(mask=mask), *given, masking="sd-sdr")
-    assert chosen.total == sd_sdr_loss(mask, *given[2:])
+    assert chosen.total == sd_sdr_loss(mask, mixture, vocals, accompaniment)
     assert find_recipe("small").masking == "sd-sdr"
 
 

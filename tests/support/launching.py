@@ -49,6 +49,9 @@ OPERATORS = {
     "soft_assignment": lambda x: tp.soft_assignment([x], [1.0]),
     "confidence_measure": lambda x: tp.confidence_measure([x], x, [1.0])[0],
     "deep_clustering_loss": lambda x: tp.deep_clustering_loss(x[..., None], x > 0.5, x),
+    "deep_clustering_loss, 4 classes": lambda x: tp.deep_clustering_loss(
+        x[..., None].expand(*x.shape, 20), (x > 0.5).byte(), x, classes=4
+    ),
     "spatial": lambda x: tp.spatial(torch.stack([x, x], -3) + 0j, x),
 }
 

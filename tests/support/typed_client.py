@@ -90,7 +90,9 @@ def networks(path: Path, audio: Tensor) -> None:
 
 def losses(embedding: Tensor, labels: Tensor, weights: Tensor, mask: Tensor, source: Tensor) -> None:
     assert_type(tp.deep_clustering_loss(embedding, labels, weights), Tensor)
+    assert_type(tp.deep_clustering_loss(embedding, labels, weights, classes=4), Tensor)
     assert_type(tp.whitened_kmeans_loss(embedding, labels, weights), Tensor)
+    assert_type(tp.whitened_kmeans_loss(embedding, labels, weights, 1e-3, classes=4), Tensor)
     assert_type(tp.mask_loss(mask, source, source, source), Tensor)
 
 

@@ -89,6 +89,24 @@ def test_anchors_are_the_weighted_mean_of_each_class(generator):
     assert torch.equal(again.mean(), anchors.mean())
 
 
+def test_anchors_of_four_classes(generator):
+    anchors = Anchors(3, torch.device("cpu"), momentum=0.0, classes=4)
+    assert anchors.mean().shape == (4, 3) and not anchors.mean().any()
+    embedding = torch.rand(2, 5, 6, 3, generator=generator)
+    labels = torch.randint(3, (2, 5, 6), generator=generator).byte()  # none of class 3
+    square = torch.rand(2, 5, 6, generator=generator)
+    grams = weighted_grams(embedding, labels, square.sqrt(), classes=4)
+    anchors.update(grams.cross, grams.labels)
+    for k, mean in enumerate(anchors.mean()[:3]):
+        member = square * (labels == k)
+        wanted = (member[..., None] * embedding).sum((0, 1, 2)) / member.sum()
+        torch.testing.assert_close(mean, wanted)
+    assert not anchors.mean()[3].any()
+    again = Anchors(3, torch.device("cpu"), classes=4)
+    again.load_state_dict(anchors.state_dict())
+    assert torch.equal(again.mean(), anchors.mean())
+
+
 def test_mixed_stream_has_its_shares_and_is_a_function_of_the_step():
     streams = [SimpleNamespace(rank=0, batch=lambda step, name=name: (name, step)) for name in "ab"]
     mixed = MixedStream(streams, [0.25, 0.75], seed=3)

@@ -11,35 +11,41 @@ from torchprim.losses.grams import Grams, divisor, weighted_grams
 REGULARISATION = 1e-3
 
 
-def deep_clustering_loss(embedding: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+def deep_clustering_loss(embedding: Tensor, labels: Tensor, weights: Tensor, classes: int = 2) -> Tensor:
     """Compute the deep clustering loss (Hershey et al. 2016): affinities of bins against their labels'.
 
     (|VᵀV|² - 2 |VᵀY|² + |YᵀY|²) / (Σ w²)², the squared Frobenius norm of V Vᵀ - Y Yᵀ with the rows of V and
     Y multiplied by w, normalised for each item, so that loudness and length do not count: weights of 1e-15 to
-    1e15 give the same loss.
+    1e15 give the same loss. A row of Y is the one-hot, of K numbers, of the bin's class.
 
     Args:
         embedding: `(B, F, N, D)`, rows of unit norm.
-        labels: `(B, F, N)`, true (or 1) where vocals are louder.
+        labels: `(B, F, N)`, true (or 1) where vocals are louder; of more than two classes the number of the
+            loudest, whole numbers in [0, K).
         weights: `(B, F, N)`, not negative, such as the square root of the mixture's magnitude over its
             mean.
+        classes: K, at least 2.
 
     Returns:
         The mean over the batch, a scalar in [0, 1] for labels of 0 and 1 and embeddings in one orthant.
         An item whose weights are all 0 counts as 0.
 
     Raises:
-        ValueError: for an embedding that is not real and floating point, shapes that do not fit, or on a CPU
-            labels or weights out of range.
+        ValueError: for an embedding that is not real and floating point, shapes that do not fit, fewer than 2
+            classes, labels of more that are no integers, or on a CPU labels or weights out of range.
 
     Example:
         >>> import torch, torchprim as tp
-        >>> labels = torch.rand(2, 65, 40) > 0.5
+        >>> labels, weights = torch.rand(2, 65, 40) > 0.5, torch.rand(2, 65, 40)
         >>> perfect = torch.stack([labels, ~labels], -1).float()
-        >>> bool(tp.deep_clustering_loss(perfect, labels, torch.rand(2, 65, 40)) < 1e-6)
+        >>> bool(tp.deep_clustering_loss(perfect, labels, weights) < 1e-6)
+        True
+        >>> labels = torch.randint(4, (2, 65, 40))
+        >>> perfect = torch.nn.functional.one_hot(labels).float()
+        >>> bool(tp.deep_clustering_loss(perfect, labels, weights, classes=4) < 1e-6)
         True
     """
-    return deep_clustering_from_grams(weighted_grams(embedding, labels, weights))
+    return deep_clustering_from_grams(weighted_grams(embedding, labels, weights, classes=classes))
 
 
 def deep_clustering_from_grams(grams: Grams) -> Tensor:
@@ -51,7 +57,11 @@ def deep_clustering_from_grams(grams: Grams) -> Tensor:
 
 
 def whitened_kmeans_loss(
-    embedding: Tensor, labels: Tensor, weights: Tensor, regularisation: float = REGULARISATION
+    embedding: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    regularisation: float = REGULARISATION,
+    classes: int = 2,
 ) -> Tensor:
     """Compute the whitened k-means loss (Wang, Le Roux and Hershey 2018, equation 10).
 
@@ -61,16 +71,20 @@ def whitened_kmeans_loss(
 
     Args:
         embedding: `(B, F, N, D)`.
-        labels: `(B, F, N)`, true (or 1) where vocals are louder.
+        labels: `(B, F, N)`, true (or 1) where vocals are louder; of more than two classes the number of the
+            loudest, whole numbers in [0, K).
         weights: `(B, F, N)`, not negative.
         regularisation: λ, positive.
+        classes: K, at least 2.
 
     Returns:
-        The mean over the batch, a scalar in [1 - 2 / D, 1]. An item whose weights are all 0 counts as 0.
+        The mean over the batch, a scalar in [1 - K / D, 1], or in [0, 1] where K exceeds D. An item whose
+        weights are all 0 counts as 0.
 
     Raises:
         ValueError: for an embedding that is not real and floating point, shapes that do not fit, a
-            regularisation that is not positive, or on a CPU labels or weights out of range.
+            regularisation that is not positive, fewer than 2 classes, labels of more that are no integers, or
+            on a CPU labels or weights out of range.
 
     Example:
         >>> import torch, torchprim as tp
@@ -80,7 +94,8 @@ def whitened_kmeans_loss(
         0.0
     """
     checks.positive(regularisation, "regularisation")
-    return whitened_kmeans_from_grams(weighted_grams(embedding, labels, weights), regularisation)
+    grams = weighted_grams(embedding, labels, weights, classes=classes)
+    return whitened_kmeans_from_grams(grams, regularisation)
 
 
 def whitened_kmeans_from_grams(grams: Grams, regularisation: float = REGULARISATION) -> Tensor:
@@ -88,8 +103,8 @@ def whitened_kmeans_from_grams(grams: Grams, regularisation: float = REGULARISAT
     dimensions = grams.cross.shape[-2]
     # Inverses of nearly singular matrices of 20 x 20 want double precision, which costs nothing there.
     embedding, labels, cross = map(checks.double, (grams.embedding, grams.labels, grams.cross))
-    whitened = _solve(embedding, cross, regularisation)  # (B, D, 2)
-    projected = _solve(labels, cross.mT, regularisation)  # (B, 2, D)
+    whitened = _solve(embedding, cross, regularisation)  # (B, D, K)
+    projected = _solve(labels, cross.mT, regularisation)  # (B, K, D)
     explained = (whitened * projected.mT).sum((-2, -1)).to(grams.total.device)
     loss = torch.where(grams.total > 0, 1 - explained / dimensions, 0)
     return loss.mean().to(grams.total.dtype)

@@ -12,7 +12,7 @@ from torchprim.kernels.clustering.embedding_grams import embedding_grams
 
 
 class Grams(NamedTuple):
-    """VᵀV `(B, D, D)`, VᵀY `(B, D, 2)`, YᵀY `(B, 2, 2)` with weighted rows, and Σ w² `(B,)`."""
+    """VᵀV `(B, D, D)`, VᵀY `(B, D, K)`, YᵀY `(B, K, K)` with weighted rows, and Σ w² `(B,)`."""
 
     embedding: Tensor
     cross: Tensor
@@ -20,24 +20,28 @@ class Grams(NamedTuple):
     total: Tensor
 
 
-def weighted_grams(embedding: Tensor, labels: Tensor, weights: Tensor, *, logits: bool = False) -> Grams:
+def weighted_grams(
+    embedding: Tensor, labels: Tensor, weights: Tensor, *, logits: bool = False, classes: int = 2
+) -> Grams:
     """Compute the Gram matrices of the rows w v and w y, over all bins of each item.
 
-    y = (1 - l, l): the first class is the accompaniment.
+    y = (1 - l, l) of two classes: the first is the accompaniment. Of K > 2 y is the one-hot of l.
 
     Args:
         embedding: `(B, F, N, D)`; half precision is computed in float32.
-        labels: `(B, F, N)`, boolean or in [0, 1]: l, the share of vocals in a bin.
+        labels: `(B, F, N)`, boolean or in [0, 1]: l, the share of vocals in a bin. Of more than two classes
+            their numbers in [0, K), of an integer dtype.
         weights: `(B, F, N)`, not negative. Like the labels they receive no gradient.
         logits: whether the first argument is the raw output of an embedding head. `unit_embedding` of it
             is then never materialised.
+        classes: K, at least 2.
 
     Returns:
         A `Grams`, float32, or float64 for an embedding in float64.
 
     Raises:
-        ValueError: for an embedding that is not real and floating point, shapes that do not fit, or on a CPU
-            labels or weights out of range.
+        ValueError: for an embedding that is not real and floating point, shapes that do not fit, fewer than 2
+            classes, labels of more that are no integers, or on a CPU labels or weights out of range.
 
     Example:
         >>> import torch
@@ -54,9 +58,12 @@ def weighted_grams(embedding: Tensor, labels: Tensor, weights: Tensor, *, logits
             raise ValueError(
                 f"{name} must have the embedding's shape {tuple(embedding.shape[:-1])}, got {shape}"
             )
-    checks.in_range(labels, "labels", 0, 1)
+    checks.integer(classes, "classes", 2)
+    if classes > 2 and (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool):
+        raise ValueError(f"labels of {classes} classes must be of an integer dtype, got {labels.dtype}")
+    checks.in_range(labels, "labels", 0, classes - 1)
     checks.in_range(weights, "weights", 0)
-    gram = embedding_grams(embedding, labels, weights, logits)  # of the rows w (v, y)
+    gram = embedding_grams(embedding, labels, weights, logits, classes)  # of the rows w (v, y)
     dimensions = embedding.shape[-1]
     of_labels = gram[:, dimensions:, dimensions:].detach()
     # y adds up to 1, so that the entries of YᵀY add up to Σ w².

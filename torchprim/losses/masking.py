@@ -1,6 +1,8 @@
-"""Losses of a mask: distance of the masked mixture from magnitudes or from phase-sensitive targets."""
+"""Losses of masks: distance of the masked mixture from magnitudes or from phase-sensitive targets."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -51,13 +53,47 @@ def mask_loss(
     if not 0 <= checks.number(vocals_share, "vocals_share") <= 1:
         raise ValueError(f"vocals_share must lie in [0, 1], got {vocals_share!r}")
 
-    def error(difference: Tensor) -> Tensor:
-        return (difference.abs() if order == 1 else difference.square()).mean((-2, -1))
+    to_vocals, to_accompaniment = masked - vocals, mixture - masked - accompaniment
+    both = vocals_share * _error(to_vocals, order) + (1 - vocals_share) * _error(to_accompaniment, order)
+    return (both / divisor(_error(mixture, order))).mean()
 
-    both = vocals_share * error(masked - vocals) + (1 - vocals_share) * error(
-        mixture - masked - accompaniment
-    )
-    return (both / divisor(error(mixture))).mean()
+
+def stem_mask_loss(masks: Tensor, mixture: Tensor, sources: Sequence[Tensor], *, order: int = 1) -> Tensor:
+    """Compute the mean distance of K masked mixtures from their sources: `mask_loss` of K masks.
+
+    (1 / K) Σ_k mean |m_k X - S_k|^p / c, over bins, with c = mean X^p of the item. Two masks that add up to 1
+    have the `mask_loss` of the second with a share of 1/2.
+
+    Args:
+        masks: `(B, K, F, N)` in [0, 1].
+        mixture: `(B, F, N)`, magnitude.
+        sources: K targets `(B, F, N)` in the order of the masks, magnitudes or phase-sensitive.
+        order: p, 1 or 2.
+
+    Returns:
+        The mean over the batch, a scalar. An item whose mixture is silent has c = 1.
+
+    Raises:
+        ValueError: for masks that are not real and floating point, numbers or shapes that do not fit, or an
+            order out of range.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.losses.masking import stem_mask_loss
+        >>> sources = torch.rand(4, 2, 65, 40)
+        >>> masks = (sources / sources.sum(0)).transpose(0, 1)
+        >>> bool(stem_mask_loss(masks, sources.sum(0), list(sources)) < 1e-6)
+        True
+    """
+    masked = masked_mixtures(masks, mixture, sources)
+    checks.integer(order, "order", 1, 2)
+    errors = sum(_error(estimate - source, order) for estimate, source in zip(masked, sources, strict=True))
+    return (errors / divisor(_error(mixture, order))).mean() / len(masked)
+
+
+def _error(difference: Tensor, order: int) -> Tensor:
+    """Compute the mean of |x|^p over the bins of each item."""
+    return (difference.abs() if order == 1 else difference.square()).mean((-2, -1))
 
 
 def masked_mixture(mask: Tensor, mixture: Tensor, vocals: Tensor, accompaniment: Tensor) -> Tensor:
@@ -67,13 +103,32 @@ def masked_mixture(mask: Tensor, mixture: Tensor, vocals: Tensor, accompaniment:
         ValueError: for a mask that is not real and floating point, or shapes that do not fit.
     """
     mask = checks.real(mask, "mask", 3, "(B, F, N)")
-    for name, value in (("mixture", mixture), ("vocals", vocals), ("accompaniment", accompaniment)):
-        if not isinstance(value, Tensor):
-            raise ValueError(f"{name} must be a tensor, got {checks.described(value)}")
-        checks.same_device(checks.dense(value, name), name, mask, "mask")
-        if value.shape != mask.shape:
-            raise ValueError(f"{name} has shape {tuple(value.shape)}, the mask {tuple(mask.shape)}")
+    _check_spectra({"mixture": mixture, "vocals": vocals, "accompaniment": accompaniment}, mask, "mask")
     return mask * mixture
+
+
+def masked_mixtures(masks: Tensor, mixture: Tensor, sources: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return K masks times mixture, each `(B, F, N)`, after a check that all have one shape.
+
+    Raises:
+        ValueError: for masks that are not real and floating point, or numbers or shapes that do not fit.
+    """
+    masks = checks.real(masks, "masks", 4, "(B, K, F, N)")
+    if len(sources) != masks.shape[-3]:
+        raise ValueError(f"sources must hold one for each mask, {masks.shape[-3]}, got {len(sources)}")
+    named = {f"sources[{k}]": source for k, source in enumerate(sources)}
+    _check_spectra({"mixture": mixture, **named}, masks[..., 0, :, :], "masks")
+    return (masks * mixture.unsqueeze(-3)).unbind(-3)
+
+
+def _check_spectra(spectra: Mapping[str, Tensor], mask: Tensor, name: str) -> None:
+    """Check that spectra, by their names, are tensors on the mask's device and of its shape."""
+    for key, value in spectra.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{key} must be a tensor, got {checks.described(value)}")
+        checks.same_device(checks.dense(value, key), key, mask, name)
+        if value.shape != mask.shape:
+            raise ValueError(f"{key} has shape {tuple(value.shape)}, the {name} {tuple(mask.shape)}")
 
 
 def phase_sensitive(mixture: Tensor, source: Tensor) -> Tensor:

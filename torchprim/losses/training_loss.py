@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor
 from torchprim import checks
 from torchprim.losses.clustering import deep_clustering_from_grams, whitened_kmeans_from_grams
 from torchprim.losses.grams import Grams, weighted_grams
-from torchprim.losses.masking import mask_loss
-from torchprim.losses.sd_sdr import sd_sdr_loss
+from torchprim.losses.masking import mask_loss, stem_mask_loss
+from torchprim.losses.sd_sdr import sd_sdr_loss, stem_sd_sdr_loss
 from torchprim.networks.heads import NetworkOutput
 
 CLUSTERING = ("deep", "whitened")
@@ -35,8 +36,7 @@ def training_loss(
     labels: Tensor,
     weights: Tensor,
     mixture: Tensor,
-    vocals: Tensor,
-    accompaniment: Tensor,
+    sources: Sequence[Tensor],
     *,
     frames: Tensor | None = None,
     clustering: str = "deep",
@@ -50,29 +50,32 @@ def training_loss(
 
     Args:
         output: of the network.
-        labels: `(B, F, N)`, true (or 1) where vocals are louder.
+        labels: `(B, F, N)`, true (or 1) where vocals are louder; of more than two sources the number of the
+            loudest.
         weights: `(B, F, N)` of the clustering loss.
         mixture: `(B, F, N)`, magnitude.
-        vocals: `(B, F, N)`, as in `mask_loss`.
-        accompaniment: `(B, F, N)`, likewise.
-        frames: `(K,)`, indices of the frames in the embedding; None for all.
+        sources: K targets `(B, F, N)`, as in `mask_loss`, in the order of the classes: of two, accompaniment
+            and vocals.
+        frames: `(M,)`, indices of the frames in the embedding; None for all.
         clustering: `deep` or `whitened`.
-        order: of `mask_loss`.
+        order: of `mask_loss` and `stem_mask_loss`.
         balance: weight of the mask's loss where there are both heads, in [0, 1].
-        masking: `distance` for `mask_loss`, or `sd-sdr` for `sd_sdr_loss`.
+        masking: `distance` for `mask_loss` or, of more than two sources, `stem_mask_loss`; `sd-sdr` for
+            `sd_sdr_loss` or `stem_sd_sdr_loss`.
 
     Returns:
         A `TrainingLoss`.
 
     Raises:
-        ValueError: for an unknown loss, a number out of range, or shapes that do not fit.
+        ValueError: for an unknown loss, a number out of range, fewer than two sources, or shapes that do not
+            fit.
 
     Example:
         >>> import torch, torchprim as tp
         >>> from torchprim.losses.training_loss import training_loss
         >>> v, a = torch.rand(2, 1025, 20), torch.rand(2, 1025, 20)
         >>> output = tp.build_network("unet")(v + a)
-        >>> loss = training_loss(output, v > a, torch.ones_like(v), v + a, v, a)
+        >>> loss = training_loss(output, v > a, torch.ones_like(v), v + a, (a, v))
         >>> loss.clustering is None, bool(loss.total == loss.mask)
         (True, True)
     """
@@ -82,24 +85,35 @@ def training_loss(
         raise ValueError(f"masking must be one of {', '.join(MASKING)}, got {masking!r}")
     if not 0 <= balance <= 1:
         raise ValueError(f"balance must lie in [0, 1], got {balance!r}")
+    if len(sources) < 2:
+        raise ValueError(f"sources must hold at least two, got {len(sources)}")
     cluster_term = mask_term = grams = None
     from_logits = output.logits is not None
     embedding = output.logits if from_logits else output.embedding
     if embedding is not None:
         if frames is not None:
             labels, weights = labels.index_select(-1, frames), weights.index_select(-1, frames)
-        grams = weighted_grams(embedding, labels, weights, logits=from_logits)
+        grams = weighted_grams(embedding, labels, weights, logits=from_logits, classes=len(sources))
         cluster_term = (
             deep_clustering_from_grams(grams) if clustering == "deep" else whitened_kmeans_from_grams(grams)
         )
     if output.mask is not None:
-        sources = (output.mask, mixture, vocals, accompaniment)
-        mask_term = mask_loss(*sources, order=order) if masking == "distance" else sd_sdr_loss(*sources)
+        mask_term = _mask_term(output.mask, mixture, sources, order, masking)
     if cluster_term is None or mask_term is None:
         total = mask_term if cluster_term is None else cluster_term
     else:
         total = (1 - balance) * cluster_term + balance * mask_term
     return TrainingLoss(total, cluster_term, mask_term, grams)
+
+
+def _mask_term(mask: Tensor, mixture: Tensor, sources: Sequence[Tensor], order: int, masking: str) -> Tensor:
+    """Compute the loss of a vocals mask `(B, F, N)`, or of K > 2 masks `(B, K, F, N)`."""
+    if len(sources) > 2:
+        given = (mask, mixture, sources)
+        return stem_mask_loss(*given, order=order) if masking == "distance" else stem_sd_sdr_loss(*given)
+    accompaniment, vocals = sources
+    both = (mask, mixture, vocals, accompaniment)
+    return mask_loss(*both, order=order) if masking == "distance" else sd_sdr_loss(*both)
 
 
 def sample_frames(

@@ -1,4 +1,4 @@
-"""Anchors: class means of the embedding, which tell vocals from accompaniment without ground truth."""
+"""Anchors: class means of the embedding, which tell the sources apart without ground truth."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class Anchors:
         dimensions: D of the embedding.
         device: of the sums; updates do not synchronise with it.
         momentum: decay of the past at each batch, in [0, 1].
+        classes: K.
 
     Example:
         >>> import torch
@@ -29,20 +30,22 @@ class Anchors:
                 [1., 0.]])
     """
 
-    def __init__(self, dimensions: int, device: torch.device, momentum: float = 0.99) -> None:
-        self.sums = torch.zeros(2, dimensions, device=device)
-        self.counts = torch.zeros(2, 1, device=device)
+    def __init__(
+        self, dimensions: int, device: torch.device, momentum: float = 0.99, classes: int = 2
+    ) -> None:
+        self.sums = torch.zeros(classes, dimensions, device=device)
+        self.counts = torch.zeros(classes, 1, device=device)
         self.momentum = momentum
 
     @torch.no_grad()
     def update(self, cross: Tensor, labels: Tensor) -> None:
-        """Update the means with the Gram matrices VᵀY `(B, D, 2)` and YᵀY `(B, 2, 2)` of a batch."""
+        """Update the means with the Gram matrices VᵀY `(B, D, K)` and YᵀY `(B, K, K)` of a batch."""
         self.sums.mul_(self.momentum).add_(cross.sum(0).T, alpha=1 - self.momentum)
         counts = labels.sum((0, 1)).unsqueeze(-1)
         self.counts.mul_(self.momentum).add_(counts, alpha=1 - self.momentum)
 
     def mean(self) -> Tensor:
-        """Return the means `(2, D)` of accompaniment and vocals; zero before the first batch."""
+        """Return the means `(K, D)` in the order of the classes; zero before the first batch."""
         return self.sums / divisor(self.counts)
 
     def state_dict(self) -> dict[str, Tensor]:
