@@ -77,17 +77,18 @@ def refine_centres(
 
 
 def assign_to_centres(embedding: Tensor, centres: Tensor, beta: float) -> Tensor:
-    """Assign the bins of an embedding softly to two centres (equation 1): sigmoid(β (d0 - d1)).
+    """Assign the bins of an embedding softly to centres (equation 1): sigmoid(β (d0 - d1)) of two.
 
-    d0 and d1 are the Euclidean distances to the centres.
+    Of K > 2 exp(-β d_k) / Σ_j exp(-β d_j). d_k is the Euclidean distance to centre k.
 
     Args:
         embedding: `(..., F, N, D)`.
-        centres: `(..., 2, D)`, accompaniment first.
+        centres: `(..., K, D)`, K at least 2; of two the accompaniment is first.
         beta: hardness, positive.
 
     Returns:
-        The vocals mask, `(..., F, N)` in [0, 1].
+        Of two centres the vocals mask, `(..., F, N)` in [0, 1]; of more K masks `(..., K, F, N)`, which add
+        up to 1.
 
     Raises:
         ValueError: for shapes that do not fit, or beta <= 0.
@@ -98,17 +99,25 @@ def assign_to_centres(embedding: Tensor, centres: Tensor, beta: float) -> Tensor
         >>> embedding = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]])
         >>> [round(x, 2) for x in assign_to_centres(embedding, torch.eye(2), 5.0)[0].tolist()]
         [0.0, 1.0, 0.5]
+        >>> assign_to_centres(embedding, torch.tensor([[1, 0], [0, 1], [0.5, 0.5]]), 5.0).argmax(-3).tolist()
+        [[0, 1, 2]]
     """
     embedding = checks.real(embedding, "embedding", 3, "(..., F, N, D)")
-    centres = checks.real(centres, "centres", 2, "(..., 2, D)").to(embedding)
-    if centres.shape[-2:] != (2, embedding.shape[-1]):
-        raise ValueError(
-            f"centres must have shape (..., 2, {embedding.shape[-1]}), got {tuple(centres.shape)}"
-        )
+    centres = checks.real(centres, "centres", 2, "(..., K, D)").to(embedding)
+    dimensions = embedding.shape[-1]
+    if centres.shape[-1] != dimensions or centres.shape[-2] < 2:
+        shape = tuple(centres.shape)
+        raise ValueError(f"centres must have shape (..., K, {dimensions}) with K at least 2, got {shape}")
     checks.positive(beta, "beta")
     # The embedding of a recurrent network is contiguous with frames first; `flatten` would copy it.
     transposed = not embedding.is_contiguous() and embedding.transpose(-3, -2).is_contiguous()
     plane = embedding.transpose(-3, -2) if transposed else embedding
-    to_accompaniment, to_vocals = centre_distances(plane.flatten(-3, -2), centres).unbind(-1)
-    mask = membership(to_accompaniment, to_vocals, beta).unflatten(-1, plane.shape[-3:-1])
+    distances = centre_distances(plane.flatten(-3, -2), centres)  # (..., P, K)
+    mask = membership(*distances.unbind(-1), beta) if centres.shape[-2] == 2 else _posteriors(distances, beta)
+    mask = mask.unflatten(-1, plane.shape[-3:-1])
     return mask.transpose(-2, -1) if transposed else mask
+
+
+def _posteriors(distances: Tensor, beta: float) -> Tensor:
+    """Compute the softmax `(..., K, P)` of -β d over K clusters, of distances `(..., P, K)`."""
+    return torch.softmax(-beta * distances.mT, -2)
