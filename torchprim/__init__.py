@@ -79,6 +79,7 @@ _PUBLIC = {
     "mask_loss": "torchprim.losses.masking",
     "CheckpointError": "torchprim.errors",
     "NetworkSeparator": "torchprim.separators.network",
+    "NetworkStemSeparator": "torchprim.separators.network",
     "EnsembleSeparator": "torchprim.separators.network",
     "load": "torchprim.separators.load",
     "sd_sdr": "torchprim.metrics.scale",

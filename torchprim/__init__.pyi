@@ -52,6 +52,7 @@ from torchprim.primitives.spatial import spatial as spatial
 from torchprim.separators.load import load as load
 from torchprim.separators.network import EnsembleSeparator as EnsembleSeparator
 from torchprim.separators.network import NetworkSeparator as NetworkSeparator
+from torchprim.separators.network import NetworkStemSeparator as NetworkStemSeparator
 from torchprim.separators.primitive import PrimitiveSeparator as PrimitiveSeparator
 from torchprim.separators.separate import separate as separate
 from torchprim.separators.separation import Separation as Separation

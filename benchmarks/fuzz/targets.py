@@ -55,6 +55,19 @@ def _network_separator(audio: Any, sample_rate: Any, channels: Any, **settings: 
     return tp.NetworkSeparator(_network(), **settings)(audio, sample_rate, channels)
 
 
+@functools.cache
+def _network_of_three() -> Any:
+    torch.manual_seed(0)
+    config = tp.NetworkConfig(
+        kind="unet", heads=("mask",), layers=1, channels=2, sources=("drums", "bass", "rest")
+    )
+    return tp.build_network(config)
+
+
+def _network_stems(audio: Any, sample_rate: Any, channels: Any, **settings: Any) -> Any:
+    return tp.NetworkStemSeparator(_network_of_three(), **settings)(audio, sample_rate, channels)
+
+
 def _ensemble(audio: Any, sample_rate: Any, **settings: Any) -> Any:
     return tp.EnsembleSeparator(tp.NetworkSeparator(_network()), **settings)(audio, sample_rate)
 
@@ -143,6 +156,10 @@ TARGETS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
             "n_points": 50,
             "spatial": 1.0,
         },
+    ),
+    "NetworkStemSeparator": (
+        _network_stems,
+        {"audio": AUDIOS, "sample_rate": _RATE, "channels": True, "beta": 2.0, "n_points": 50},
     ),
     "Preset": (
         tp.Preset,

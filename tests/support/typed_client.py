@@ -81,9 +81,15 @@ def networks(path: Path, audio: Tensor) -> None:
     ensemble = separator.with_primitives("best", weight=1.0)
     assert_type(ensemble, tp.EnsembleSeparator)
     assert_type(ensemble(audio, 44100).masks, dict[str, Tensor])
+    four = tp.NetworkConfig(sources=("drums", "bass", "other", "vocals"))
+    stems = tp.NetworkStemSeparator(tp.build_network(four), rest="other")
+    assert_type(stems(audio, 44100), tp.StemSeparation)
+    assert_type(stems.sources, tuple[str, ...])
+    assert_type(tp.separate("song.mp3", separator=stems), tp.StemSeparation)
     try:
-        assert_type(tp.load(path), tp.NetworkSeparator)
+        assert_type(tp.load(path), tp.NetworkSeparator | tp.NetworkStemSeparator)
         assert_type(tp.load(path).anchors, Tensor | None)
+        assert_type(tp.load(path)(audio, 44100).stems, dict[str, Tensor])
     except tp.CheckpointError as error:
         assert_type(error.reason, str)
 

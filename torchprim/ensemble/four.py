@@ -125,6 +125,8 @@ FOUR = StemPreset(
     rest="other",
 )
 
+STEM_PRESETS: Mapping[str, StemPreset] = MappingProxyType({FOUR.name: FOUR})
+
 
 class LowBand(nn.Module):
     """Axis of frequency: 1 in the low band, 0 above, whatever sounds there.

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.features import check_input, log_features, mel_filter_bank, root_mean_square
-from torchprim.networks.heads import NetworkOutput, unit_mask
+from torchprim.networks.heads import NetworkOutput, unit_mask, unit_masks
 from torchprim.networks.padding import padded_linear
 from torchprim.networks.recurrent import DropoutLstm
 
 
 class Blstm(nn.Module):
-    """Bidirectional LSTM over frames, with linear heads for an embedding of every bin, a mask, or both.
+    """Bidirectional LSTM over frames, with linear heads for an embedding of every bin, masks, or both.
 
     Log magnitude (of linear bins, or of mel bands as in the authors' later code), a learnt gain and offset
     of each band, a linear projection if `config.projection`, the recurrent layers, and heads at linear
@@ -48,7 +48,7 @@ class Blstm(nn.Module):
         if "embedding" in config.heads:
             self.embedding_head = nn.Linear(2 * config.hidden, bins * config.dimensions)
         if "mask" in config.heads:
-            self.mask_head = nn.Linear(2 * config.hidden, bins)
+            self.mask_head = nn.Linear(2 * config.hidden, config.masks * bins)
 
     def _features(self, magnitude: Tensor) -> Tensor:
         """Compute the input of the recurrent layers, `(B, N, bands)`."""
@@ -80,5 +80,10 @@ class Blstm(nn.Module):
             logits = padded_linear(self.embedding_head, chosen)
             logits = logits.unflatten(-1, (magnitude.shape[-2], self.config.dimensions)).transpose(1, 2)
         if "mask" in self.config.heads:
-            mask = unit_mask(padded_linear(self.mask_head, hidden)).transpose(1, 2)
+            mask_logits = padded_linear(self.mask_head, hidden)
+            if self.config.masks == 1:
+                mask = unit_mask(mask_logits).transpose(1, 2)
+            else:
+                mask_logits = mask_logits.unflatten(-1, (self.config.masks, magnitude.shape[-2]))
+                mask = unit_masks(mask_logits.permute(0, 2, 3, 1))  # (B, K, F, N)
         return NetworkOutput(mask=mask, logits=logits)

@@ -6,9 +6,9 @@ The format is a dict of plain values and tensors, as `torch.load(weights_only=Tr
 |---|---|
 | `format` | 1 |
 | `version` | of torchprim |
-| `config` | `NetworkConfig.to_dict()` |
+| `config` | `NetworkConfig.to_dict()`, without `sources` where these are vocals and accompaniment |
 | `network` | the network's `state_dict()` |
-| `anchors` | `(2, D)`, mean embeddings in training: row 0 accompaniment, row 1 vocals; or None |
+| `anchors` | `(K, D)`, mean embeddings in training, of two sources row 0 accompaniment; or None |
 | `training` | state for resuming the training, not read here; absent from a checkpoint to share |
 """
 
@@ -26,6 +26,7 @@ from torchprim.errors import CheckpointError, is_out_of_memory
 from torchprim.files import open_regular, replaced
 from torchprim.networks.build import build_network
 from torchprim.networks.config import NetworkConfig
+from torchprim.sources import TWO
 from torchprim.version import __version__
 
 FORMAT = 1
@@ -38,7 +39,7 @@ class Checkpoint(NamedTuple):
 
     network: nn.Module
     config: NetworkConfig
-    anchors: Tensor | None  # (2, D): accompaniment, vocals
+    anchors: Tensor | None  # (K, D), in the order of `config.classes`: accompaniment, vocals
     version: str
     training: dict[str, Any]
 
@@ -54,7 +55,7 @@ def save_checkpoint(
     Args:
         path: of the file; its folder is created.
         network: from `build_network`, not wrapped in DistributedDataParallel.
-        anchors: `(2, D)`, mean embedding of accompaniment and of vocals.
+        anchors: `(K, D)`, mean embedding of each source in the order of `config.classes`.
         training: state for resuming the training, plain values and tensors.
 
     Raises:
@@ -62,12 +63,13 @@ def save_checkpoint(
         OSError: where the file cannot be written.
     """
     config: NetworkConfig = network.config
-    if anchors is not None and anchors.shape != (2, config.dimensions):
-        raise ValueError(f"anchors must have shape (2, {config.dimensions}), got {tuple(anchors.shape)}")
+    expected = (len(config.sources), config.dimensions)
+    if anchors is not None and anchors.shape != expected:
+        raise ValueError(f"anchors must have shape {expected}, got {tuple(anchors.shape)}")
     content = {
         "format": FORMAT,
         "version": __version__,
-        "config": config.to_dict(),
+        "config": _plain(config),
         "network": network.state_dict(),
         "anchors": None if anchors is None else anchors.detach().cpu(),
     }
@@ -106,16 +108,7 @@ def read_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
         'unet'
     """
     content = _load(path)
-    file_format = content.get("format")
-    if file_format != FORMAT:
-        version = content.get("version", "another version")
-        raise CheckpointError(
-            path, f"a checkpoint of format {file_format!r}, from torchprim {version}; this reads {FORMAT}"
-        )
-    try:
-        config = NetworkConfig.from_dict(content.get("config"))
-    except ValueError as error:
-        raise CheckpointError(path, f"{error} (written by torchprim {content.get('version')})") from error
+    config = _config(path, content)
     try:
         network = _build(path, config, content["network"])
     except (KeyError, RuntimeError, TypeError, AttributeError, OverflowError, MemoryError) as error:
@@ -123,13 +116,45 @@ def read_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
         raise CheckpointError(path, "not enough memory" if is_out_of_memory(error) else reason) from error
     anchors = content.get("anchors")
     if anchors is not None:
-        if not isinstance(anchors, Tensor) or anchors.shape != (2, config.dimensions):
-            raise CheckpointError(path, f"its anchors are not of shape (2, {config.dimensions})")
+        expected = (len(config.sources), config.dimensions)
+        if not isinstance(anchors, Tensor) or anchors.shape != expected:
+            raise CheckpointError(path, f"its anchors are not of shape {expected}")
         _check_finite(path, {"anchors": anchors})
         anchors = anchors.to(device)
     return Checkpoint(
         network.to(device).eval(), config, anchors, str(content.get("version")), content.get("training") or {}
     )
+
+
+def read_config(path: str | os.PathLike[str]) -> NetworkConfig:
+    """Read the configuration of a checkpoint's network, without building it.
+
+    Raises:
+        CheckpointError: as `read_checkpoint`, but nothing is said of the weights.
+    """
+    return _config(path, _load(path))
+
+
+def _plain(config: NetworkConfig) -> dict[str, Any]:
+    """Convert a configuration to plain values; without the sources if they are two, as version 0.2 knows."""
+    plain = config.to_dict()
+    if config.sources == TWO:
+        del plain["sources"]
+    return plain
+
+
+def _config(path: str | os.PathLike[str], content: Mapping[str, Any]) -> NetworkConfig:
+    """Read the configuration in the content of a checkpoint, after a check of its format."""
+    file_format = content.get("format")
+    if file_format != FORMAT:
+        version = content.get("version", "another version")
+        raise CheckpointError(
+            path, f"a checkpoint of format {file_format!r}, from torchprim {version}; this reads {FORMAT}"
+        )
+    try:
+        return NetworkConfig.from_dict(content.get("config"))
+    except ValueError as error:
+        raise CheckpointError(path, f"{error} (written by torchprim {content.get('version')})") from error
 
 
 def first_not_finite(tensors: Mapping[str, Any]) -> str | None:

@@ -9,7 +9,9 @@ from types import MappingProxyType
 from typing import Any
 
 from torchprim import checks
+from torchprim.ensemble.four import STEM_PRESETS
 from torchprim.ensemble.presets import PRESETS
+from torchprim.sources import TWO, check_sources, class_names
 from torchprim.spectra.stft import Geometry
 
 KINDS = ("blstm", "unet")
@@ -33,7 +35,8 @@ class NetworkConfig:
         fine: lowest bins at full resolution in the U-Net; 0 for all.
         coarse: bins in a group above them, see `Bands`.
         cues: preset of primitives whose masks are further input channels of the U-Net, which corrects
-            the logit of their ensemble's mask; empty for none.
+            the logit of their ensemble's mask; empty for none. Of vocals and accompaniment one of `PRESETS`,
+            of drums, bass, other and vocals `four`.
         context: whether the U-Net sees the mean of each channel over all frames, and over all bins, at its
             input and after each layer of its encoder.
         dimensions: D of the embedding.
@@ -43,10 +46,11 @@ class NetworkConfig:
         beta: hardness of the soft assignment to the embedding's centres (equation 1). Sigmoid and unit
             norm keep embeddings in one orthant, where centres lie close together: the primitives' 2.5
             to 5 is too soft there.
+        sources: names of the stems, at least two.
 
     Raises:
-        ValueError: for an unknown kind, head or preset, a geometry that is not the preset's, or a number
-            out of range.
+        ValueError: for an unknown kind, head or preset, sources or a geometry that are not the preset's, or a
+            number out of range.
 
     Example:
         >>> import torchprim as tp
@@ -71,6 +75,7 @@ class NetworkConfig:
     mel: int = 0
     projection: int = 0
     beta: float = 10.0
+    sources: tuple[str, ...] = TWO
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -91,21 +96,40 @@ class NetworkConfig:
             raise ValueError(
                 f"context is a bool, and for a unet, got {self.context!r} with kind {self.kind!r}"
             )
-        # Built-in presets alone: a checkpoint must not be able to name a file to run.
-        if self.cues and self.cues not in PRESETS:
-            raise ValueError(f"unknown preset {self.cues!r}; there are {', '.join(PRESETS)}")
-        if self.cues and PRESETS[self.cues].geometry != self.geometry:
-            raise ValueError(f"geometry must be that of the preset {self.cues!r}, got {self.geometry}")
+        object.__setattr__(self, "sources", check_sources(self.sources))
+        if self.cues:
+            self._check_cues()
         if not (isinstance(self.dropout, (int, float)) and 0 <= self.dropout < 1):
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout!r}")
         if not isinstance(self.beta, (int, float)):  # a learnt one would not be a plain value
             raise ValueError(f"beta must be a number, got {self.beta!r}")
         checks.positive(self.beta, "beta")
 
+    def _check_cues(self) -> None:
+        # Built-in presets alone: a checkpoint must not be able to name a file to run.
+        presets = {**PRESETS, **STEM_PRESETS}
+        if self.cues not in presets:
+            raise ValueError(f"unknown preset {self.cues!r}; there are {', '.join(presets)}")
+        sources = STEM_PRESETS[self.cues].sources if self.cues in STEM_PRESETS else TWO
+        if sources != self.sources:
+            raise ValueError(f"the preset {self.cues!r} is of {', '.join(sources)}, got {self.sources}")
+        if presets[self.cues].geometry != self.geometry:
+            raise ValueError(f"geometry must be that of the preset {self.cues!r}, got {self.geometry}")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the sources in the order of masks, anchors and labels, see `class_names`."""
+        return class_names(self.sources)
+
+    @property
+    def masks(self) -> int:
+        """Number of masks of the mask head: K of K sources, but one of two, that of class 1."""
+        return 1 if len(self.sources) == 2 else len(self.sources)
+
     def to_dict(self) -> dict[str, Any]:
         """Convert to strings, numbers, lists and dicts, for a checkpoint or a JSON file."""
         plain = dataclasses.asdict(self)
-        plain["heads"] = list(self.heads)
+        plain["heads"], plain["sources"] = list(self.heads), list(self.sources)
         return plain
 
     @classmethod
@@ -117,7 +141,8 @@ class NetworkConfig:
         """
         known = {f.name for f in dataclasses.fields(cls)}
         if isinstance(plain, Mapping):
-            plain = {"context": False, **plain}  # absent from checkpoints of 0.1
+            # Absent from checkpoints of 0.1, and from all of two sources.
+            plain = {"context": False, "sources": TWO, **plain}
         if not isinstance(plain, Mapping) or set(plain) != known:
             keys = set(plain) if isinstance(plain, Mapping) else set()
             raise ValueError(f"a network's settings have other fields: {', '.join(sorted(keys ^ known))}")

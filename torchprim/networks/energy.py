@@ -1,14 +1,18 @@
-"""A correction of a mask that keeps the energy of what it lets through."""
+"""A correction of masks that keeps the energy of what each lets through."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from torchprim.kernels.autocast import outside_autocast
 from torchprim.networks.features import root_mean_square
 
 _STEPS = 6  # of Newton's method; the energy is then kept to 1e-4
 _LARGEST_STEP = 2.0  # in units of the logit: far out the sigmoid is flat, and a step of no use
+# Of K sources: iterative scaling comes near from anywhere, where Newton's method alone would overshoot.
+_SCALINGS, _NEWTON_STEPS = 3, 5
+_LEAST = 1e-30  # energy of a source, relative to the mixture's, whose logarithm is taken
 
 
 def keep_energy(logits: Tensor, correction: Tensor, magnitude: Tensor) -> Tensor:
@@ -55,3 +59,98 @@ def _newton_step(logits: Tensor, weights: Tensor, wanted: Tensor) -> Tensor:
     slope = (weights * mask * (1 - mask)).sum((-2, -1), keepdim=True).detach()
     excess = (weights * mask).sum((-2, -1), keepdim=True) - wanted
     return (-excess / torch.where(slope > 0, slope, 1)).clamp(-_LARGEST_STEP, _LARGEST_STEP)
+
+
+@outside_autocast
+def keep_energies(logits: Tensor, correction: Tensor, magnitude: Tensor) -> Tensor:
+    """Add a correction to the logits of K masks, and the constants that keep the energy of each source.
+
+    M' = softmax(L + Z + o), with an offset o_k of each item and source such that Σ A² M'_k = Σ A² M_k for
+    every k, M = softmax(L); what `keep_energy` is for two sources. The offsets are the minimum of a convex
+    function, Σ A² logsumexp(L + Z + o) - Σ_k o_k Σ A² M_k. First come steps of iterative scaling, o_k +=
+    log(wanted_k / got_k) (Darroch and Ratcliff 1972), then of Newton's method.
+
+    The gradient is that of the solution (by the implicit function theorem), from one more Newton step.
+
+    Args:
+        logits: L, `(..., K, F, N)`.
+        correction: Z, likewise.
+        magnitude: A, `(..., F, N)`, at any level.
+
+    Returns:
+        L + Z + o, `(..., K, F, N)`.
+
+    Example:
+        >>> import torch
+        >>> from torchprim.networks.energy import keep_energies
+        >>> magnitude, logits = torch.rand(65, 40), torch.randn(4, 65, 40)
+        >>> masks = torch.softmax(keep_energies(logits, 3 * torch.randn(4, 65, 40), magnitude), 0)
+        >>> energies = [(magnitude.square() * m).sum((1, 2)) for m in (masks, torch.softmax(logits, 0))]
+        >>> bool((energies[0] / energies[1] - 1).abs().max() < 1e-4)
+        True
+    """
+    power = (magnitude / root_mean_square(magnitude)).square().flatten(-2).unsqueeze(-2)
+    weights = power / power.shape[-1]  # (..., 1, F N), of sum 1; 0 for silence
+    wanted = (weights * torch.softmax(logits, -3).flatten(-2)).sum(-1)  # (..., K)
+    corrected = logits + correction
+    with torch.no_grad():
+        masks = torch.softmax(corrected, -3).flatten(-2)
+        offsets = torch.zeros_like(wanted)
+        for step in range(_SCALINGS + _NEWTON_STEPS):
+            change = _scaling_step if step < _SCALINGS else _newton_steps
+            offsets = offsets + change(_shifted(masks, offsets), weights, wanted)
+            offsets = offsets - offsets.amax(
+                -1, keepdim=True
+            )  # the masks are the same: exp must not overflow
+    masks = torch.softmax(corrected + offsets[..., None, None], -3).flatten(-2)
+    return corrected + (offsets + _newton_steps(masks, weights, wanted))[..., None, None]
+
+
+def _shifted(masks: Tensor, offsets: Tensor) -> Tensor:
+    """Compute masks `(..., K, F N)` with offsets added to their logits, without an exponential of a bin."""
+    scaled = masks * offsets.exp().unsqueeze(-1)
+    return scaled / scaled.sum(-2, keepdim=True).clamp(min=torch.finfo(scaled.dtype).tiny)
+
+
+def _scaling_step(masks: Tensor, weights: Tensor, wanted: Tensor) -> Tensor:
+    """Compute the change of the offsets by which each energy alone would be right, `(..., K)`."""
+    got = (weights * masks).sum(-1)
+    return torch.log(wanted.clamp(min=_LEAST) / got.clamp(min=_LEAST))
+
+
+def _newton_steps(masks: Tensor, weights: Tensor, wanted: Tensor) -> Tensor:
+    """Compute Newton's change of the offsets, `(..., K)`; its gradient treats the Hessian as a constant.
+
+    The Hessian, Σ A² (M_k δ_kj - M_k M_j), is the Laplacian of a graph whose edges are the energies that two
+    sources share.
+    """
+    weighted = weights * masks
+    shared = (weighted @ masks.mT).detach()  # (..., K, K)
+    change = _solve_laplacian(shared, wanted - weighted.sum(-1))
+    change = change - change.mean(-1, keepdim=True)
+    return change.clamp(-_LARGEST_STEP, _LARGEST_STEP)
+
+
+def _solve_laplacian(edges: Tensor, flow: Tensor) -> Tensor:
+    """Solve Σ_j a_kj (x_k - x_j) = b_k, of which the last x is 0, by elimination of one node after another.
+
+    Edges stay positive, so that nothing cancels, however hard the masks; no pivots, so no wait for a device.
+    A node without edges, such as a silent source, gets what it has: nothing.
+
+    Args:
+        edges: a, `(..., K, K)`, symmetric, not negative; the diagonal is not read.
+        flow: b, `(..., K)`, which add up to 0.
+    """
+    eliminated = []
+    while edges.shape[-1] > 1:
+        row = edges[..., 0, 1:]
+        degree = row.sum(-1, keepdim=True)
+        inverse = torch.where(degree > 0, 1 / torch.where(degree > 0, degree, 1), 0)
+        share = row * inverse
+        eliminated.append((share, flow[..., :1] * inverse))
+        flow = flow[..., 1:] + share * flow[..., :1]
+        edges = edges[..., 1:, 1:] + share.unsqueeze(-1) * row.unsqueeze(-2)
+    solution = torch.zeros_like(flow)
+    for share, own in reversed(eliminated):
+        solution = torch.cat([own + (share * solution).sum(-1, keepdim=True), solution], -1)
+    return solution

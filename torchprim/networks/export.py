@@ -36,8 +36,9 @@ def export_network(network: nn.Module) -> torch.export.ExportedProgram:
     """Export a U-Net in evaluation mode with `torch.export`; no operator of torchprim is left in the graph.
 
     Its inputs are `magnitude (B, F, N)` and, for a network that sees cues, `cues (B, C, F, N)`, the masks of
-    `network.cue_masks(mixture)`; its outputs `mask (B, F, N)`, `embedding (B, F, N, D)`, or both, as the
-    heads are. B is free, N any multiple of `frame_multiple(network)`: pad with zeros, and cut the result.
+    `network.cue_masks(mixture)`; its outputs `mask (B, F, N)`, of K sources `(B, K, F, N)`,
+    `embedding (B, F, N, D)`, or both, as the heads are. B is free, N any multiple of
+    `frame_multiple(network)`: pad with zeros, and cut the result.
 
     Args:
         network: from `build_network`, on the CPU.
@@ -92,7 +93,8 @@ def export_onnx(network: nn.Module, path: str | os.PathLike[str]) -> None:
 def _recurrent_onnx(network: nn.Module, outputs: list[str]) -> bytes:
     """Export by TorchScript, which knows the LSTM of ONNX; the newer exporter unrolls it."""
     inputs = _example(network, batch=1)
-    axes = {"magnitude": {2: "frames"}, "mask": {2: "frames"}, "embedding": {2: "frames"}}
+    mask_dim = 2 if network.config.masks == 1 else 3
+    axes = {"magnitude": {2: "frames"}, "mask": {mask_dim: "frames"}, "embedding": {2: "frames"}}
     names, buffer = [*inputs, *outputs], io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter is deprecated, and an LSTM wants a fixed batch

@@ -9,7 +9,10 @@ from torch import Tensor
 
 
 class NetworkOutput:
-    """Embedding `(..., F, N, D)` and vocals mask `(..., F, N)`; None where the network has no such head.
+    """Embedding `(..., F, N, D)` and mask `(..., F, N)`; None where the network has no such head.
+
+    The mask is that of the vocals, of two sources with other names that of the second; of K sources, more
+    than two, there is one of each, `(..., K, F, N)`, and they add up to 1.
 
     With chosen frames the embedding is `(..., F, K, D)`. Networks return the logits of the embedding head,
     which the training loss reads; the embedding is computed from them on first use.
@@ -62,6 +65,11 @@ def unit_embedding(logits: Tensor) -> Tensor:
 def unit_mask(logits: Tensor) -> Tensor:
     """Compute the sigmoid of logits, in float32, or float64 for logits in float64."""
     return torch.sigmoid(_full_precision(logits))
+
+
+def unit_masks(logits: Tensor) -> Tensor:
+    """Compute the softmax over K sources of logits `(..., K, F, N)`, in the precision of `unit_mask`."""
+    return torch.softmax(_full_precision(logits), -3)
 
 
 def _full_precision(logits: Tensor) -> Tensor:

@@ -7,14 +7,18 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from torchprim.ensemble.clustering import soft_assignment
+from torchprim.ensemble.cues import Cues
+from torchprim.ensemble.four import STEM_PRESETS, StemPreset, stem_cues
 from torchprim.ensemble.preset_cues import preset_cues
-from torchprim.ensemble.presets import PRESETS
+from torchprim.ensemble.presets import PRESETS, Preset
 from torchprim.networks.bands import Bands
 from torchprim.networks.config import NetworkConfig
-from torchprim.networks.energy import keep_energy
+from torchprim.networks.energy import keep_energies, keep_energy
 from torchprim.networks.features import check_input, log_features, root_mean_square
-from torchprim.networks.heads import NetworkOutput, unit_mask
+from torchprim.networks.heads import NetworkOutput, unit_mask, unit_masks
 from torchprim.spectra.mixture import Mixture
+
+_LEAST = 1e-4  # of a mask of the ensemble, and of 1 less that mask: what is surely so can still be corrected
 
 
 class UNet(nn.Module):
@@ -29,7 +33,8 @@ class UNet(nn.Module):
     With `config.cues` the primitives' masks are further input channels, and the mask is the ensemble's
     (equation 1 of the paper) with a learnt correction of its logit that keeps the energy of the vocals, see
     `keep_energy`: training starts from the ensemble. On remixes the primitives make similar errors as on
-    songs, and the sources are known.
+    songs, and the sources are known. Of K sources the masks are the softmax of the ensemble's log posteriors
+    with a correction of each, which keeps the energy of every source, see `keep_energies`.
 
     Args:
         config: with `kind="unet"`.
@@ -47,9 +52,8 @@ class UNet(nn.Module):
         self.config = config
         self.bands = Bands(config.geometry.bins, config.fine or config.geometry.bins, config.coarse)
         bins = self.bands.rows
-        self.preset = PRESETS[config.cues] if config.cues else None
-        used = () if self.preset is None else self.preset.active_weights
-        self.cues = preset_cues(self.preset or PRESETS["best"], used)
+        self.preset = {**PRESETS, **STEM_PRESETS}[config.cues] if config.cues else None
+        self.cues = _cues(self.preset)
         widths = [config.channels * min(2**i, 4) for i in range(config.layers)]
         kernel_sizes = [5] + [3] * (config.layers - 1)
         self.gain = nn.Parameter(torch.ones(bins, 1))
@@ -73,10 +77,11 @@ class UNet(nn.Module):
                 widths[0], 2 * config.dimensions, (5, 1), stride=(2, 1), padding=(2, 0)
             )
         if "mask" in config.heads:
-            self.mask_head = nn.ConvTranspose2d(widths[0], 1, 5, stride=2, padding=2)
+            self.mask_head = nn.ConvTranspose2d(widths[0], config.masks, 5, stride=2, padding=2)
+            shape = (bins, 1) if config.masks == 1 else (config.masks, bins, 1)
             # A correction of the ensemble's mask starts small.
-            self.mask_gain = nn.Parameter(torch.full((bins, 1), 0.1 if config.cues else 1.0))
-            self.mask_offset = nn.Parameter(torch.zeros(bins, 1))
+            self.mask_gain = nn.Parameter(torch.full(shape, 0.1 if config.cues else 1.0))
+            self.mask_offset = nn.Parameter(torch.zeros(shape))
 
     def cue_masks(self, mixture: Mixture) -> Tensor | None:
         """Compute the primitives' masks `(B, C, F, N)` of a batch; None for a network without cues."""
@@ -111,9 +116,23 @@ class UNet(nn.Module):
         return x
 
     def _ensemble_logit(self, cues: Tensor) -> Tensor:
-        """Compute the logit of the ensemble's mask, `(B, F, N)`."""
-        weights = [self.preset.weights[name] for name in self.cues.names]
-        return torch.logit(soft_assignment(cues.unbind(-3), weights, self.preset.beta), eps=1e-4)
+        """Compute the logit of the ensemble's mask, `(B, F, N)`; of K sources the logits `(B, K, F, N)`."""
+        masks, weights = cues.unbind(-3), [self.preset.weights[name] for name in self.cues.names]
+        if self.config.masks == 1:
+            return torch.logit(soft_assignment(masks, weights, self.preset.beta), eps=_LEAST)
+        centres = list(self.preset.centres.values())
+        posteriors = soft_assignment(masks, weights, self.preset.beta, centres=centres)
+        return torch.log(posteriors.clamp(min=_LEAST))
+
+    def _masks(self, maps: Tensor, magnitude: Tensor, cues: Tensor | None, size: torch.Size) -> Tensor:
+        """Compute the mask `(B, F, N)`, or `(B, K, F, N)`, from the feature maps."""
+        logits, several = self.mask_head(maps, output_size=size), self.config.masks > 1
+        logits = logits if several else logits.squeeze(1)
+        logits = self.bands.expand(logits * self.mask_gain + self.mask_offset, -2)
+        if cues is not None:
+            keep = keep_energies if several else keep_energy
+            logits = keep(self._ensemble_logit(cues), logits.float(), magnitude)
+        return unit_masks(logits) if several else unit_mask(logits)
 
     def _embedding_logits(self, maps: Tensor, size: torch.Size, frames: Tensor | None) -> Tensor:
         """Compute the logits `(B, R, K, D)` of the chosen frames, or of all."""
@@ -151,11 +170,7 @@ class UNet(nn.Module):
         if "embedding" in self.config.heads:
             logits = self.bands.expand(self._embedding_logits(maps, size, frames), 1)
         if "mask" in self.config.heads:
-            mask_logits = self.mask_head(maps, output_size=size).squeeze(1)
-            mask_logits = self.bands.expand(mask_logits * self.mask_gain + self.mask_offset, 1)
-            if cues is not None:
-                mask_logits = keep_energy(self._ensemble_logit(cues), mask_logits.float(), magnitude)
-            mask = unit_mask(mask_logits)
+            mask = self._masks(maps, magnitude, cues, size)
         return NetworkOutput(mask=mask, logits=logits)
 
 
@@ -188,6 +203,13 @@ class AxialContext(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Add both to maps `(B, C, R, N)`."""
         return x + self.time(x.mean(-1, keepdim=True)) + self.frequency(x.mean(-2, keepdim=True))
+
+
+def _cues(preset: Preset | StemPreset | None) -> Cues:
+    """Build the cues that a network sees; none without a preset."""
+    if isinstance(preset, StemPreset):
+        return stem_cues(preset)
+    return preset_cues(preset or PRESETS["best"], () if preset is None else preset.active_weights)
 
 
 def _with_context(x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torchprim.primitives.spatial import spatial
 from torchprim.separators.pieces import Piece, split
 from torchprim.separators.piecewise import Estimate, Separated, separate_pieces, stream_pieces
 from torchprim.separators.separation import Separation
+from torchprim.sources import TWO
 from torchprim.spectra.mixture import Mixture
 from torchprim.spectra.stft import Geometry, masked_istft
 
@@ -34,6 +35,8 @@ class BaseSeparator(nn.Module, ABC):
     Raises:
         ValueError: for a strength that is negative or not finite.
     """
+
+    sources: tuple[str, ...]  # names of the stems
 
     def __init__(self, geometry: Geometry, spatial: float = 0.0) -> None:
         super().__init__()
@@ -158,6 +161,8 @@ class Separator(BaseSeparator):
     Args:
         geometry, spatial: as for `BaseSeparator`.
     """
+
+    sources = TWO
 
     def forward(
         self,

@@ -9,21 +9,24 @@ import torch
 
 from torchprim.errors import CheckpointError
 from torchprim.networks.checkpoint import read_checkpoint
-from torchprim.separators.network import NetworkSeparator
+from torchprim.separators.network import NetworkSeparator, NetworkStemSeparator
+from torchprim.sources import TWO
 
 
 def load(
     path: str | os.PathLike[str], device: str | torch.device = "cpu", **settings: Any
-) -> NetworkSeparator:
+) -> NetworkSeparator | NetworkStemSeparator:
     """Load a trained network from a checkpoint.
 
     Args:
         path: of a checkpoint written by `train.py`, such as `RUN/best.pt`.
         device: of the separator.
-        settings: of the `NetworkSeparator`: `use`, `beta`, `n_points`, `name`, `spatial`.
+        settings: of the separator: `use`, `beta`, `n_points`, `name`; of vocals and accompaniment `spatial`,
+            of other sources `rest`.
 
     Returns:
-        A `NetworkSeparator` in evaluation mode, its weights frozen.
+        A `NetworkSeparator` of vocals and accompaniment, a `NetworkStemSeparator` of other sources; in
+        evaluation mode, its weights frozen.
 
     Raises:
         CheckpointError: for a checkpoint that cannot be read, or settings that it does not allow.
@@ -38,8 +41,12 @@ def load(
         torch.Size([2, 44100])
     """
     checkpoint = read_checkpoint(path, device)
-    network = checkpoint.network.requires_grad_(False)
+    network, sources = checkpoint.network.requires_grad_(False), checkpoint.config.sources
+    of_others = "rest" if sources == TWO else "spatial"
+    if of_others in settings:
+        raise CheckpointError(path, f"{of_others} is no setting of a network of {', '.join(sources)}")
+    kind = NetworkSeparator if sources == TWO else NetworkStemSeparator
     try:
-        return NetworkSeparator(network, checkpoint.anchors, **settings).to(device).eval()
+        return kind(network, checkpoint.anchors, **settings).to(device).eval()
     except ValueError as error:
         raise CheckpointError(path, str(error)) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, overload
 
 import torch
 
@@ -13,18 +14,39 @@ from torchprim.errors import writing
 from torchprim.files import append_json_lines
 from torchprim.separators.base import Separator
 from torchprim.separators.primitive import PrimitiveSeparator
-from torchprim.separators.separation import Separation
+from torchprim.separators.separation import Separation, StemSeparation
+from torchprim.separators.stem_base import BaseStemSeparator
+
+_Path = str | os.PathLike[str]
 
 
+@overload
 def separate(
-    path: str | os.PathLike[str],
-    out: str | os.PathLike[str] | None = None,
+    path: _Path,
+    out: _Path | None = None,
     *,
     separator: Separator | None = None,
     format: str = "wav",
     device: str | torch.device = "cpu",
-) -> Separation:
-    """Separate an audio file into vocals and accompaniment.
+) -> Separation: ...
+@overload
+def separate(
+    path: _Path,
+    out: _Path | None = None,
+    *,
+    separator: BaseStemSeparator,
+    format: str = "wav",
+    device: str | torch.device = "cpu",
+) -> StemSeparation: ...
+def separate(
+    path: _Path,
+    out: _Path | None = None,
+    *,
+    separator: Separator | BaseStemSeparator | None = None,
+    format: str = "wav",
+    device: str | torch.device = "cpu",
+) -> Separation | StemSeparation:
+    """Separate an audio file into vocals and accompaniment, or into the stems of a separator.
 
     The recording and its stems are held in memory, 32 MB a minute of stereo each; `torchprim separate` holds
     30 s of any length, and does folders.
@@ -33,12 +55,14 @@ def separate(
         path: an audio file in any format.
         out: folder in which the stems are written, as `out/<name of the file>/vocals.wav`, with a line in
             `out/separations.jsonl`, by which a later `Bank` or run leaves them out; None to write nothing.
-        separator: a `PrimitiveSeparator`, the default, or one of `tp.load`; it is moved to `device`.
+        separator: a `PrimitiveSeparator`, the default, a `StemSeparator`, or one of `tp.load`; it is moved to
+            `device`.
         format: of the files, `wav` or `flac`.
         device: to compute on, such as `cuda`; the stems are returned on the CPU.
 
     Returns:
-        A `Separation`, its stems `(C, T)` at the rate of the file.
+        A `Separation`, of a separator of other stems a `StemSeparation`; stems `(C, T)` at the rate of the
+        file.
 
     Raises:
         AudioError: "PATH: reason" where a file cannot be read or written.
@@ -58,8 +82,7 @@ def separate(
     with torch.no_grad():
         stems = separator(audio.to(device), rate, channels=True)
     # On the CPU, where the files are written and most memory is.
-    moved = {name: x.cpu() if isinstance(x, torch.Tensor) else x for name, x in stems._asdict().items()}
-    stems = Separation(**moved | {"masks": {name: mask.cpu() for name, mask in stems.masks.items()}})
+    stems = stems._replace(**{name: _on_cpu(x) for name, x in stems._asdict().items()})
     if out is not None:
         name = Path(path).stem.removesuffix(".stem") or Path(path).name
         with writing(out):
@@ -78,3 +101,10 @@ def separate(
         with writing(out):
             append_json_lines(Path(out, SEPARATIONS), [record])
     return stems
+
+
+def _on_cpu(value: Any) -> Any:
+    """Move a tensor, or those of a dict, to the CPU; anything else is returned as it is."""
+    if isinstance(value, dict):
+        return {name: x.cpu() for name, x in value.items()}
+    return value.cpu() if isinstance(value, torch.Tensor) else value
