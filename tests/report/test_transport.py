@@ -73,7 +73,7 @@ def test_pictures_with_a_time_axis_say_where_it_lies(page):
 def test_choices_are_checked():
     with pytest.raises(ValueError, match="gains of 'Mixture' must be one for each of 2 sounds, got 1"):
         transport_section(Transport(SOUNDS, [Choice("Mixture", (1,))], 24000, 3.0))
-    with pytest.raises(ValueError, match="choices must be 1 to 9, got 0"):
+    with pytest.raises(ValueError, match="choices must be one or more, got none"):
         transport_section(Transport(SOUNDS, [], 24000, 3.0))
 
 

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from torchprim.errors import CheckpointError
 from torchprim.networks.checkpoint import read_checkpoint
@@ -45,8 +46,15 @@ def load(
     of_others = "rest" if sources == TWO else "spatial"
     if of_others in settings:
         raise CheckpointError(path, f"{of_others} is no setting of a network of {', '.join(sources)}")
-    kind = NetworkSeparator if sources == TWO else NetworkStemSeparator
     try:
-        return kind(network, checkpoint.anchors, **settings).to(device).eval()
+        return network_separator(network, checkpoint.anchors, **settings).to(device).eval()
     except ValueError as error:
         raise CheckpointError(path, str(error)) from error
+
+
+def network_separator(
+    network: nn.Module, anchors: Tensor | None = None, **settings: Any
+) -> NetworkSeparator | NetworkStemSeparator:
+    """Return the separator by a network that its sources ask for; arguments are those of the separator."""
+    kind = NetworkSeparator if network.config.sources == TWO else NetworkStemSeparator
+    return kind(network, anchors, **settings)

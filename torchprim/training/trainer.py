@@ -58,7 +58,8 @@ class Trainer:
         self.clip = AutoClip(recipe.autoclip if recipe.autoclip > 0 else None, recipe.clip)
         config = network.config
         self.bfloat16 = recipe.use_bfloat16(self.device, config.kind)
-        self.anchors = Anchors(config.dimensions, self.device) if "embedding" in config.heads else None
+        embeds, classes = "embedding" in config.heads, len(config.sources)
+        self.anchors = Anchors(config.dimensions, self.device, classes=classes) if embeds else None
 
     def step(self, batch: RemixBatch, step: int) -> Tensor:
         """Take one optimisation step; return its loss, detached, on the device."""
@@ -91,19 +92,12 @@ class Trainer:
         network = self.parallel if training else self.network
         with torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext():
             output = run_network(network, batch.magnitude, mixture, frames)
-        accompaniment, vocals = batch.spectra.unbind(1)
-        if recipe.order == 2:
-            # Phase-sensitive targets add up to the magnitude of the mixture, truncated or not.
-            vocals = phase_sensitive(accompaniment + vocals, vocals)
-            accompaniment = batch.magnitude - vocals
-        else:
-            vocals, accompaniment = vocals.abs(), accompaniment.abs()
         loss = training_loss(
             output,
             batch.labels,
             batch.weights,
             batch.magnitude,
-            (accompaniment, vocals),
+            self._targets(batch),
             frames=frames,
             clustering=recipe.loss,
             order=recipe.order,
@@ -113,6 +107,18 @@ class Trainer:
         if training and loss.grams is not None:
             self.anchors.update(loss.grams.cross, loss.grams.labels)
         return loss
+
+    def _targets(self, batch: RemixBatch) -> list[Tensor]:
+        """Compute what the masked mixture is compared with: K spectrograms `(B, F, N)`, by class."""
+        spectra = list(batch.spectra.unbind(1))
+        if self.recipe.order == 1:
+            return [spectrum.abs() for spectrum in spectra]
+        if len(spectra) == 2:
+            # Phase-sensitive targets of two add up to the magnitude of the mixture, truncated or not.
+            vocals = phase_sensitive(spectra[0] + spectra[1], spectra[1])
+            return [batch.magnitude - vocals, vocals]
+        mixture = batch.spectra.sum(1)
+        return [phase_sensitive(mixture, spectrum) for spectrum in spectra]
 
     def validate(self, batches: Iterable[RemixBatch]) -> float:
         """Compute the mean loss of held-out batches, with the network in evaluation mode."""
