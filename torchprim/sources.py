@@ -32,7 +32,7 @@ def check_sources(sources: Sequence[str]) -> tuple[str, ...]:
 def class_names(sources: Sequence[str]) -> tuple[str, ...]:
     """Return sources in the order of their classes, which is that of spectra, labels, masks, anchors.
 
-    Of vocals and accompaniment vocals are class 1, as a mask of 1 means vocals; of any others class k is
+    Of two the first is class 1: there is one mask, and where it is 1, there are vocals. Of more, class k is
     source k.
 
     Example:
@@ -41,4 +41,4 @@ def class_names(sources: Sequence[str]) -> tuple[str, ...]:
         (('accompaniment', 'vocals'), True)
     """
     names = tuple(sources)
-    return names[::-1] if names == TWO else names
+    return names[::-1] if len(names) == 2 else names

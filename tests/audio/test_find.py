@@ -108,7 +108,7 @@ def test_a_file_of_sound_is_the_stem_whatever_lies_beside_it(tmp_path):
     touch(tmp_path, "lyrics/vocals.txt", "lyrics/mixture.txt")
     assert find_stem_songs([tmp_path]) == [tmp_path]
     assert find_incomplete_songs(tmp_path) == {}
-    read = read_stems(tmp_path)
+    read, _ = read_stems(tmp_path)
     assert np.array_equal(read[0].numpy(), vocals) and np.array_equal(read[1].numpy(), rest)
     (tmp_path / "Vocals.WAV").unlink()
     (tmp_path / "vocals.mp3").unlink()

@@ -22,7 +22,7 @@ from torchprim.bootstrap.store import Estimate, RemixStore
 
 def test_store_is_a_function_of_the_step():
     def estimate(indices):
-        return [Estimate(torch.zeros(4), torch.full((4,), i / 100)) for i in indices]
+        return [Estimate([torch.zeros(4), torch.full((4,), i / 100)]) for i in indices]
 
     def segments(step, store):
         held = store.at(step).tolist()
@@ -52,7 +52,7 @@ def test_store_estimates_the_same_segments_together():
 
         def estimate(indices):
             groups.add(tuple(indices))
-            return [Estimate(torch.zeros(4), torch.zeros(4)) for _ in indices]
+            return [Estimate([torch.zeros(4), torch.zeros(4)]) for _ in indices]
 
         store = RemixStore(range(11), 5, 2, (7, 0), estimate, 4, group=3)
         for step in steps:
@@ -70,7 +70,7 @@ def test_filling_a_store_is_shown_and_a_refresh_is_not(capsys, monkeypatch):
     monkeypatch.setattr(progress, "EVERY", 0.0)
 
     def estimate(indices):
-        return [Estimate(torch.zeros(4), torch.zeros(4)) for _ in indices]
+        return [Estimate([torch.zeros(4), torch.zeros(4)]) for _ in indices]
 
     store = RemixStore(range(11), 6, 2, (7, 0), estimate, 4, group=3)
     store.progress = True
@@ -88,7 +88,7 @@ def test_excerpts_are_cut_from_their_slots(generator):
     masks = [torch.rand(5, 1 + n // hop, generator=generator) for n in lengths]
 
     def estimate(indices):
-        return [Estimate(*audio[i], masks[i]) for i in indices]
+        return [Estimate(audio[i], masks[i]) for i in indices]
 
     store = RemixStore(range(3), 3, 1, (7, 0), estimate, 60, hop)
     store.at(0)

@@ -11,9 +11,11 @@ from torchprim.spectra.stft import Geometry, stft
 
 
 class RemixBatch(NamedTuple):
-    """A batch of B remixed sequences; mixture = vocals + accompaniment.
+    """A batch of B remixed sequences of K sources, which add up to the mixture.
 
-    In stereo the sounds have two channels, and all else is that of their mean, as a separator's mask is.
+    Sources are numbered by their classes: of two 0 is the accompaniment and 1 the vocals, of more they are in
+    the order of their names, `RemixStream.sources`. In stereo the sounds have two channels, and all else is
+    that of their mean, as a separator's mask is.
 
     Example:
         >>> import torch, torchprim as tp
@@ -25,17 +27,31 @@ class RemixBatch(NamedTuple):
     """
 
     mixture: Tensor  # (B, T), in stereo (B, 2, T)
-    vocals: Tensor  # likewise
-    accompaniment: Tensor  # likewise
+    sources: Tensor  # (B, K, T), in stereo (B, K, 2, T), by class
     magnitude: Tensor  # (B, F, N) of the mixture
-    spectra: Tensor  # (B, 2, F, N) complex, of accompaniment and vocals
-    labels: Tensor  # (B, F, N) bool: the vocals are louder
+    spectra: Tensor  # (B, K, F, N) complex, by class
+    labels: Tensor  # (B, F, N) class of the loudest source: bool of two, else uint8
     weights: Tensor  # (B, F, N) sqrt(|X| / mean |X|)
-    confidence: Tensor  # (B,) minimum of the two estimates'
+    confidence: Tensor  # (B,) minimum of the estimates'
+
+    @property
+    def vocals(self) -> Tensor:
+        """Vocals, `(B, T)` or `(B, 2, T)`, in a batch of two sources."""
+        return self._class(1)
+
+    @property
+    def accompaniment(self) -> Tensor:
+        """Accompaniment, `(B, T)` or `(B, 2, T)`, in a batch of two sources."""
+        return self._class(0)
+
+    def _class(self, number: int) -> Tensor:
+        if (count := self.sources.shape[1]) != 2:
+            raise AttributeError(f"a batch of {count} sources has `sources`, in the order of their classes")
+        return self.sources[:, number]
 
     def pair(self) -> tuple[Tensor, Tensor]:
-        """Return mixture `(B, C, T)` and sources `(B, 2, C, T)`, vocals first, as many loops expect."""
-        sources = torch.stack([self.vocals, self.accompaniment], 1)
+        """Return mixture `(B, C, T)` and sources `(B, K, C, T)`, of two the vocals first, for other loops."""
+        sources = self.sources.flip(1) if self.sources.shape[1] == 2 else self.sources
         if self.mixture.dim() == 3:
             return self.mixture, sources
         return self.mixture.unsqueeze(1), sources.unsqueeze(2)
@@ -46,6 +62,7 @@ class RemixBatch(NamedTuple):
 
     def __repr__(self) -> str:
         sounds = f"{len(self.mixture)} mixtures of {self.mixture.shape[-1]} samples"
+        sounds += f" and {self.sources.shape[1]} sources"
         return f"RemixBatch({sounds}, magnitude {tuple(self.magnitude.shape)}, on {self.mixture.device})"
 
 
@@ -76,14 +93,22 @@ def make_batch(
 
 
 def mix(sources: Tensor, geometry: Geometry, confidence: Tensor | None = None) -> RemixBatch:
-    """Mix likewise accompaniment and vocals in one tensor, `(B, 2, T)` or `(B, 2, 2, T)`."""
-    accompaniment, vocals = sources.unbind(1)
-    spectra = stft(sources if sources.dim() == 3 else sources.mean(2), geometry)  # (B, 2, F, N)
+    """Mix sources in one tensor, `(B, K, T)` or `(B, K, 2, T)` by class, likewise.
+
+    Example:
+        >>> import torch, torchprim as tp
+        >>> from torchprim.bootstrap.batch import mix
+        >>> batch = mix(torch.randn(2, 3, 5120), tp.Geometry())
+        >>> batch.spectra.shape, batch.labels.unique().tolist()
+        (torch.Size([2, 3, 1025, 11]), [0, 1, 2])
+    """
+    spectra = stft(sources if sources.dim() == 3 else sources.mean(2), geometry)  # (B, K, F, N)
     magnitude = spectra.sum(1).abs()
     levels = spectra.abs()  # one pass; squares and their sum are three, and slower on a CPU, too
-    labels = levels[:, 1] > levels[:, 0]
+    two = levels.shape[1] == 2
+    labels = levels[:, 1] > levels[:, 0] if two else levels.argmax(1).to(torch.uint8)
     mean = magnitude.mean((-2, -1), keepdim=True)
     weights = (magnitude / torch.where(mean > 0, mean, 1)).sqrt()
-    confidence = vocals.new_ones(len(vocals)) if confidence is None else confidence
-    mixture = vocals + accompaniment
-    return RemixBatch(mixture, vocals, accompaniment, magnitude, spectra, labels, weights, confidence)
+    confidence = sources.new_ones(len(sources)) if confidence is None else confidence
+    mixture = sources[:, 1] + sources[:, 0] if two else sources.sum(1)
+    return RemixBatch(mixture, sources, magnitude, spectra, labels, weights, confidence)

@@ -22,8 +22,8 @@ class RemixDataset(IterableDataset[Item]):
     Args:
         stream: iterates over batches without end, such as a `RemixStream`.
         steps: batches of an epoch; None for an endless one.
-        pairs: whether an item is the pair of mixture `(B, C, T)` and sources `(B, 2, C, T)`, vocals first, or
-            a `RemixBatch`.
+        pairs: whether an item is the pair of mixture `(B, C, T)` and stems `(B, K, C, T)`, see
+            `RemixBatch.pair`, or a `RemixBatch`.
 
     Raises:
         ValueError: for a number of steps below 1.

@@ -12,12 +12,12 @@ from torchprim.bootstrap.settings import RemixSettings
 
 
 class Draws(NamedTuple):
-    """Choices of B items; columns are accompaniment and vocals."""
+    """Choices of B items of K sources, by class: of two accompaniment, vocals."""
 
-    slots: NDArray[np.integer]  # (B, 2), of the store
-    starts: NDArray[np.integer]  # (B, 2), first frame of the excerpt in its segment
-    ratio: NDArray[np.floating]  # (B,) vocals to accompaniment, dB
-    coherent: NDArray[np.bool_]  # (B,) both of one excerpt
+    slots: NDArray[np.integer]  # (B, K), of the store
+    starts: NDArray[np.integer]  # (B, K), first frame of the excerpt in its segment
+    ratio: NDArray[np.floating]  # (B, K - 1) of the others to the first, dB
+    coherent: NDArray[np.bool_]  # (B,) all of one excerpt
 
 
 def draw(
@@ -26,10 +26,12 @@ def draw(
     items: NDArray[np.integer],
     songs: NDArray[np.integer],
     starts: NDArray[np.integer],
+    count: int = 2,
 ) -> Draws:
     """Draw the choices of some items, each a function of the seed, its number and the store's content.
 
-    The vocals are of any slot, the accompaniment of any slot with another song; excerpts start at any frame.
+    The last source, of two the vocals, is of any slot, every other of any slot with another song than that;
+    excerpts start at any frame.
 
     Args:
         settings: of the remixes.
@@ -37,6 +39,7 @@ def draw(
         items: `(B,)`, number of each item.
         songs: `(slots,)`, song of each slot.
         starts: `(slots,)`, number of frames at which an excerpt can start.
+        count: K, number of sources.
 
     Example:
         >>> import numpy as np, torchprim as tp
@@ -46,24 +49,27 @@ def draw(
         >>> bool((songs[draws.slots[:, 0]] != songs[draws.slots[:, 1]]).all())
         True
     """
-    of_vocals, of_other, of_start, of_other_start, of_pair, of_ratio = uniform_numbers(seed, items, 6).T
-    vocals = _below(songs.size, of_vocals)
-    # Sorted by song, the slots of the vocals' song lie together: `first` to `last`.
+    uniform = uniform_numbers(seed, items, 3 * count)
+    of_slots, of_starts, (of_pair, *of_ratio) = np.split(uniform.T, [count, 2 * count])
+    last = _below(songs.size, of_slots[0])
+    # Sorted by song, the slots of the last source's song lie together: `first` to `end`.
     order = np.argsort(songs, kind="stable")
-    first, last = (np.searchsorted(songs[order], songs[vocals], side) for side in ("left", "right"))
-    others = songs.size - (last - first)
-    other = _below(others, of_other)
-    other += np.where(other >= first, last - first, 0)
-    # A small store may hold a single song for a while; then the pair is coherent.
+    first, end = (np.searchsorted(songs[order], songs[last], side) for side in ("left", "right"))
+    others = songs.size - (end - first)
+    # A small store may hold a single song for a while; then the sources are coherent.
     coherent = (of_pair < settings.coherent) | (others == 0)
-    accompaniment = np.where(coherent, vocals, order[np.minimum(other, songs.size - 1)])
-    start = _below(starts[vocals], of_start)
-    other_start = np.where(coherent, start, _below(starts[accompaniment], of_other_start))
+    last_start = _below(starts[last], of_starts[0])
+    slots, chosen = [], []
+    for of_slot, of_start in zip(of_slots[1:], of_starts[1:], strict=True):
+        other = _below(others, of_slot)
+        other += np.where(other >= first, end - first, 0)
+        slots.append(np.where(coherent, last, order[np.minimum(other, songs.size - 1)]))
+        chosen.append(np.where(coherent, last_start, _below(starts[slots[-1]], of_start)))
     low, high = settings.ratio
     return Draws(
-        np.stack([accompaniment, vocals], 1),
-        np.stack([other_start, start], 1),
-        low + (high - low) * of_ratio,
+        np.stack([*slots, last], 1),
+        np.stack([*chosen, last_start], 1),
+        low + (high - low) * np.stack(of_ratio, 1),
         coherent,
     )
 

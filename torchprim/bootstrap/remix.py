@@ -16,11 +16,11 @@ from torch.utils.data import IterableDataset
 from torchprim import checks
 from torchprim.audio.resampling import resample
 from torchprim.bootstrap.banks.bank import Bank
-from torchprim.bootstrap.banks.stem_bank import StemBank
 from torchprim.bootstrap.batch import RemixBatch, mix
 from torchprim.bootstrap.dataset import Item, RemixDataset
 from torchprim.bootstrap.draws import Draws, draw
 from torchprim.bootstrap.equaliser import POINTS, equalise
+from torchprim.bootstrap.estimates import Estimator
 from torchprim.bootstrap.labels import Labels
 from torchprim.bootstrap.seeds import (
     SEED_BATCH,
@@ -32,7 +32,7 @@ from torchprim.bootstrap.seeds import (
 )
 from torchprim.bootstrap.selection import crop_length, mixable_segments, sequence_length, speed_limit
 from torchprim.bootstrap.settings import RemixSettings
-from torchprim.bootstrap.store import Estimate, RemixStore
+from torchprim.bootstrap.store import RemixStore
 from torchprim.spectra.stft import Geometry
 
 _MAX_GAIN = 10.0  # a nearly silent crop stays so, rather than have its noise amplified
@@ -42,8 +42,9 @@ class RemixStream:
     """Endless training batches from estimates of trusted segments (sections 3.2 and 4.1 of the paper).
 
     The vocals estimate of one segment and the accompaniment estimate of another song's are cropped, brought
-    to a random level ratio and mixed. The teacher estimates whole segments, on its device, into a store that
-    is refreshed during training.
+    to a random level ratio and mixed. Of more sources the last is of one song, the others of any but that,
+    and each is brought to a random level relative to the first. The teacher estimates whole segments, on its
+    device, into a store that is refreshed during training.
 
     A batch is a function of (seed, rank, step) alone: to resume, set `stream.step`. Of a stereo bank batches
     are stereo, each source panned as in its song.
@@ -51,7 +52,8 @@ class RemixStream:
     Args:
         bank: the music; with `teacher=None` a `StemBank`, whose true stems are mixed.
         teacher: a separator, such as `PrimitiveSeparator` or one that `tp.load` returns; or any module whose
-            `teacher(audio (B, T), rate)` returns an object with `vocals` and `accompaniment` `(B, T)`. For a
+            `teacher(audio (B, T), rate)` returns an object with `vocals` and `accompaniment` `(B, T)`. One of
+            other sources has their names as `sources`, and returns `stems`, a dict of `(B, T)` by name. For a
             stereo bank it is called with `(B, 2, T)` and `channels=True`, with `bin_confidence` with
             `keep_masks=True`.
         settings: of the remixes; the defaults are the paper's.
@@ -69,6 +71,9 @@ class RemixStream:
             there is nothing to mix: no trusted segment, none as long as a sequence, or one song only and
             pairs that need two.
         TypeError: for settings that are no `RemixSettings`, or a change that is no field of it.
+
+    Attributes:
+        sources: names of the sources; of more than two, class k of a batch is source k.
 
     Example:
         >>> import tempfile, torchprim as tp
@@ -103,8 +108,9 @@ class RemixStream:
                 "such as batch_size=2"
             )
         settings = dataclasses.replace(settings, **changes)
-        if teacher is None and not isinstance(bank, StemBank):
-            raise ValueError(f"teacher must be a separator, or bank a StemBank, got None and {bank!r}")
+        self._stores_strength = settings.bin_confidence and teacher is not None
+        estimate = Estimator(bank, teacher, settings.teacher_batch, self._stores_strength)
+        self.sources: tuple[str, ...] = estimate.sources
         labels = None if labels is None else labels.of(bank)
         trusted = mixable_segments(bank, settings, labels, segments, rank, world)
         self.bank: Bank = bank
@@ -119,7 +125,6 @@ class RemixStream:
         self._confidence = np.ones(len(bank.segments)) if labels is None else labels.confidence.numpy()
         self._songs = np.array([segment.song for segment in bank.segments])
         self._lengths = np.array([segment.length for segment in bank.segments])
-        self._stores_strength = settings.bin_confidence and teacher is not None
         grid = getattr(teacher, "geometry", self.geometry)
         if self._stores_strength and grid != self.geometry:
             raise ValueError(
@@ -130,32 +135,11 @@ class RemixStream:
             len(trusted) if settings.pool is not None else settings.slots,
             settings.every,
             (seed, rank, SEED_STORE),
-            self._estimate,
+            estimate,
             length=self._lengths[trusted].max().item(),
             hop=self.geometry.hop_length,
             group=settings.teacher_batch,
         )
-
-    def _estimate(self, indices: list[int]) -> list[Estimate]:
-        """Estimate the sources of segments: by the teacher, or from their stems."""
-        estimates: dict[int, Estimate] = {}
-        with torch.inference_mode():
-            for batch in self.bank.batches(self.settings.teacher_batch, sorted(set(indices))):
-                if self.teacher is None:
-                    vocals, accompaniment = self.bank.stems(batch)
-                    masks = None
-                else:
-                    options = self.bank.teacher_options
-                    # A separator of this package, known by its grid, else keeps the mask of every cue.
-                    if self._stores_strength or hasattr(self.teacher, "geometry"):
-                        options["keep_masks"] = self._stores_strength
-                    separation = self.teacher(self.bank.audio(batch), self.bank.sample_rate, **options)
-                    vocals, accompaniment = separation.vocals, separation.accompaniment
-                    masks = separation.mask if self._stores_strength else None
-                for row, index in enumerate(batch):
-                    mask = None if masks is None else masks[row]
-                    estimates[index] = Estimate(accompaniment[row], vocals[row], mask)
-        return [estimates[index] for index in indices]
 
     def __iter__(self) -> Iterator[RemixBatch]:
         while True:
@@ -174,30 +158,39 @@ class RemixStream:
         draws = self._draw(step, held)
         shared = np.random.default_rng(mixed_seed(self.seed, self.rank, SEED_BATCH, step))
         limit = speed_limit(self.settings)
-        changes = shared.integers(-limit, limit, 2, endpoint=True).tolist()
-        gains = shared.normal(0, self.settings.eq, (self.settings.batch_size, 2 * POINTS))
-        levels = [10 ** (draws.ratio / 20), ~draws.coherent, self._confidence[held[draws.slots]].min(1)]
+        count = len(self.sources)
+        changes = shared.integers(-limit, limit, count, endpoint=True).tolist()
+        gains = shared.normal(0, self.settings.eq, (self.settings.batch_size, count * POINTS))
+        flags = np.stack([~draws.coherent, self._confidence[held[draws.slots]].min(1)], 1)
         whole, real = _upload(
             np.concatenate([draws.slots, draws.starts], 1),
-            np.concatenate([np.stack(levels, 1), gains], 1),
+            np.concatenate([10 ** (draws.ratio / 20), flags, gains], 1),
             self.store.audio.device,
         )
-        slots, starts = whole.unflatten(1, (2, 2)).unbind(1)
-        level, matched, confidence = real[:, :3].unbind(1)
+        slots, starts = whole.unflatten(1, (2, count)).unbind(1)
+        level, matched, confidence, gains = real.split([count - 1, 1, 1, count * POINTS], 1)
         sources = self._cut(slots, starts, changes)
         if self.settings.eq:
-            gains = real[:, 3:].unflatten(1, (2, POINTS))
+            gains = gains.unflatten(1, (count, POINTS))
             sources = equalise(sources, gains if self.bank.channels == 1 else gains[:, :, None])
         gain = self._gain(sources.flatten(2), level, matched)
-        sources[:, 1].mul_(gain.view(-1, *[1] * (sources.dim() - 2)))
-        batch = mix(sources, self.geometry, confidence)
+        sources[:, 1:].mul_(gain.view(*gain.shape, *[1] * (sources.dim() - 2)))
+        batch = mix(sources, self.geometry, confidence.squeeze(1))
         if not self._stores_strength:
             return batch
-        accompaniment, vocals = (
-            self.store.strengths(slots[:, i], starts[:, i], self.settings.frames) for i in (0, 1)
-        )
-        strength = torch.where(batch.labels, vocals, accompaniment)
+        strength = self._strength(batch.labels, slots, starts)
         return batch._replace(weights=batch.weights * strength / 255)
+
+    def _strength(self, labels: Tensor, slots: Tensor, starts: Tensor) -> Tensor:
+        """Return the posterior strength of each bin in the estimate of its loudest source, 255 for 1."""
+        strengths = [
+            self.store.strengths(slots[:, k], starts[:, k], self.settings.frames)
+            for k in range(len(self.sources))
+        ]
+        chosen = strengths[0]
+        for k, strength in enumerate(strengths[1:], 1):
+            chosen = torch.where(labels == k, strength, chosen)
+        return chosen
 
     def _draw(self, step: int, held: NDArray[np.integer]) -> Draws:
         """Draw the choices of a batch; items of a pool are numbered by their index in it."""
@@ -209,14 +202,15 @@ class RemixStream:
         longest = crop_length(settings, self.geometry, speed_limit(settings))
         # Excerpts start at a multiple of the hop, so that their frames are frames of the teacher's mask.
         starts = (self._lengths[held] - longest) // self.geometry.hop_length + 1
-        return draw(settings, mixed_seed(self.seed, self.rank, SEED_ITEM), items, self._songs[held], starts)
+        seed, songs = mixed_seed(self.seed, self.rank, SEED_ITEM), self._songs[held]
+        return draw(settings, seed, items, songs, starts, len(self.sources))
 
     def _cut(self, slots: Tensor, starts: Tensor, changes: list[int]) -> Tensor:
-        """Cut the sources `(B, 2, T)`, in stereo `(B, 2, 2, T)`; change the speed of each, in thousandths."""
+        """Cut the sources `(B, K, T)`, in stereo `(B, K, 2, T)`; change the speed of each, in thousandths."""
         length = sequence_length(self.settings, self.geometry)
         if not any(changes):
-            both = torch.arange(2, device=slots.device)
-            return self.store.excerpts(slots, starts, both, length)
+            classes = torch.arange(len(changes), device=slots.device)
+            return self.store.excerpts(slots, starts, classes, length)
         sources = []
         for source, change in enumerate(changes):
             needed = crop_length(self.settings, self.geometry, change)
@@ -225,14 +219,15 @@ class RemixStream:
         return torch.stack(sources, 1)
 
     def _gain(self, sources: Tensor, level: Tensor, matched: Tensor) -> Tensor:
-        """Compute the gain `(B,)` of the vocals of `(B, 2, ...)`: `level`, or what brings matched ones to it.
+        """Compute the gain `(B, K - 1)` of all sources but the first: `level`, or what brings them to it.
 
-        The level of a coherent pair is relative, as all are with `natural`.
+        Levels are relative to the first source of `(B, K, ...)`; those of coherent sources are relative to
+        their own, as all are with `natural`.
         """
         if not self.settings.natural:
-            accompaniment, vocals = torch.linalg.vector_norm(sources, dim=-1).unbind(1)
+            first, others = torch.linalg.vector_norm(sources, dim=-1).tensor_split([1], 1)
             silent = 1e-8 * math.sqrt(sources.shape[-1])
-            level = level * torch.where(matched > 0, accompaniment / vocals.clamp(min=silent), 1.0)
+            level = level * torch.where(matched > 0, first / others.clamp(min=silent), 1.0)
         return level.clamp(max=_MAX_GAIN)
 
 

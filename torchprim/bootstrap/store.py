@@ -19,9 +19,8 @@ from torchprim.bootstrap.seeds import mixed_seed
 class Estimate(NamedTuple):
     """Estimated sources of a segment, and the mask that they are of where it is needed."""
 
-    accompaniment: Tensor  # (T,), in stereo (2, T)
-    vocals: Tensor  # likewise
-    mask: Tensor | None = None  # (F, N)
+    sources: Sequence[Tensor]  # K, by class: (T,) each, in stereo (2, T)
+    mask: Tensor | None = None  # (F, N) of the vocals, of more than two sources (K, F, N)
 
 
 class RemixStore:
@@ -45,8 +44,8 @@ class RemixStore:
         group: segments that are estimated together.
 
     Attributes:
-        audio: `(slots, 2, length)` or `(slots, 2, 2, length)` int16: accompaniment, vocals; undefined beyond
-            a shorter segment.
+        audio: `(slots, K, length)` or `(slots, K, 2, length)` int16: sources by class; undefined beyond a
+            shorter segment.
         progress: whether to show a bar while the store is filled, which can take minutes; settable.
         scale: `(slots, 1)` or `(slots, 1, 1)`: audio is `int16 * scale`.
         strength: `(slots, F, N)` uint8: 255 times the posterior strength of each bin; None without masks.
@@ -114,7 +113,7 @@ class RemixStore:
 
     def _write(self, slot: int, estimate: Estimate) -> None:
         """Quantise an estimate into its slot."""
-        audio = torch.stack([estimate.accompaniment, estimate.vocals])
+        audio = torch.stack(list(estimate.sources))
         if self.audio is None:
             self.audio = audio.new_zeros((self.slots, *audio.shape[:-1], self.length), dtype=torch.int16)
             self.scale = audio.new_zeros((self.slots, *[1] * (audio.dim() - 1)))
@@ -123,7 +122,7 @@ class RemixStore:
         self.audio[slot, ..., : audio.shape[-1]] = (audio / scale).round()
         self.scale[slot] = scale
         if estimate.mask is not None:
-            strength = (255 * (2 * estimate.mask - 1).abs()).round()
+            strength = (255 * _strength(estimate.mask)).round()
             if self.strength is None:
                 shape = self.slots, len(strength), 1 + self.length // self.hop
                 self.strength = strength.new_zeros(shape, dtype=torch.uint8)
@@ -135,13 +134,13 @@ class RemixStore:
         Args:
             slots: `(...)`, int64 on the store's device.
             starts: likewise, in hops.
-            source: likewise, or one for all: 0 for the accompaniment, 1 for the vocals.
+            source: likewise, or one for all: its class.
             length: in samples.
 
         Returns:
             `(..., length)`, in stereo `(..., 2, length)`.
         """
-        # (slots, 2, starts, length) or (slots, 2, starts, 2, length), a view
+        # (slots, K, starts, length) or (slots, K, starts, 2, length), a view
         windows = self.audio.unfold(-1, length, self.hop).movedim(-2, 2)
         return windows[slots, source, starts] * self.scale[slots]
 
@@ -149,3 +148,11 @@ class RemixStore:
         """Cut the posterior strength `(B, F, frames)`, 255 for 1, from slots and first frames `(B,)`."""
         windows = self.strength.unfold(-1, frames, 1).transpose(1, 2)  # (slots, starts, F, frames), a view
         return windows[slots, starts]
+
+
+def _strength(mask: Tensor) -> Tensor:
+    """Compute the posterior strength of each bin (equation 3): (K max - 1) / (K - 1)."""
+    if mask.dim() == 2:
+        return (2 * mask - 1).abs()
+    count = len(mask)
+    return (count * mask.amax(0) - 1).clamp(min=0) / (count - 1)

@@ -159,6 +159,7 @@ def run_quartiles(args: argparse.Namespace, device: str, training_options: list[
 
 def score(args: argparse.Namespace, names: list[str], preset: str, device: str) -> tuple[Results, dict]:
     """Score methods on all songs; return their records and the facts of the run."""
+    args.against = args.against or ("pcl" if has_null(args.sources) else "mixture")
     methods = find_methods(names, preset, device, args.sources)
     settings = Settings(args.stereo, args.bss, args.workers, device, args.sources)
     results = run_methods(find_songs(args.stems, args.sources), methods, settings, args.out)

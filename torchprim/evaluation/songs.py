@@ -139,8 +139,7 @@ def read_song(
         >>> read_song("Falcon 69", demo_song()).sources.shape
         torch.Size([2, 2, 268288])
     """
-    stems, rate = read_stems(path, sources)
-    song = Song(name, stems, rate, tuple(sources))
+    song = Song(name, *read_stems(path, sources), tuple(sources))
     for source, label in zip(song.to_mono().sources, song.names, strict=True):
         if source.numel() == 0 or not (source - source.mean()).abs().max() > SILENCE:
             raise AudioError(path, f"the {label} {'are' if label in ('vocals', 'drums') else 'is'} silent")

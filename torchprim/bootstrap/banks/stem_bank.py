@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from torchprim.audio.load import Sound
@@ -17,6 +16,7 @@ from torchprim.bootstrap.banks.arguments import Paths
 from torchprim.bootstrap.banks.bank import Bank
 from torchprim.bootstrap.banks.cache import FULL_SCALE, CachedSong
 from torchprim.errors import AudioError
+from torchprim.sources import TWO, check_sources
 
 _SILENT = 10 ** (-70 / 20)  # peak of a second of a stem: below -70 dBFS, as the gate of BS.1770
 _MOSTLY = 0.5  # share of silent seconds from which a song is noted
@@ -33,10 +33,13 @@ class StemBank(Bank):
         roots: folders of songs with stems, see `find_stem_songs`; None for every song in the cache folder.
         sample_rate: in Hz; songs are resampled to it.
         segment_seconds: length of a segment.
+        sources: names of the stems, see `read_stems`: vocals and accompaniment, or such as
+            `torchprim.sources.FOUR`, drums, bass, other and vocals.
         settings: the other keyword arguments of `Bank`.
 
     Raises:
         AudioError: for a root without songs, or if no song can be used.
+        ValueError: for sources that are not different names, or a setting out of range.
 
     Example:
         >>> import tempfile, torchprim as tp
@@ -48,20 +51,25 @@ class StemBank(Bank):
         torch.Size([1, 268288])
     """
 
-    kind = "stems"
-    tracks = 2
-
     def __init__(
-        self, roots: Paths | None, sample_rate: int = 44100, *, segment_seconds: float = 15.0, **settings: Any
+        self,
+        roots: Paths | None,
+        sample_rate: int = 44100,
+        *,
+        segment_seconds: float = 15.0,
+        sources: Sequence[str] = TWO,
+        **settings: Any,
     ) -> None:
+        self.sources: tuple[str, ...] = check_sources(sources)
+        self.kind = "stems" if self.sources == TWO else f"stems {', '.join(self.sources)}"
+        self.tracks = len(self.sources)
         super().__init__(roots, sample_rate, segment_seconds=segment_seconds, **settings)
 
     def _find(self, folders: Sequence[str | os.PathLike[str]]) -> list[Path]:
-        return find_stem_songs(folders)
+        return find_stem_songs(folders, self.sources)
 
     def _decode(self, path: Path) -> Sound:
-        vocals, accompaniment, rate = read_stems(path)
-        tracks = torch.stack([vocals, accompaniment])
+        tracks, rate = read_stems(path, self.sources)
         return Sound(self._mixed(tracks, like=tracks.sum(0)), rate, ())
 
     def _copied(self, songs: Iterable[CachedSong], anew: bool) -> Iterator[CachedSong]:
@@ -71,20 +79,20 @@ class StemBank(Bank):
                 self._samples[:, start:stop].unflatten(0, (self.tracks, -1)), song.scale, self.sample_rate
             )
             notes = []
-            for share, stem in zip(shares, ("vocals are", "accompaniment is"), strict=True):
+            for share, source in zip(shares, self.sources, strict=True):
+                stem = f"the {source} {'are' if source in ('vocals', 'drums') else 'is'} silent"
                 if share == 1:
                     self._offsets.pop()
-                    self._skip(song.name, AudioError(song.name, f"the {stem} silent"))
+                    self._skip(song.name, AudioError(song.name, stem))
                     break
                 if share > _MOSTLY:
-                    notes.append(f"the {stem} silent for {100 * share:.0f} % of it")
+                    notes.append(f"{stem} for {100 * share:.0f} % of it")
             else:
                 yield replace(song, notes=(*song.notes, *notes))
 
-    def stems(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return the true vocals and accompaniment, `(B, T)` or `(B, 2, T)`, of segments of one length."""
-        vocals, accompaniment = self._gather(indices).unbind(1)
-        return vocals, accompaniment
+    def stems(self, indices: Sequence[int]) -> tuple[Tensor, ...]:
+        """Return the true stems of segments of one length, `(B, T)` or `(B, 2, T)` each, source by source."""
+        return self._gather(indices).unbind(1)
 
 
 def _silent_shares(samples: Tensor, scale: float, sample_rate: int) -> list[float]:
