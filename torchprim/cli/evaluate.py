@@ -2,13 +2,14 @@
 
     torchprim evaluate compare --stems MUSDB18/test --out RESULTS
     torchprim evaluate compare --stems MUSDB18/test --out RESULTS --methods irm,pcl,RUN/best.pt --bss torch
+    torchprim evaluate compare --stems MUSDB18/test --out RESULTS --sources four
     torchprim evaluate confidence --stems MUSDB18/train --out RESULTS
     torchprim evaluate quartiles --audio MUSIC --stems MUSDB18/test --out RESULTS --preset small --steps 3000
 
 Songs with stems are found in folders of MUSDB18 (`*.stem.mp4`), of MUSDB18-HQ (a folder of wavs a song),
-and in folders with `vocals.*` and `accompaniment.*` or `mixture.*`. Results are cached as lines of JSON, song
-by song: the same command resumes after a stop. From them come a page in Markdown, a JSON file with all
-numbers, and the figures.
+and in folders with `vocals.*` and `accompaniment.*` or `mixture.*`, or with a file of each of `--sources`.
+Results are cached as lines of JSON, song by song: the same command resumes after a stop. From them come a
+page in Markdown, a JSON file with all numbers, and the figures.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from torchprim.cli.output import say
 from torchprim.errors import AudioError, CheckpointError
 from torchprim.evaluation import compare, prediction, quartiles, report
 from torchprim.evaluation.figures import figure_formats
-from torchprim.evaluation.methods import find_method, find_methods
+from torchprim.evaluation.methods import find_method, find_methods, has_null
 from torchprim.evaluation.runner import BSS, Results, Settings, run_methods
+from torchprim.evaluation.scores import mean_name
 from torchprim.evaluation.songs import find_songs
 from torchprim.evaluation.statistics import few_songs
 from torchprim.evaluation.trust import MEASURES
+from torchprim.sources import TWO
 
 BASIC = "mixture,null,irm,pcl"
 METHODS = "mixture,null,irm,hpss,long-hpss,2dft-r,2dft-m,melody,repet-sim,pcl"
@@ -52,15 +55,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command = commands.add_parser(
             name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=name != "quartiles"
         )
-        command.set_defaults(own_parser=command, passes_on=name == "quartiles")
+        command.set_defaults(own_parser=command, passes_on=name == "quartiles", sources=TWO)
         add = command.add_argument
         add("--stems", nargs="+", required=True, metavar="ROOT", help="folders of songs with true stems")
         add("-o", "--out", required=True, type=Path, metavar="FOLDER", help="folder of the results")
         if name == "confidence":
             add("--method", default="pcl", help="pcl, a checkpoint, or pcl+CHECKPOINT (pcl)")
-        else:
-            add("--methods", default=METHODS if name == "compare" else BASIC, help="(%(default)s)")
-            add("--against", default="pcl", help="method that the others are compared with (pcl)")
+        if name == "compare":
+            text = "two (vocals, accompaniment), four (drums, bass, other, vocals), or NAME,NAME,... (two)"
+            add("--sources", type=option_types.sources, default=TWO, metavar="SOURCES", help=text)
+            add("--methods", help=f"({METHODS}; of other sources those of {BASIC} that there are)")
+        if name == "quartiles":
+            add("--methods", default=BASIC, help="(%(default)s)")
+        if name != "confidence":
+            add("--against", help="method that the others are compared with (pcl; without it mixture)")
             add("--bss", choices=BSS, default="none", help="BSSEval v4: by torchprim, by museval (none)")
             cores = os.cpu_count() or 2
             add("--workers", type=option_types.count, default=max(1, cores // 2), help="of museval")
@@ -70,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add(
             "--teacher-preset" if name == "quartiles" else "--preset",
             type=option_types.preset,
-            default="best",
+            default=None if name == "compare" else "best",
             metavar="PRESET",
             help=f"of the primitives: {option_types.PRESET_NAMES} of your own (best)",
         )
@@ -82,8 +90,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_compare(args: argparse.Namespace, device: str) -> str:
-    results, facts = score(args, args.methods.split(","), args.preset, device)
+    if args.sources != TWO and args.preset is not None:
+        text = f"is of {', '.join(TWO)}, and --sources {','.join(args.sources)} was given"
+        raise ValueError(f"argument --preset: {text}")
+    if (mean := mean_name(args.sources)) in args.sources:
+        raise ValueError(f"argument --sources: {mean} is the name of a song's mean, got it as a source")
+    methods = default_methods(args.sources) if args.methods is None else args.methods.split(",")
+    results, facts = score(args, methods, args.preset or "best", device)
     return write_comparison(args, results, facts, "figure4", "# Comparison of methods")
+
+
+def default_methods(sources: tuple[str, ...]) -> list[str]:
+    """Return the methods that are compared by default."""
+    if sources == TWO:
+        return METHODS.split(",")
+    return [name for name in BASIC.split(",") if has_null(sources) or name not in ("null", "pcl")]
 
 
 def run_confidence(args: argparse.Namespace, device: str) -> str:
@@ -138,9 +159,10 @@ def run_quartiles(args: argparse.Namespace, device: str, training_options: list[
 
 def score(args: argparse.Namespace, names: list[str], preset: str, device: str) -> tuple[Results, dict]:
     """Score methods on all songs; return their records and the facts of the run."""
-    methods = find_methods(names, preset, device)
-    settings = Settings(args.stereo, args.bss, args.workers, device)
-    results = run_methods(find_songs(args.stems), methods, settings, args.out)
+    args.against = args.against or ("pcl" if has_null(args.sources) else "mixture")
+    methods = find_methods(names, preset, device, args.sources)
+    settings = Settings(args.stereo, args.bss, args.workers, device, args.sources)
+    results = run_methods(find_songs(args.stems, args.sources), methods, settings, args.out)
     if not results.scores:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(results.problems.items())[:3])
         raise AudioError(", ".join(args.stems), f"no song could be used ({reasons})")
@@ -155,25 +177,24 @@ def write_comparison(args: argparse.Namespace, results: Results, facts: dict, fi
     """Write the page, the JSON file and the figures of a comparison; return its main table."""
     summary = compare.summarise(results, args.against, args.seed)
     main_table = compare.main_table(summary, args.against)
+    in_order = " / ".join(args.sources)
     sections = [
         f"{title}: SD-SDR (dB), {facts['data']['songs']} songs",
-        "SD-SDR (Le Roux et al. 2019) of whole songs; `both` is the mean of a song's two sources. null: "
-        "0.7 x the mixture above 250 Hz, called vocals. irm: ideal ratio mask of magnitudes, from the true "
-        f"stems. Last column: mean of the paired differences from `{args.against}`, and its 95 % bootstrap "
-        "interval.",
+        f"SD-SDR (Le Roux et al. 2019) of whole songs; {compare.explanation(args.sources)} Last column: mean of the "
+        f"paired differences from `{args.against}`, and its 95 % bootstrap interval.",
         main_table,
         *([warning] if (warning := few_songs(facts["data"]["songs"])) else []),
         report.figure_links(
             compare.save_figure4(results, args.out, figure, args.figures),
             "Boxes: quartiles over songs; whiskers: up to 1.5 times the box; orange: median; blue: mean.",
         ),
-        "Means over songs in dB, vocals / accompaniment:",
+        f"Means over songs in dB, {in_order}:",
         compare.metrics_table(summary),
     ]
     if args.bss != "none":
         sections += [
             f"BSSEval v4 by {'torchprim' if args.bss == 'torch' else 'museval'}, in dB: medians over songs "
-            "of medians over frames of 1 s, vocals / accompaniment. Another metric: its SDR is not to be "
+            f"of medians over frames of 1 s, {in_order}. Another metric: its SDR is not to be "
             "compared with SD-SDR. Where a codec has left nothing above 16 kHz, its SIR and SAR are mostly "
             "what the fitted filters do there at the edges of frames.",
             compare.bss_table(summary),

@@ -6,6 +6,8 @@ import argparse
 import math
 from collections.abc import Callable
 
+from torchprim.sources import FOUR, TWO, check_sources
+
 # As in ensemble/presets.py, which imports torch: help must not wait for that. A test compares.
 PRESETS = ("best", "paper", "companion")
 PRESET_NAMES = f"{', '.join(PRESETS)}, FILE.toml, or package.module:name or FILE.py:name"
@@ -26,6 +28,26 @@ FILE.py:name, got 'beast'
     if text not in PRESETS and not text.endswith(".toml") and ":" not in text:
         raise argparse.ArgumentTypeError(f"must be {PRESET_NAMES}, got {text!r}")
     return text
+
+
+def sources(text: str) -> tuple[str, ...]:
+    """Convert the names of sources, as a type of argparse: `two`, `four`, or a list.
+
+    Example:
+        >>> from torchprim.cli.option_types import sources
+        >>> sources("two"), sources("strings, rest")
+        (('vocals', 'accompaniment'), ('strings', 'rest'))
+        >>> sources("vocals")
+        Traceback (most recent call last):
+        argparse.ArgumentTypeError: must be two, four, or two names or more, all different, of letters, \
+digits, - and _, got 'vocals'
+    """
+    named = {"two": TWO, "four": FOUR}
+    try:
+        return named.get(text) or check_sources([name.strip() for name in text.split(",")])
+    except ValueError:
+        expected = "two, four, or two names or more, all different, of letters, digits, - and _"
+        raise argparse.ArgumentTypeError(f"must be {expected}, got {text!r}") from None
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:

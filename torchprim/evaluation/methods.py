@@ -12,11 +12,14 @@ from torchprim.ensemble.find_preset import find_preset
 from torchprim.ensemble.presets import PRESETS, PRIMITIVES
 from torchprim.errors import PresetError, memory_errors
 from torchprim.evaluation.songs import Song
-from torchprim.metrics.baselines import baseline_estimates
+from torchprim.metrics.baselines import FOUR_NULLS, baseline_estimates, stem_baseline
 from torchprim.metrics.scale import sd_sdr
 from torchprim.separators.base import Separation
 from torchprim.separators.load import load
 from torchprim.separators.primitive import METHODS, PrimitiveSeparator
+from torchprim.separators.separation import StemSeparation
+from torchprim.separators.stems import StemSeparator
+from torchprim.sources import FOUR, TWO
 from torchprim.version import __version__
 
 # name of a method -> name of `baseline_estimates`
@@ -45,7 +48,7 @@ class Method(NamedTuple):
     separator: nn.Module | None
 
     @torch.no_grad()
-    def separate(self, song: Song, keep_masks: bool | None = None) -> Separation | None:
+    def separate(self, song: Song, keep_masks: bool | None = None) -> Separation | StemSeparation | None:
         """Separate a song's mixture `(C, T)`, with one mask for all channels; None for a baseline."""
         if self.separator is None:
             return None
@@ -54,20 +57,26 @@ class Method(NamedTuple):
 
     @torch.no_grad()
     def estimate(self, song: Song, mono: bool = False) -> Tensor:
-        """Estimate a song's sources `(2, C, T)`, vocals first; with `mono` the means of the channels, C = 1.
+        """Estimate a song's sources `(S, C, T)`, in its order; with `mono` the means of the channels, C = 1.
 
         A separator gets the channels all the same; a baseline is made from the means of the true sources.
         """
         if self.separator is None:
             song = song.to_mono() if mono else song
-            pair = baseline_estimates(*song.sources, song.sample_rate)[BASELINES[self.name]]
-            return torch.stack(pair)
-        return stems(self.separate(song), mono)
+            name = BASELINES[self.name]
+            if song.names == TWO:
+                return torch.stack(baseline_estimates(*song.sources, song.sample_rate)[name])
+            nulls = [FOUR_NULLS[source] for source in song.names] if name == "null" else []
+            channels = song.sources.transpose(0, 1)  # (C, S, T)
+            return stem_baseline(name, channels, song.sample_rate, nulls).transpose(0, 1)
+        return stems(self.separate(song), mono, song.names)
 
 
-def stems(separation: Separation, mono: bool = False) -> Tensor:
-    """Return the estimated sources `(2, C, T)`, vocals first; with `mono` the mean of the channels, C = 1."""
-    estimates = torch.stack([separation.vocals, separation.accompaniment])
+def stems(
+    separation: Separation | StemSeparation, mono: bool = False, names: Sequence[str] = TWO
+) -> Tensor:
+    """Return estimated sources `(S, C, T)` in the order of names; with `mono` the mean of channels, C = 1."""
+    estimates = torch.stack([separation.stems[name] for name in names])
     return estimates.mean(1, keepdim=True) if mono else estimates
 
 
@@ -86,7 +95,7 @@ class Score(NamedTuple):
 
 
 def score_methods(methods: Iterable[Method], song: Song) -> Iterator[tuple[Score, Separation | None]]:
-    """Score methods on a song in memory: SD-SDR of the mean of the channels, over the whole song.
+    """Score methods on a song of two sources in memory: SD-SDR of the mean of the channels, whole song.
 
     A separator gets the channels, and the mean of its estimates is scored; a baseline is made from the mean
     of the true channels.
@@ -119,18 +128,25 @@ def score_methods(methods: Iterable[Method], song: Song) -> Iterator[tuple[Score
         yield Score(method.name, *values, confidence), separation
 
 
-def find_method(name: str, preset: str = "best", device: str | torch.device = "cpu") -> Method:
+def find_method(
+    name: str,
+    preset: str = "best",
+    device: str | torch.device = "cpu",
+    sources: tuple[str, ...] = TWO,
+) -> Method:
     """Return a method by its name on the command line.
 
     Args:
         name: `mixture`, `null`, `irm`; `pcl`, a primitive or another cue of the preset, with the settings of
             `preset`, or of the one after a colon (`pcl:paper`, `pcl:mine.toml`, `pan:my_cues.py:stereo`); a
             checkpoint `RUN/best.pt`; or `pcl+RUN/best.pt`, the ensemble with the network as one more cue.
-        preset: of the primitives, see `find_preset`.
+            Of drums, bass, other and vocals `pcl` is a `StemSeparator`.
+        preset: of the primitives, see `find_preset`; for two sources.
         device: of the separator.
+        sources: that the method separates; there is a null of vocals and accompaniment, and of the four.
 
     Raises:
-        ValueError: for a name that is none of these.
+        ValueError: for a name that is none of these, or a method of other sources.
         CheckpointError: for a checkpoint that cannot be used.
 
     Example:
@@ -139,15 +155,34 @@ def find_method(name: str, preset: str = "best", device: str | torch.device = "c
         'paper'
     """
     if name in BASELINES:
+        if name == "null" and not has_null(sources):
+            known = f"{', '.join(TWO)} and of {', '.join(FOUR)}"
+            raise ValueError(f"there is a null of {known}, not of {', '.join(sources)}")
         return Method(name, f"{name} {__version__}", None)
-    if name.startswith("pcl+") and name.endswith(".pt"):
-        separator: nn.Module = load(name.removeprefix("pcl+")).with_primitives(preset)
-    elif name.endswith(".pt"):
-        separator = load(name)
+    if name.endswith(".pt"):
+        separator: nn.Module = load(name.removeprefix("pcl+"))
+        _check_sources(name, separator, sources)
+        if name.startswith("pcl+"):
+            separator = separator.with_primitives(preset)
+    elif name == "pcl" and set(sources) == set(FOUR):
+        separator = StemSeparator()
     else:
         method, _, own_preset = name.partition(":")
         separator = _primitives(name, method, own_preset or preset)
+    _check_sources(name, separator, sources)
     return Method(name, separator.identity, separator.to(device).eval())
+
+
+def has_null(sources: Sequence[str]) -> bool:
+    """Return whether sources have a null, and an ensemble of primitives: two and the four of MUSDB18 have."""
+    return tuple(sources) == TWO or set(sources) == set(FOUR)
+
+
+def _check_sources(name: str, separator: nn.Module, wanted: Sequence[str]) -> None:
+    """Raise a ValueError where a method separates other sources."""
+    own = getattr(separator, "sources", TWO)
+    if set(own) != set(wanted):
+        raise ValueError(f"method {name!r} separates {', '.join(own)}, not {', '.join(wanted)}")
 
 
 def _primitives(name: str, method: str, preset: str) -> PrimitiveSeparator:
@@ -173,18 +208,21 @@ def _primitives(name: str, method: str, preset: str) -> PrimitiveSeparator:
 
 
 def find_methods(
-    names: Sequence[str], preset: str = "best", device: str | torch.device = "cpu"
+    names: Sequence[str],
+    preset: str = "best",
+    device: str | torch.device = "cpu",
+    sources: tuple[str, ...] = TWO,
 ) -> list[Method]:
-    """Return methods in the given order, duplicates removed.
+    """Return methods in the given order, duplicates removed; arguments and errors as for `find_method`.
 
     Raises:
-        ValueError: for an unknown name, or none.
+        ValueError: for none.
         CheckpointError: for a checkpoint that cannot be used.
     """
     names = list(dict.fromkeys(name.strip() for name in names if name.strip()))
     if not names:
         raise ValueError("methods must name at least one, got none")
-    return [find_method(name, preset, device) for name in names]
+    return [find_method(name, preset, device, sources) for name in names]
 
 
 def row_title(name: str, ensemble: str = "ensemble `{}`") -> str:

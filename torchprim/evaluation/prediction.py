@@ -11,17 +11,18 @@ from torchprim.evaluation.markdown import interval, table
 from torchprim.evaluation.methods import Method, stems
 from torchprim.evaluation.runner import SONG_ERRORS, Record, Settings, problem_of, read_records, read_songs
 from torchprim.evaluation.scores import closed_form, from_json, is_number, is_table
-from torchprim.evaluation.songs import SOURCES, SongIndex, fingerprint
+from torchprim.evaluation.songs import SongIndex, fingerprint
 from torchprim.evaluation.statistics import Interval, correlation
 from torchprim.evaluation.trust import MEASURES, measures
 from torchprim.files import append_json_lines
+from torchprim.sources import TWO
 
 # target of the prediction -> (field of the record, sources)
 TARGETS = {
     "vocals": ("scores", ("vocals",)),
     "accompaniment": ("scores", ("accompaniment",)),
-    "both": ("scores", SOURCES),
-    "improvement": ("gains", SOURCES),
+    "both": ("scores", TWO),
+    "improvement": ("gains", TWO),
 }
 LABELS = {
     "vocals": "SD-SDR, vocals (dB)",
@@ -49,7 +50,7 @@ def run_confidence(
     path = out / "confidence.jsonl"
     done = read_records(path, _has_numbers)
     data = {name: fingerprint(song) for name, song in index.songs.items()}
-    keys = {name: (name, data[name], method.identity, settings.channels, None) for name in index.songs}
+    keys = {name: settings.key(name, data[name], method) for name in index.songs}
 
     def needed(name: str) -> bool:
         return keys[name] not in done

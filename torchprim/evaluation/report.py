@@ -14,9 +14,9 @@ from typing import Any
 from torchprim.evaluation.compare import BSS_MEASURES
 from torchprim.evaluation.provenance import device_name, package_versions
 from torchprim.evaluation.runner import Record, Results, Settings
-from torchprim.evaluation.scores import METRICS, from_json, median_of_frames
-from torchprim.evaluation.songs import SOURCES
+from torchprim.evaluation.scores import METRICS, from_json, mean_name, median_of_frames
 from torchprim.files import replaced
+from torchprim.sources import TWO
 
 Row = dict[str, str | float]
 
@@ -28,9 +28,9 @@ class Run:
     Args:
         command: name of the command.
         stems: folders of songs with true stems.
-        preset: of the primitives.
+        preset: of the primitives; of two sources.
         seed: of the bootstrap and of the trainings.
-        settings: channels and device.
+        settings: channels, sources and device.
     """
 
     command: str
@@ -46,11 +46,12 @@ class Run:
             songs: duration of each song that was used, in seconds.
             problems: reason for each song that was left out.
         """
+        two = self.settings.sources == TWO
         return {
             "command": self.command,
             "versions": package_versions("numpy", "torchaudio", "museval"),
             "device": device_name(self.settings.device),
-            "preset": self.preset,
+            **({"preset": self.preset} if two else {"sources": list(self.settings.sources)}),
             "seed": self.seed,
             "channels": self.settings.channels,
             "data": {
@@ -65,9 +66,13 @@ class Run:
 def footer(facts: Mapping[str, Any]) -> str:
     """Format the facts of `Run.facts` as two sentences and a list of the songs that were left out."""
     data = facts["data"]
+    if "sources" in facts:
+        what = f"Sources: {', '.join(facts['sources'])}"
+    else:
+        what = f"Preset of the primitives: `{facts['preset']}`"
     text = (
         f"Data: {', '.join(data['stems'])}, {data['songs']} songs, {data['seconds'] / 60:.1f} minutes, "
-        f"{facts['channels']}; mixture = sum of the stems. Preset of the primitives: `{facts['preset']}`; "
+        f"{facts['channels']}; mixture = sum of the stems. {what}; "
         f"seed {facts['seed']}; {', '.join(f'{name} {v}' for name, v in facts['versions'].items())}; "
         f"{facts['device']}."
     )
@@ -117,16 +122,17 @@ def _column(name: str) -> str:
     return name.lower().replace(" %", "_percent").replace("-", "_").replace(" ", "_")
 
 
-def _scores(record: Record) -> Row:
+def _scores(record: Record, sources: Sequence[str] = TWO) -> Row:
     """Collect a record's scores, and its SD-SDR over that of the mixture, by column."""
     row: Row = {}
+    mean = mean_name(sources)
     for metric in METRICS:
         if metric in record["scores"]:
-            values = {source: from_json(record["scores"][metric][source]) for source in SOURCES}
+            values = {source: from_json(record["scores"][metric][source]) for source in sources}
             row |= {f"{_column(metric)}_{source}": value for source, value in values.items()}
-            row[f"{_column(metric)}_both"] = sum(values.values()) / len(SOURCES)
-    gains = {f"sd_sdr_gain_{source}": from_json(record["gains"]["SD-SDR"][source]) for source in SOURCES}
-    return row | gains | {"sd_sdr_gain_both": sum(gains.values()) / len(SOURCES)}
+            row[f"{_column(metric)}_{mean}"] = sum(values.values()) / len(sources)
+    gains = {f"sd_sdr_gain_{source}": from_json(record["gains"]["SD-SDR"][source]) for source in sources}
+    return row | gains | {f"sd_sdr_gain_{mean}": sum(gains.values()) / len(sources)}
 
 
 def _head(record: Record) -> Row:
@@ -134,7 +140,7 @@ def _head(record: Record) -> Row:
 
 
 def comparison_rows(results: Results) -> list[Row]:
-    """Return a row for each song and method: every metric in dB of each source and of both.
+    """Return a row for each song and method: every metric in dB of each source and of their mean.
 
     `sd_sdr_gain` is SD-SDR over that of the mixture; `bss_` are BSSEval v4, medians over frames.
 
@@ -144,13 +150,13 @@ def comparison_rows(results: Results) -> list[Row]:
     frames = {(record["song"], record["method"]): record["frames"] for record in results.frames}
     rows = []
     for record in results.scores:
-        row = _head(record) | _scores(record)
+        row = _head(record) | _scores(record, results.sources)
         measured = frames.get((record["song"], record["method"]), {})
         row |= {
             f"bss_{_column(measure)}_{source}": median_of_frames(measured[measure][source])
             for measure in BSS_MEASURES
             if measure in measured
-            for source in SOURCES
+            for source in results.sources
         }
         rows.append(row)
     return rows

@@ -21,6 +21,7 @@ from torchprim.evaluation.scores import METRICS, closed_form, framewise, is_numb
 from torchprim.evaluation.songs import Song, SongIndex, fingerprint, read_song
 from torchprim.files import append_json_lines, read_json_lines
 from torchprim.metrics.bss_eval_v4 import BSSEval, bss_eval
+from torchprim.sources import TWO
 
 Record = dict[str, Any]
 BSS = ("none", "torch", "museval")
@@ -38,17 +39,35 @@ class Settings(NamedTuple):
         bss: who computes BSSEval v4, one of `BSS`.
         workers: processes of museval.
         device: of the methods.
+        sources: names of the stems that are scored.
     """
 
     stereo: bool = False
     bss: str = "none"
     workers: int = 1
     device: str = "cpu"
+    sources: tuple[str, ...] = TWO
 
     @property
     def channels(self) -> str:
         """The word for `stereo` in a record."""
         return "stereo" if self.stereo else "mono"
+
+    @property
+    def sources_word(self) -> str | None:
+        """The word for `sources` in a record; records of vocals and accompaniment have none."""
+        return None if self.sources == TWO else ",".join(self.sources)
+
+    def key(self, song: str, data: str, method: Method, by: str | None = None) -> tuple:
+        """Return the cache key of a result, the `record_key` of its record.
+
+        Args:
+            song: its name.
+            data: its fingerprint.
+            method: that is scored.
+            by: who computes BSSEval v4.
+        """
+        return song, data, method.identity, self.channels, by, self.sources_word
 
 
 class Results(NamedTuple):
@@ -57,6 +76,7 @@ class Results(NamedTuple):
     scores: list[Record]
     frames: list[Record]
     problems: dict[str, str]
+    sources: tuple[str, ...] = TWO
 
 
 def read_songs(
@@ -71,7 +91,7 @@ def read_songs(
     for name in progress.bar(label, names, unit="song"):
         path = index.songs[name]
         try:
-            yield read_song(name, path, settings.device), name, ""
+            yield read_song(name, path, settings.device, settings.sources), name, ""
         except (AudioError, OSError, *SONG_ERRORS) as error:
             yield None, name, problem_of(path, error, settings)
 
@@ -82,8 +102,8 @@ def problem_of(path: Path, error: Exception, settings: Settings) -> str:
 
 
 def record_key(record: Record) -> tuple:
-    """Return the cache key of a result: song and fingerprint, method, channels, and BSSEval's program."""
-    return tuple(record.get(field) for field in ("song", "data", "identity", "channels", "by"))
+    """Return the cache key of a result: song, fingerprint, method, channels, BSSEval's program, sources."""
+    return tuple(record.get(field) for field in ("song", "data", "identity", "channels", "by", "sources"))
 
 
 def read_records(path: Path, is_valid: Callable[[Record], bool]) -> dict[tuple, Record]:
@@ -107,17 +127,18 @@ def _has_key(record: Record) -> bool:
     )
 
 
-def _has_numbers(field: str) -> Callable[[Record], bool]:
-    """Return a check of the numbers of a file's records."""
+def _has_numbers(field: str, sources: Sequence[str]) -> Callable[[Record], bool]:
+    """Return a check of the numbers of a file's records, of these sources."""
 
     def is_list(value: Any) -> bool:
         return isinstance(value, list) and all(map(is_number, value))
 
     if field == "frames":
-        return lambda record: is_table(
-            record.get("frames"), [name.upper() for name in BSSEval._fields], is_list
-        )
-    return lambda record: all(is_table(record.get(name), METRICS) for name in ("scores", "gains"))
+        measures = [name.upper() for name in BSSEval._fields]
+        return lambda record: is_table(record.get("frames"), measures, is_list, sources)
+    return lambda record: all(
+        is_table(record.get(name), METRICS, sources=sources) for name in ("scores", "gains")
+    )
 
 
 def run_methods(index: SongIndex, methods: Sequence[Method], settings: Settings, out: Path) -> Results:
@@ -141,11 +162,11 @@ def run_methods(index: SongIndex, methods: Sequence[Method], settings: Settings,
     paths = {field: out / file for field, file in FILES.items()}
     fields = [field for field in FILES if field == "scores" or settings.bss != "none"]
     data = {name: fingerprint(path) for name, path in index.songs.items()}
-    done = {field: set(read_records(paths[field], _has_numbers(field))) for field in fields}
+    is_valid = {field: _has_numbers(field, settings.sources) for field in fields}
+    done = {field: set(read_records(paths[field], is_valid[field])) for field in fields}
 
     def key(field: str, name: str, method: Method) -> tuple:
-        by = settings.bss if field == "frames" else None
-        return name, data[name], method.identity, settings.channels, by
+        return settings.key(name, data[name], method, settings.bss if field == "frames" else None)
 
     def missing(name: str, method: Method) -> list[str]:
         return [field for field in fields if key(field, name, method) not in done[field]]
@@ -173,11 +194,11 @@ def run_methods(index: SongIndex, methods: Sequence[Method], settings: Settings,
             pool.close()
     records: dict[str, list[Record]] = {}
     for field in fields:
-        latest = read_records(paths[field], _has_numbers(field))
+        latest = read_records(paths[field], is_valid[field])
         pairs = [(key(field, name, method), method.name) for name in index.songs for method in methods]
         # The name may be another than when the record was written: a checkpoint's path.
         records[field] = [{**latest[k], "method": name} for k, name in pairs if k in latest]
-    return Results(records["scores"], records.get("frames", []), problems)
+    return Results(records["scores"], records.get("frames", []), problems, settings.sources)
 
 
 def _score(
@@ -199,22 +220,26 @@ def _score(
         "rate": song.sample_rate,
         "seconds": round(song.seconds, 3),
     }
+    if settings.sources_word is not None:
+        head["sources"] = settings.sources_word
     estimates = method.estimate(song, not settings.stereo)
     song = song if settings.stereo else song.to_mono()
     if "scores" in fields:
-        scores, gains = closed_form(song.sources, estimates)
+        scores, gains = closed_form(song.sources, estimates, song.names)
         append_json_lines(paths["scores"], [{**head, "scores": scores, "gains": gains}])
     if "frames" in fields:
         window = round(song.sample_rate)
         head |= {"by": settings.bss, "window": window, "hop": window}
         if pool is None:
             result = bss_eval(song.sources, estimates, window, window)
-            append_json_lines(paths["frames"], [{**head, "frames": framewise(result)}])
+            append_json_lines(paths["frames"], [{**head, "frames": framewise(result, song.names)}])
         else:
-            pool.submit(head, song.sources.cpu(), estimates.cpu(), window)
+            pool.submit(head, song.sources.cpu(), estimates.cpu(), window, song.names)
 
 
-def museval_job(head: Record, references: Tensor, estimates: Tensor, window: int) -> Record:
+def museval_job(
+    head: Record, references: Tensor, estimates: Tensor, window: int, names: Sequence[str]
+) -> Record:
     """Compute the record of one track by museval, in a worker; nan where museval refuses a silent source."""
     torch.set_num_threads(1)
     try:
@@ -222,7 +247,7 @@ def museval_job(head: Record, references: Tensor, estimates: Tensor, window: int
     except ValueError:
         frames = max(1, references.shape[-1] // window)
         result = BSSEval(*(torch.full((len(references), frames), torch.nan) for _ in range(4)))
-    return {**head, "frames": framewise(result)}
+    return {**head, "frames": framewise(result, names)}
 
 
 class _Pool:

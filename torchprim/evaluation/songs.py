@@ -15,13 +15,13 @@ from torchprim import checks
 from torchprim.audio.downmix import downmix
 from torchprim.audio.stems import find_incomplete_songs, find_stem_songs, read_stems
 from torchprim.errors import AudioError
+from torchprim.sources import TWO
 
-SOURCES = ("vocals", "accompaniment")
 SILENCE = 1e-5  # peak of a silent stem: -100 dB
 
 
 class Song(NamedTuple):
-    """True sources `(2, C, T)`, vocals first; the mixture is their sum.
+    """True sources `(S, C, T)` in the order of their names; the mixture is their sum.
 
     Example:
         >>> import torch
@@ -34,16 +34,17 @@ class Song(NamedTuple):
     name: str
     sources: Tensor
     sample_rate: float
+    names: tuple[str, ...] = TWO
 
     @property
     def vocals(self) -> Tensor:
         """`(C, T)`."""
-        return self.sources[0]
+        return self.sources[self.names.index("vocals")]
 
     @property
     def accompaniment(self) -> Tensor:
         """`(C, T)`."""
-        return self.sources[1]
+        return self.sources[self.names.index("accompaniment")]
 
     @property
     def mixture(self) -> Tensor:
@@ -57,7 +58,7 @@ class Song(NamedTuple):
 
     @property
     def level_ratio(self) -> float:
-        """Energy of the vocals over that of the accompaniment, in dB."""
+        """Energy of the vocals over that of the accompaniment, in dB; of two sources."""
         vocals, accompaniment = checks.double(self.sources).square().sum((1, 2))
         return 10 * torch.log10(vocals / accompaniment).item()
 
@@ -73,14 +74,15 @@ class SongIndex(NamedTuple):
     problems: dict[str, str]
 
 
-def find_songs(roots: Sequence[str | os.PathLike[str]]) -> SongIndex:
-    """Index the songs below folders: MUSDB18, MUSDB18-HQ, or vocals with accompaniment or mixture.
+def find_songs(roots: Sequence[str | os.PathLike[str]], sources: Sequence[str] = TWO) -> SongIndex:
+    """Index the songs below folders: MUSDB18, MUSDB18-HQ, or folders with a file of each source.
 
-    A folder with stems but no vocals, or with some of drums, bass and other but neither all three nor an
-    accompaniment, is a problem.
+    Of vocals and accompaniment a folder may also have vocals with a mixture or with drums, bass and other. A
+    folder with stems, but without all that are needed, is a problem.
 
     Args:
         roots: folders to search; a `.stem.mp4` may be given itself.
+        sources: names of the stems.
 
     Returns:
         songs and problems, named by the path below their root.
@@ -98,9 +100,9 @@ def find_songs(roots: Sequence[str | os.PathLike[str]]) -> SongIndex:
     problems: dict[str, str] = {}
     for root in map(Path, roots):
         prefix = f"{root.name}/" if len(roots) > 1 else ""
-        incomplete = find_incomplete_songs(root)
+        incomplete = find_incomplete_songs(root, sources)
         problems |= {prefix + _name(folder, root): reason for folder, reason in incomplete.items()}
-        complete = [path for path in find_stem_songs([root]) if path not in incomplete]
+        complete = [path for path in find_stem_songs([root], sources) if path not in incomplete]
         songs |= {prefix + _name(path, root): path for path in complete}
     return SongIndex(dict(sorted(songs.items())), dict(sorted(problems.items())))
 
@@ -117,13 +119,16 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(repr(sizes).encode()).hexdigest()[:12]
 
 
-def read_song(name: str, path: Path, device: str | torch.device = "cpu") -> Song:
+def read_song(
+    name: str, path: Path, device: str | torch.device = "cpu", sources: Sequence[str] = TWO
+) -> Song:
     """Read the stems of a song, with their channels, onto a device.
 
     Args:
         name: of the song in the results.
         path: from `find_songs`.
         device: of the tensors.
+        sources: names of the stems, in their order in the song.
 
     Raises:
         AudioError: where stems are missing, silent, or do not fit one another.
@@ -134,8 +139,8 @@ def read_song(name: str, path: Path, device: str | torch.device = "cpu") -> Song
         >>> read_song("Falcon 69", demo_song()).sources.shape
         torch.Size([2, 2, 268288])
     """
-    song = Song(name, *read_stems(path))
-    for source, label in zip(song.to_mono().sources, SOURCES, strict=True):
+    song = Song(name, *read_stems(path, sources), tuple(sources))
+    for source, label in zip(song.to_mono().sources, song.names, strict=True):
         if source.numel() == 0 or not (source - source.mean()).abs().max() > SILENCE:
-            raise AudioError(path, f"the {label} {'are' if label == 'vocals' else 'is'} silent")
+            raise AudioError(path, f"the {label} {'are' if label in ('vocals', 'drums') else 'is'} silent")
     return song._replace(sources=song.sources.to(device))
