@@ -5,7 +5,7 @@ import soundfile
 import torch
 
 import torchprim as tp
-from examples import own_cue, own_network
+from examples import lightning_loop, own_cue, own_network
 from tests.support.small_bank import tone
 
 
@@ -33,6 +33,35 @@ def test_own_network_trains_and_separates(tmp_path, monkeypatch):
     for stem in ("vocals", "accompaniment"):
         audio, rate = tp.load_audio(tmp_path / "stems" / f"{stem}.wav")
         assert audio.shape == (2, 44100) and rate == 44100 and audio.isfinite().all()
+
+
+def test_lightning_trains_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    music = tmp_path / "music"
+    music.mkdir()
+    for number in range(3):
+        soundfile.write(music / f"{number}.wav", song(number), 44100)
+    quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+    seen = []
+
+    def start(run, steps):
+        torch.manual_seed(0)
+        stream = own_network.remixes(str(music), "cpu", batch_size=2, frames=40)
+        batch = stream.batch
+        monkeypatch.setattr(stream, "batch", lambda step: seen.append(step) or batch(step))
+        module = lightning_loop.Remixed(own_network.TasNet(filters=16, width=8, layers=2), stream)
+        trainer = lightning_loop.train(module, tmp_path / run, steps, **quiet)
+        assert trainer.global_step == steps
+        return module.network.state_dict()
+
+    whole = start("whole", 5)
+    assert seen[:5] == list(range(5))
+    start("part", 3)
+    seen.clear()
+    resumed = start("part", 5)
+    assert seen[:2] == [3, 4]
+    for name, weights in whole.items():
+        torch.testing.assert_close(resumed[name], weights)
 
 
 def test_own_cue_hears_where_a_sound_lies(tmp_path, capsys):
