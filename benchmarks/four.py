@@ -22,8 +22,9 @@ import torchprim as tp
 from benchmarks.data import SPLITS, preview_paths
 from torchprim.evaluation.markdown import table
 from torchprim.evaluation.provenance import processor_line, versions_line
+from torchprim.metrics.baselines import NullBand, stem_baseline
+from torchprim.sources import FOUR
 
-SOURCES = ("drums", "bass", "other", "vocals")
 METHODS = ("mixture", "null", "four", "ideal mask")
 # Of the nulls' bands, in Hz; the last is beyond every frequency.
 EDGES = (0, 60, 80, 100, 120, 150, 200, 250, 300, 400, 500, 700, 1000, 2000, 3000, 5000, 8000, 12000, 24000)
@@ -31,24 +32,11 @@ GAINS = [number / 20 for number in range(4, 21)]
 
 
 class Preview(NamedTuple):
-    """Mono stems of a song, in the order of `SOURCES`."""
+    """Mono stems of a song, in the order of `FOUR`."""
 
     name: str
     stems: Tensor  # (4, T)
     rate: float
-
-
-class Null(NamedTuple):
-    """Null of one stem: a gain times the mixture between two frequencies in Hz."""
-
-    low: float
-    high: float
-    gain: float
-
-    def mask(self, bins: int, rate: float) -> Tensor:
-        """Return the mask `(F, 1)`."""
-        frequency = torch.linspace(0, rate / 2, bins)[:, None]
-        return self.gain * ((frequency >= self.low) & (frequency < self.high)).float()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,11 +49,11 @@ def read(path: Path) -> Preview:
     """Read the stems of a preview, the mean of their channels."""
     stems, rate = tp.load_stems(path)
     return Preview(
-        path.name.removesuffix(".stem.mp4"), torch.stack([stems[name].mean(0) for name in SOURCES]), rate
+        path.name.removesuffix(".stem.mp4"), torch.stack([stems[name].mean(0) for name in FOUR]), rate
     )
 
 
-def tune_nulls(previews: Iterable[Preview]) -> dict[str, Null]:
+def tune_nulls(previews: Iterable[Preview]) -> dict[str, NullBand]:
     """Search each stem's band and gain with the best mean SD-SDR; silent stems are left out.
 
     By Parseval's theorem the energies of a band are sums over bins: <s, e> and |e|² of all bands are
@@ -84,7 +72,7 @@ def tune_nulls(previews: Iterable[Preview]) -> dict[str, Null]:
     bins = [math.ceil(edge * 2 * (power.shape[-1] - 1) / rate) for edge in EDGES]
     product, power = (torch.nn.functional.pad(x.cumsum(-1), (1, 0)) for x in (product, power))
     best = {}
-    for source, name in enumerate(SOURCES):
+    for source, name in enumerate(FOUR):
         sounding = energy[source] > 0
         scores = {}
         for low, high in combinations(range(len(EDGES)), 2):
@@ -93,33 +81,25 @@ def tune_nulls(previews: Iterable[Preview]) -> dict[str, Null]:
             for gain in GAINS:
                 error = energy[source] - 2 * gain * inner + gain**2 * own
                 score = 10 * ((gain * inner).square() / energy[source] / error).log10()
-                scores[Null(EDGES[low], EDGES[high], gain)] = score[sounding].mean().item()
+                scores[NullBand(EDGES[low], EDGES[high], gain)] = score[sounding].mean().item()
         best[name] = max(scores, key=lambda null: scores[null])
     return best
 
 
 def measure(
-    previews: Iterable[Preview], nulls: dict[str, Null], separator: tp.StemSeparator
+    previews: Iterable[Preview], nulls: dict[str, NullBand], separator: tp.StemSeparator
 ) -> dict[str, dict[str, list[float]]]:
     """Score every method: SD-SDR of each song by source and method; nan for a silent stem."""
-    scores: dict[str, dict[str, list[float]]] = {name: {m: [] for m in METHODS} for name in SOURCES}
+    scores: dict[str, dict[str, list[float]]] = {name: {m: [] for m in METHODS} for name in FOUR}
     for _, stems, rate in previews:
-        geometry = tp.Geometry(rate)
-        mixture, length = stems.sum(0), stems.shape[-1]
-        spectrum, magnitudes = tp.stft(mixture, geometry), tp.stft(stems, geometry).abs()
-        ideal = magnitudes / magnitudes.sum(0).clamp(min=1e-12)
+        bands = [nulls[name] for name in FOUR]
         with torch.inference_mode():
-            four = separator(mixture, rate).stems
-        for source, name in enumerate(SOURCES):
-            null = nulls[name].mask(geometry.bins, rate)
-            estimates = {
-                "mixture": mixture,
-                "null": tp.istft(null * spectrum, geometry, length),
-                "four": four[name],
-                "ideal mask": tp.istft(ideal[source] * spectrum, geometry, length),
-            }
-            for method, estimate in estimates.items():
-                scores[name][method].append(tp.sd_sdr(stems[source], estimate).item())
+            estimates = {name: stem_baseline(name, stems, rate, bands) for name in METHODS if name != "four"}
+            four = separator(stems.sum(0), rate).stems
+        estimates["four"] = torch.stack([four[name] for name in FOUR])
+        for method, of_method in estimates.items():
+            for name, value in zip(FOUR, tp.sd_sdr(stems, of_method).tolist(), strict=True):
+                scores[name][method].append(value)
     return scores
 
 
@@ -153,10 +133,7 @@ def run(options: argparse.Namespace) -> str:
     even = [read(path) for path in preview_paths("even")]
     nulls = tune_nulls(even)
     separator = tp.StemSeparator()
-    described = "; ".join(
-        f"{name} {null.gain:.2f} x the mixture from {null.low} to {null.high} Hz"
-        for name, null in nulls.items()
-    )
+    described = "; ".join(f"{name} {null}" for name, null in nulls.items())
     head = ["stem", *(cell for method in METHODS for cell in (f"{method} mean", "median"))]
     head += ["four minus null", "better in"]
     parts = [

@@ -10,6 +10,8 @@ import torchprim as tp
 from benchmarks import four
 from benchmarks.data import MissingData
 from torchprim import audio
+from torchprim.metrics.baselines import NullBand
+from torchprim.sources import FOUR
 
 RATE = 44100
 
@@ -24,7 +26,7 @@ def preview():
 
 def test_nulls_are_the_best_bands(preview):
     nulls = four.tune_nulls([preview])
-    for name, frequency in zip(four.SOURCES, (175, 50, 600, 4000), strict=True):
+    for name, frequency in zip(FOUR, (175, 50, 600, 4000), strict=True):
         assert nulls[name].low < frequency < nulls[name].high and nulls[name].gain > 0.9
     # Cumulative energies give what the null gives in time.
     scores = four.measure([preview], nulls, tp.StemSeparator())
@@ -37,11 +39,11 @@ def test_nulls_are_the_best_bands(preview):
 
 def test_scores_are_those_of_the_stems(preview):
     stems = preview.stems * torch.tensor([[0.0], [1.0], [1.0], [1.0]])
-    nulls = {name: four.Null(0, 24000, 0.5) for name in four.SOURCES}
+    nulls = {name: NullBand(0, 24000, 0.5) for name in FOUR}
     scores = four.measure([preview, preview._replace(stems=stems)], nulls, tp.StemSeparator())
     mixture, estimates = stems.sum(0), tp.StemSeparator()(stems.sum(0), RATE).stems
     assert math.isnan(scores["drums"]["four"][1])  # silent
-    for source, name in enumerate(four.SOURCES[1:], 1):
+    for source, name in enumerate(FOUR[1:], 1):
         assert scores[name]["four"][1] == pytest.approx(tp.sd_sdr(stems[source], estimates[name]).item())
         assert scores[name]["mixture"][1] == pytest.approx(tp.sd_sdr(stems[source], mixture).item())
         assert scores[name]["ideal mask"][1] > scores[name]["mixture"][1]
@@ -68,5 +70,5 @@ def test_the_page(tmp_path, monkeypatch):
     (folder / "one.stem.mp4").symlink_to(audio.demo_song())
     page = four.run(options)
     rows = [line for line in page.splitlines() if line.startswith("| ")]
-    assert [row.split(" | ")[0] for row in rows] == ["| stem", *(f"| {name}" for name in four.SOURCES)]
+    assert [row.split(" | ")[0] for row in rows] == ["| stem", *(f"| {name}" for name in FOUR)]
     assert "## Even previews: 1" in page and "Odd" not in page

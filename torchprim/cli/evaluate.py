@@ -180,8 +180,8 @@ def write_comparison(args: argparse.Namespace, results: Results, facts: dict, fi
     in_order = " / ".join(args.sources)
     sections = [
         f"{title}: SD-SDR (dB), {facts['data']['songs']} songs",
-        f"SD-SDR (Le Roux et al. 2019) of whole songs; {compare.explanation(args.sources)} Last column: mean of the "
-        f"paired differences from `{args.against}`, and its 95 % bootstrap interval.",
+        f"SD-SDR (Le Roux et al. 2019) of whole songs; {compare.explanation(args.sources)} Last column: mean "
+        f"of the paired differences from `{args.against}`, and its 95 % bootstrap interval.",
         main_table,
         *([warning] if (warning := few_songs(facts["data"]["songs"])) else []),
         report.figure_links(

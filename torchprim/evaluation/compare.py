@@ -111,8 +111,8 @@ def explanation(sources: tuple[str, ...]) -> str:
     """
     if sources == TWO:
         return (
-            "`both` is the mean of a song's two sources. null: 0.7 x the mixture above 250 Hz, called vocals. "
-            "irm: ideal ratio mask of magnitudes, from the true stems."
+            "`both` is the mean of a song's two sources. null: 0.7 x the mixture above 250 Hz, called "
+            "vocals. irm: ideal ratio mask of magnitudes, from the true stems."
         )
     bands = "; ".join(f"{name} {FOUR_NULLS[name]}" for name in sources) if has_null(sources) else ""
     null = f"null: for each source one band of the mixture ({bands}). " if bands else ""
@@ -126,7 +126,7 @@ def main_table(summary: dict[str, Any], against: str) -> str:
     """Format SD-SDR: mean and median of each source and of their mean, and the paired difference."""
     head, parts = ["method"], list(next(iter(summary.values()))["SD-SDR"])
     for part in parts:
-        head += [f"{part} mean", "median"]
+        head += ["mean" if part == "mean" else f"{part} mean", "median"]
     rows = []
     labels = method_labels(summary)
     for method, row in summary.items():

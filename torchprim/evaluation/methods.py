@@ -72,9 +72,7 @@ class Method(NamedTuple):
         return stems(self.separate(song), mono, song.names)
 
 
-def stems(
-    separation: Separation | StemSeparation, mono: bool = False, names: Sequence[str] = TWO
-) -> Tensor:
+def stems(separation: Separation | StemSeparation, mono: bool = False, names: Sequence[str] = TWO) -> Tensor:
     """Return estimated sources `(S, C, T)` in the order of names; with `mono` the mean of channels, C = 1."""
     estimates = torch.stack([separation.stems[name] for name in names])
     return estimates.mean(1, keepdim=True) if mono else estimates

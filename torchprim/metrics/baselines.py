@@ -1,4 +1,4 @@
-"""Baselines of the tables of results: the ideal ratio mask above, the null mask below; of two sources or more."""
+"""Baselines of the tables of results: the ideal ratio mask above, the nulls below; of two sources or more."""
 
 from __future__ import annotations
 
