@@ -49,9 +49,14 @@ def _dtype(points: Tensor) -> torch.dtype:
     return torch.float64 if points.dtype == torch.float64 else torch.float32
 
 
-def _one_hot(labels: Tensor, classes: int) -> Tensor:
-    """Return which class each number is, `(..., classes)`; without a wait for a device, as `one_hot` may."""
-    return labels.unsqueeze(-1) == torch.arange(classes, dtype=labels.dtype, device=labels.device)
+def _members(labels: Tensor, weights: Tensor | float, classes: int) -> Tensor:
+    """Return the weighted one-hot of class numbers, `(..., K)`: zeros for a number that is no class.
+
+    Classes lie first in memory, as vectors of the CPU want it.
+    """
+    numbers = torch.arange(classes, dtype=labels.dtype, device=labels.device)
+    numbers = numbers.reshape(classes, *(1 for _ in labels.shape))
+    return torch.where(labels == numbers, weights, 0).movedim(0, -1)
 
 
 def reference(points: Tensor, labels: Tensor, weights: Tensor, logits: bool, classes: int) -> Tensor:
@@ -59,7 +64,7 @@ def reference(points: Tensor, labels: Tensor, weights: Tensor, logits: bool, cla
     points, labels, weights = (x.to(_dtype(points)) for x in (points, labels, weights))
     if logits:
         points = torch.nn.functional.normalize(torch.sigmoid(points), dim=-1, eps=EPSILON)
-    members = torch.stack([1 - labels, labels], -1) if classes == 2 else _one_hot(labels, classes).to(points)
+    members = torch.stack([1 - labels, labels], -1) if classes == 2 else _members(labels, 1.0, classes)
     rows = torch.cat([points, members], -1)
     rows = (rows * weights.unsqueeze(-1)).flatten(1, 2)
     with full_float32():
@@ -80,7 +85,7 @@ def _chunks(points: Tensor, labels: Tensor, weights: Tensor, logits: bool, class
             if classes == 2:
                 members = torch.stack([1 - label, label], -1).mul_(scale.unsqueeze(-1))
             else:
-                members = torch.where(_one_hot(label, classes), scale.unsqueeze(-1), 0)
+                members = _members(label, scale, classes)
             over_square = None
             if logits:
                 x = torch.sigmoid(x)
