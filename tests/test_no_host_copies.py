@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 _CODE = """
-import sys, traceback
+import dataclasses, sys, traceback
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -35,7 +35,14 @@ class Recorder(TorchDispatchMode):
 
 import torchprim as tp
 with FakeTensorMode(allow_non_fake_inputs=True):
-    separator = tp.StemSeparator() if sys.argv[1] == "four" else tp.PrimitiveSeparator(sys.argv[1])
+    if sys.argv[1] == "four":
+        separator = tp.StemSeparator()
+    elif sys.argv[1] == "network of four":
+        sources = tp.StemSeparator().sources
+        config = dataclasses.replace(tp.NETWORKS["small"], sources=sources, cues="four", channels=4)
+        separator = tp.NetworkStemSeparator(tp.build_network(config).to("cuda").eval())
+    else:
+        separator = tp.PrimitiveSeparator(sys.argv[1])
     rate = separator.geometry.sample_rate
     audio = torch.empty(2, 2, round(0.15 * rate), device="cuda")  # stereo
     randperm = torch.randperm
@@ -52,7 +59,7 @@ print("\\n".join(Recorder.recorded))
 """
 
 
-@pytest.mark.parametrize("preset", ["best", "paper", "four"])
+@pytest.mark.parametrize("preset", ["best", "paper", "four", "network of four"])
 def test_separation_neither_copies_nor_synchronises(preset):
     command = [sys.executable, "-c", _CODE, preset]
     run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)

@@ -70,7 +70,6 @@ def test_two_stems_are_not_replaced_by_four_without_being_asked(song, tmp_path, 
         (["--stems", "four"], "argument --stems: invalid int value: 'four'"),
         (["--stems", "4", "--preset", "best"], "argument --preset: is of two stems, and --stems 4 was given"),
         (["--stems", "4", "--method", "pcl"], "argument --method: is of two stems"),
-        (["--stems", "4", "--checkpoint", "x.pt"], "argument --checkpoint: is of two stems"),
         (
             ["--stems", "4", "--only", "accompaniment"],
             "argument --only: with --stems 4 there are drums, bass, other, vocals",

@@ -6,6 +6,7 @@ import torch
 
 import torchprim as tp
 from torchprim.networks.export import export_network, export_onnx, frame_multiple
+from torchprim.sources import FOUR
 
 GEOMETRY = tp.Geometry(44100, 256, 64)
 CONFIGS = {
@@ -14,6 +15,12 @@ CONFIGS = {
     ),
     "unet": tp.NetworkConfig(
         "x", "unet", ("embedding", "mask"), GEOMETRY, layers=2, channels=4, dimensions=3
+    ),
+    "four": tp.NetworkConfig(
+        "x", "unet", ("mask",), layers=2, channels=4, fine=64, cues="four", context=True, sources=FOUR
+    ),
+    "three": tp.NetworkConfig(
+        "x", "blstm", ("embedding", "mask"), GEOMETRY, layers=1, hidden=8, sources=("a", "b", "c")
     ),
     "blstm": tp.NetworkConfig("x", "blstm", ("embedding", "mask"), GEOMETRY, layers=2, hidden=8, mel=20),
 }
@@ -33,7 +40,7 @@ def example(network, batch, frames):
     return inputs, [x for x in (output.mask, output.embedding) if x is not None]
 
 
-@pytest.mark.parametrize("name", ["cues", "unet"])
+@pytest.mark.parametrize("name", ["cues", "unet", "four"])
 def test_exported_network_equals_the_network(name, tmp_path):
     network = tp.build_network(CONFIGS[name]).eval()
     inputs, expected = example(network, 3, 5 * frame_multiple(network))

@@ -12,7 +12,7 @@ import torch
 
 import torchprim as tp
 from torchprim.audio.find import OwnOutput, find_files
-from torchprim.sources import TWO
+from torchprim.sources import FOUR, TWO
 
 RATE = 22050
 
@@ -46,6 +46,18 @@ def test_a_file_in_one_line(song, separator, tmp_path):
     assert [(r["path"], r["output"], r["format"]) for r in records] == [
         (str(song), "one song", format) for format in ("wav", "flac")
     ]
+    own = OwnOutput()
+    assert not list(find_files([tmp_path], exclude=own)) and own.count == 4  # no music to learn from
+
+
+def test_a_file_to_the_stems_of_a_separator(song, tmp_path):
+    result = tp.separate(song, out=tmp_path / "out", separator=tp.StemSeparator())
+    assert isinstance(result, tp.StemSeparation) and list(result.stems) == list(FOUR)
+    audio, rate = tp.load_audio(song)
+    for name, stem in tp.StemSeparator()(audio, rate, channels=True).stems.items():
+        torch.testing.assert_close(result.stems[name], stem)
+        written, _ = tp.load_audio(tmp_path / "out" / "one song" / f"{name}.wav")
+        torch.testing.assert_close(written, stem, atol=1e-6, rtol=0)
     own = OwnOutput()
     assert not list(find_files([tmp_path], exclude=own)) and own.count == 4  # no music to learn from
 

@@ -112,7 +112,9 @@ class NetworkConfig:
             raise ValueError(f"unknown preset {self.cues!r}; there are {', '.join(presets)}")
         sources = STEM_PRESETS[self.cues].sources if self.cues in STEM_PRESETS else TWO
         if sources != self.sources:
-            raise ValueError(f"the preset {self.cues!r} is of {', '.join(sources)}, got {self.sources}")
+            raise ValueError(
+                f"sources must be those of the preset {self.cues!r}, {sources}, got {self.sources}"
+            )
         if presets[self.cues].geometry != self.geometry:
             raise ValueError(f"geometry must be that of the preset {self.cues!r}, got {self.geometry}")
 

@@ -11,7 +11,7 @@ from torchprim.networks.features import root_mean_square
 _STEPS = 6  # of Newton's method; the energy is then kept to 1e-4
 _LARGEST_STEP = 2.0  # in units of the logit: far out the sigmoid is flat, and a step of no use
 # Of K sources: iterative scaling comes near from anywhere, where Newton's method alone would overshoot.
-_SCALINGS, _NEWTON_STEPS = 3, 5
+_SCALINGS, _NEWTON_STEPS = 3, 4
 _LEAST = 1e-30  # energy of a source, relative to the mixture's, whose logarithm is taken
 
 
@@ -97,36 +97,33 @@ def keep_energies(logits: Tensor, correction: Tensor, magnitude: Tensor) -> Tens
         masks = torch.softmax(corrected, -3).flatten(-2)
         offsets = torch.zeros_like(wanted)
         for step in range(_SCALINGS + _NEWTON_STEPS):
-            change = _scaling_step if step < _SCALINGS else _newton_steps
-            offsets = offsets + change(_shifted(masks, offsets), weights, wanted)
-            offsets = offsets - offsets.amax(
-                -1, keepdim=True
-            )  # the masks are the same: exp must not overflow
+            # softmax(L + Z + o)_k = g_k M_k / Σ_j g_j M_j with g = exp(o): no exponential of a bin.
+            gains = (offsets - offsets.amax(-1, keepdim=True)).exp().unsqueeze(-1)
+            total = (gains.mT @ masks).clamp(min=torch.finfo(masks.dtype).tiny)
+            weighted = weights / total
+            got = (gains * (masks @ weighted.mT)).squeeze(-1)
+            if step < _SCALINGS:
+                change = torch.log(wanted.clamp(min=_LEAST) / got.clamp(min=_LEAST))
+            else:
+                shared = gains * ((masks * (weighted / total)) @ masks.mT) * gains.mT
+                change = _newton_steps(shared, wanted - got)
+            offsets = offsets + change
     masks = torch.softmax(corrected + offsets[..., None, None], -3).flatten(-2)
-    return corrected + (offsets + _newton_steps(masks, weights, wanted))[..., None, None]
-
-
-def _shifted(masks: Tensor, offsets: Tensor) -> Tensor:
-    """Compute masks `(..., K, F N)` with offsets added to their logits, without an exponential of a bin."""
-    scaled = masks * offsets.exp().unsqueeze(-1)
-    return scaled / scaled.sum(-2, keepdim=True).clamp(min=torch.finfo(scaled.dtype).tiny)
-
-
-def _scaling_step(masks: Tensor, weights: Tensor, wanted: Tensor) -> Tensor:
-    """Compute the change of the offsets by which each energy alone would be right, `(..., K)`."""
-    got = (weights * masks).sum(-1)
-    return torch.log(wanted.clamp(min=_LEAST) / got.clamp(min=_LEAST))
-
-
-def _newton_steps(masks: Tensor, weights: Tensor, wanted: Tensor) -> Tensor:
-    """Compute Newton's change of the offsets, `(..., K)`; its gradient treats the Hessian as a constant.
-
-    The Hessian, Σ A² (M_k δ_kj - M_k M_j), is the Laplacian of a graph whose edges are the energies that two
-    sources share.
-    """
     weighted = weights * masks
-    shared = (weighted @ masks.mT).detach()  # (..., K, K)
-    change = _solve_laplacian(shared, wanted - weighted.sum(-1))
+    change = _newton_steps((weighted @ masks.mT).detach(), wanted - weighted.sum(-1))
+    return corrected + (offsets + change)[..., None, None]
+
+
+def _newton_steps(shared: Tensor, missing: Tensor) -> Tensor:
+    """Compute Newton's change of the offsets, `(..., K)`, from the energies that two sources share.
+
+    The Hessian, Σ A² (M_k δ_kj - M_k M_j), is the Laplacian of a graph whose edges are these energies.
+
+    Args:
+        shared: Σ A² M_k M_j, `(..., K, K)`.
+        missing: energies that the masks lack, `(..., K)`.
+    """
+    change = _solve_laplacian(shared, missing)
     change = change - change.mean(-1, keepdim=True)
     return change.clamp(-_LARGEST_STEP, _LARGEST_STEP)
 

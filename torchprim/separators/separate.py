@@ -98,6 +98,8 @@ def separate(
             "channels": audio.shape[0],
             "output": name,
         }
+        if isinstance(stems, StemSeparation):  # readers know the names of two
+            record["stems"] = {stem: f"{name}/{stem}.{format}" for stem in stems.stems}
         with writing(out):
             append_json_lines(Path(out, SEPARATIONS), [record])
     return stems

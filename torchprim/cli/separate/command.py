@@ -1,4 +1,4 @@
-"""`torchprim separate`: two stems or four for each file, and one line about it in `separations.jsonl`."""
+"""`torchprim separate`: the stems of each file, and one line about it in `separations.jsonl`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torchprim.cli.separate.earlier import Occupied, Task, describe_occupied, pl
 from torchprim.cli.separate.names import DEFAULT, check_template, fold
 from torchprim.cli.separate.records import Records
 from torchprim.cli.separate.separation import build_separator, remove_replaced, separate_file
-from torchprim.cli.separate.settings import Settings, digest_of
+from torchprim.cli.separate.settings import Settings, digest_of, sources_of
 from torchprim.errors import AudioError, PresetError, one_line, shown, writing
 from torchprim.progress import bar as progress_bar
 from torchprim.sources import FOUR, TWO
@@ -43,10 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stems",
         type=int,
         choices=(2, 4),
-        default=2,
-        help="2: vocals and accompaniment; 4: drums, bass, other and vocals (%(default)s)",
+        help="2: vocals and accompaniment; 4: drums, bass, other and vocals (2; of a network what it has)",
     )
-    add("--only", choices=(*TWO, *FOUR[:-1]), help="one of the stems (all)")
+    add("--only", metavar="STEM", help="one of the stems: vocals, accompaniment, drums and so on (all)")
     add(
         "--format",
         choices=FORMATS,
@@ -178,20 +177,19 @@ def _settings(args: argparse.Namespace) -> Settings:
         raise UsageError("argument --out: must name a folder, got ''")
     if args.with_primitives and args.checkpoint is None:
         raise UsageError("argument --with-primitives: needs a network, named by --checkpoint")
-    sources = FOUR if args.stems == 4 else TWO
     if args.stems == 4:
-        for option in ("preset", "method", "checkpoint"):
+        for option in ("preset", "method"):
             if getattr(args, option) is not None:
                 raise UsageError(f"argument --{option}: is of two stems, and --stems 4 was given")
     args.preset, args.method = args.preset or "best", args.method or "pcl"
-    if args.only not in (None, *sources):
-        raise UsageError(f"argument --only: with --stems {args.stems} there are {', '.join(sources)}")
     if args.checkpoint is not None and args.method != "pcl":
         raise UsageError(f"argument --method: {args.method} is one cue, and --checkpoint names a network")
     if args.preset in PRESETS and args.method not in METHODS:
         raise UsageError(f"argument --method: must be one of {', '.join(METHODS)}, got {args.method!r}")
     if args.bitrate is not None and args.format != "mp3":
         raise UsageError(f"argument --bitrate: is of --format mp3, got {args.format}")
+    digest = None if args.checkpoint is None else digest_of(args.checkpoint)
+    sources = _sources(args)
     stems = sources if args.only is None else (args.only,)
     check_template(args.name, len(stems) == 1, one_song=True)  # before the folders are read
     return Settings(
@@ -202,7 +200,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         format=args.format,
         checkpoint=args.checkpoint,
         with_primitives=args.with_primitives,
-        digest=None if args.checkpoint is None else digest_of(args.checkpoint),
+        digest=digest,
         ensemble=None if args.stems == 4 else _identity_of(args),
         sources=sources,
         stems=stems,
@@ -210,6 +208,22 @@ def _settings(args: argparse.Namespace) -> Settings:
         track=args.audio_track,
         bitrate=args.bitrate or 320,
     )
+
+
+def _sources(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return all stems that there are: those of `--stems`, or of a network, which it must not contradict."""
+    sources = FOUR if args.stems == 4 else TWO
+    given = f"with --stems {args.stems or 2} there are {', '.join(sources)}"
+    if args.checkpoint is not None:
+        wanted, sources = sources, sources_of(args.checkpoint)
+        given = f"the network of --checkpoint is of {', '.join(sources)}"
+        if args.stems is not None and wanted != sources:
+            raise UsageError(f"argument --stems: {args.stems} is {', '.join(wanted)}, and {given}")
+        if args.with_primitives and sources != TWO:
+            raise UsageError(f"argument --with-primitives: the ensemble is of {', '.join(TWO)}, and {given}")
+    if args.only not in (None, *sources):
+        raise UsageError(f"argument --only: {given}, got {args.only!r}")
+    return sources
 
 
 def _identity_of(args: argparse.Namespace) -> str | None:

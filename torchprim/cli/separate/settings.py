@@ -74,3 +74,14 @@ def digest_of(checkpoint: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
         raise AudioError(checkpoint, (error.strerror or str(error)).lower()) from error
+
+
+def sources_of(checkpoint: str) -> tuple[str, ...]:
+    """Read the stems of a checkpoint's network.
+
+    Raises:
+        CheckpointError: where it cannot be read, or is none.
+    """
+    from torchprim.networks.checkpoint import read_config
+
+    return read_config(checkpoint).sources
