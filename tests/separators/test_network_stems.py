@@ -10,7 +10,7 @@ import torchprim as tp
 from torchprim.networks.checkpoint import save_checkpoint
 from torchprim.networks.heads import NetworkOutput
 from torchprim.separators import base
-from torchprim.sources import FOUR, TWO
+from torchprim.sources import FOUR, TWO, class_names
 
 GRID = tp.Geometry(16000, 256, 64)
 THREE = ("strings", "brass", "winds")
@@ -27,7 +27,7 @@ def anchored(sources=FOUR, kind="blstm", **changes):
 
 
 class Bands(torch.nn.Module):
-    """Network whose source k is band k of as many as there are sources, in embedding and mask."""
+    """Network whose class k is band k of as many as there are sources, in embedding and mask."""
 
     def __init__(self, sources, heads, hard=0.94):
         super().__init__()
@@ -58,7 +58,8 @@ def test_each_stem_is_that_of_its_own_class(sources, use, generator):
     assert isinstance(result, tp.StemSeparation) and tuple(result.stems) == separator.sources == sources
     torch.testing.assert_close(sum(result.stems.values()), song, atol=1e-5, rtol=0)
     torch.testing.assert_close(result.mask.sum(0), torch.ones(GRID.bins, GRID.frames(16000)))
-    for k, stem in enumerate(result.stems.values()):
+    for name, stem in result.stems.items():
+        k = class_names(sources).index(name)
         power = tp.stft(stem, GRID).abs().square().sum(-1)
         band = torch.arange(GRID.bins) * len(sources) // GRID.bins
         assert power[band == k].sum() > 0.9 * power.sum()

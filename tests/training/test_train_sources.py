@@ -145,3 +145,29 @@ def test_networks_of_the_sources():
 def test_wrong_sources(given, said, capsys):
     assert train(["--audio", "x", "--out", "y", *given]) == 2
     assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_two_sources_of_other_names(tmp_path):
+    """The first is class 1: the mask of a network that has learnt is that of the first stem."""
+    stems = write_parts(tmp_path / "stems", ("clicks", "hum"))
+    words = [
+        "--stems",
+        stems,
+        "--cache",
+        tmp_path / "cache",
+        *TINY,
+        *steps(60, 60),
+        "--sources",
+        "clicks,hum",
+    ]
+    assert train([*words, "--heads", "mask", "--balance", "1", "--out", tmp_path / "run"]) == 0
+    separator = tp.load(tmp_path / "run" / "best.pt")
+    bank = tp.StemBank(
+        [stems], cache=tmp_path / "cache", sources=("clicks", "hum"), quietest=-60, progress=False
+    )
+    clicks, hum = bank.stems([0])
+    with torch.inference_mode():
+        estimate = separator(clicks + hum, RATE)
+    assert tuple(estimate.stems) == ("clicks", "hum")
+    for name, true in (("clicks", clicks), ("hum", hum)):
+        assert tp.sd_sdr(true, estimate.stems[name]) > tp.sd_sdr(true, clicks + hum) + 3

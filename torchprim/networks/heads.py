@@ -11,8 +11,8 @@ from torch import Tensor
 class NetworkOutput:
     """Embedding `(..., F, N, D)` and mask `(..., F, N)`; None where the network has no such head.
 
-    The mask is that of the vocals, of two sources with other names that of the second; of K sources, more
-    than two, there is one of each, `(..., K, F, N)`, and they add up to 1.
+    Of two sources the mask is that of the first, the vocals; of K more than two there is one of each,
+    `(..., K, F, N)`, and they add up to 1.
 
     With chosen frames the embedding is `(..., F, K, D)`. Networks return the logits of the embedding head,
     which the training loss reads; the embedding is computed from them on first use.

@@ -136,7 +136,7 @@ class NetworkStemSeparator(NetworkEstimator, BaseStemSeparator):
 
     def _masks_of(self, mask: Tensor, magnitude: Tensor) -> Tensor:
         if len(self.sources) == 2:
-            mask = torch.stack([1 - mask, mask], -3)
+            mask = torch.stack([mask, 1 - mask], -3)  # in the order of the stems: class 1 is the first
         return mask.reshape(*magnitude.shape[:-2], *mask.shape[-3:]).to(magnitude.dtype)
 
     def with_primitives(self, *_: Any, **__: Any) -> NoReturn:
