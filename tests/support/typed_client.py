@@ -129,7 +129,9 @@ def bootstrap(folder: Path) -> None:
     for batch in stream:
         assert_type(batch, tp.RemixBatch)
         break
-    assert_type(tp.StemBank([folder]).stems([0]), tuple[Tensor, Tensor])
+    assert_type(tp.StemBank([folder], sources=("strings", "rest")).stems([0]), tuple[Tensor, ...])
+    vocals, accompaniment = tp.StemBank([folder]).stems([0])
+    assert_type((vocals, accompaniment), tuple[Tensor, Tensor])
 
 
 def mistakes(magnitude: Tensor, separator: tp.PrimitiveSeparator, audio: Tensor) -> None:

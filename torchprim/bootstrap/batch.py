@@ -62,7 +62,8 @@ class RemixBatch(NamedTuple):
 
     def __repr__(self) -> str:
         sounds = f"{len(self.mixture)} mixtures of {self.mixture.shape[-1]} samples"
-        sounds += f" and {self.sources.shape[1]} sources"
+        if (count := self.sources.shape[1]) > 2:
+            sounds += f", {count} sources"
         return f"RemixBatch({sounds}, magnitude {tuple(self.magnitude.shape)}, on {self.mixture.device})"
 
 

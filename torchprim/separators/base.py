@@ -162,7 +162,7 @@ class Separator(BaseSeparator):
         geometry, spatial: as for `BaseSeparator`.
     """
 
-    sources = TWO
+    sources: tuple[str, ...] = TWO
 
     def forward(
         self,

@@ -75,9 +75,9 @@ class Bank:
         ([(0, 0, 268288)], torch.Size([1, 268288]))
     """
 
-    # Type and number of a song's tracks: the mixture alone; overridden by `StemBank`.
-    kind = "mixture"
-    tracks = 1
+    # Type and number of a song's tracks: the mixture alone; others in a `StemBank`.
+    kind: str = "mixture"
+    tracks: int = 1
 
     def __init__(
         self,

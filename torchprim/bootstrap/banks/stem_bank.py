@@ -61,8 +61,8 @@ class StemBank(Bank):
         **settings: Any,
     ) -> None:
         self.sources: tuple[str, ...] = check_sources(sources)
-        self.kind = "stems" if self.sources == TWO else f"stems {', '.join(self.sources)}"
-        self.tracks = len(self.sources)
+        self.kind: str = "stems" if self.sources == TWO else f"stems {', '.join(self.sources)}"
+        self.tracks: int = len(self.sources)
         super().__init__(roots, sample_rate, segment_seconds=segment_seconds, **settings)
 
     def _find(self, folders: Sequence[str | os.PathLike[str]]) -> list[Path]:
