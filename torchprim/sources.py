@@ -42,3 +42,14 @@ def class_names(sources: Sequence[str]) -> tuple[str, ...]:
     """
     names = tuple(sources)
     return names[::-1] if len(names) == 2 else names
+
+
+def silent(source: str) -> str:
+    """Say that a source is silent, for a message.
+
+    Example:
+        >>> from torchprim.sources import silent
+        >>> silent("vocals"), silent("bass")
+        ('the vocals are silent', 'the bass is silent')
+    """
+    return f"the {source} {'are' if source in ('vocals', 'drums') else 'is'} silent"

@@ -15,7 +15,7 @@ from torchprim import checks
 from torchprim.audio.downmix import downmix
 from torchprim.audio.stems import find_incomplete_songs, find_stem_songs, read_stems
 from torchprim.errors import AudioError
-from torchprim.sources import TWO
+from torchprim.sources import TWO, silent
 
 SILENCE = 1e-5  # peak of a silent stem: -100 dB
 
@@ -142,5 +142,5 @@ def read_song(
     song = Song(name, *read_stems(path, sources), tuple(sources))
     for source, label in zip(song.to_mono().sources, song.names, strict=True):
         if source.numel() == 0 or not (source - source.mean()).abs().max() > SILENCE:
-            raise AudioError(path, f"the {label} {'are' if label in ('vocals', 'drums') else 'is'} silent")
+            raise AudioError(path, silent(label))
     return song._replace(sources=song.sources.to(device))

@@ -16,7 +16,7 @@ from torchprim.bootstrap.banks.arguments import Paths
 from torchprim.bootstrap.banks.bank import Bank
 from torchprim.bootstrap.banks.cache import FULL_SCALE, CachedSong
 from torchprim.errors import AudioError
-from torchprim.sources import TWO, check_sources
+from torchprim.sources import TWO, check_sources, silent
 
 _SILENT = 10 ** (-70 / 20)  # peak of a second of a stem: below -70 dBFS, as the gate of BS.1770
 _MOSTLY = 0.5  # share of silent seconds from which a song is noted
@@ -80,13 +80,12 @@ class StemBank(Bank):
             )
             notes = []
             for share, source in zip(shares, self.sources, strict=True):
-                stem = f"the {source} {'are' if source in ('vocals', 'drums') else 'is'} silent"
                 if share == 1:
                     self._offsets.pop()
-                    self._skip(song.name, AudioError(song.name, stem))
+                    self._skip(song.name, AudioError(song.name, silent(source)))
                     break
                 if share > _MOSTLY:
-                    notes.append(f"{stem} for {100 * share:.0f} % of it")
+                    notes.append(f"{silent(source)} for {100 * share:.0f} % of it")
             else:
                 yield replace(song, notes=(*song.notes, *notes))
 
