@@ -9,6 +9,7 @@ from torchprim import checks
 MAGNITUDE = torch.rand(17, 9)
 META = torch.rand((), device="meta")
 HUGE = 1 << 70
+BINS, EMBEDDING = torch.rand(2, 5, 7), torch.rand(2, 5, 7, 3)
 
 
 def meta_cutoff():
@@ -27,6 +28,30 @@ CASES = {
     "meta weights": (
         lambda: tp.soft_assignment(torch.rand(17, 9, 2), torch.rand(2, device="meta")),
         "weights must hold values",
+    ),
+    "meta hardness": (
+        lambda: tp.soft_assignment(torch.rand(17, 9, 2), beta=META),
+        "beta must hold values",
+    ),
+    "meta hardness of a confidence": (
+        lambda: tp.posterior_strength(torch.rand(17, 9, 2), MAGNITUDE, beta=META),
+        "beta must hold values",
+    ),
+    "meta regularisation": (
+        lambda: tp.whitened_kmeans_loss(EMBEDDING, BINS > 0.5, BINS, META),
+        "regularisation must hold values",
+    ),
+    "sparse labels": (
+        lambda: tp.deep_clustering_loss(EMBEDDING, BINS.to_sparse(), BINS),
+        "labels must be a dense tensor",
+    ),
+    "complex weights": (
+        lambda: tp.deep_clustering_loss(EMBEDDING, BINS > 0.5, BINS + 0j),
+        "weights must be real, got dtype torch.complex64",
+    ),
+    "boolean source": (
+        lambda: tp.mask_loss(BINS, BINS, BINS > 0.5, BINS),
+        "vocals must be of real numbers, got dtype torch.bool",
     ),
     "meta audio": (
         lambda: tp.PrimitiveSeparator()(torch.rand(4000, device="meta"), 44100),

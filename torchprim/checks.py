@@ -226,9 +226,14 @@ def _real_setting(value: Tensor, name: str) -> Tensor:
     return dense(value, name)
 
 
-def positive(value: Number, name: str) -> Number:
-    """Check for a number above zero; a tensor (a learnt setting) is read only where that costs nothing."""
+def positive(value: Number, name: str, like: Tensor | None = None) -> Number:
+    """Check for a number above zero; a tensor (a learnt setting) is read only where that costs nothing.
+
+    With `like` a tensor without values is refused, except beside one that has none, either.
+    """
     if isinstance(value, Tensor):
+        if like is not None:
+            holds_values(value, name, like)
         if not _readable(_real_setting(value, name)):
             return value
         bad = not bool((value.detach() > 0).all())

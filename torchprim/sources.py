@@ -9,7 +9,7 @@ FOUR = ("drums", "bass", "other", "vocals")  # as in MUSDB18
 
 
 def check_sources(sources: Sequence[str]) -> tuple[str, ...]:
-    """Check names of sources: at least two, all different, and names of files.
+    """Check names of sources: at least two, all different in any case, and names of files.
 
     Raises:
         ValueError: for anything else.
@@ -22,7 +22,7 @@ def check_sources(sources: Sequence[str]) -> tuple[str, ...]:
     listed = not isinstance(sources, str) and isinstance(sources, Sequence)
     names = tuple(sources) if listed else ()
     ok = all(isinstance(name, str) and name.replace("-", "_").isidentifier() for name in names)
-    if len(names) < 2 or not ok or len(set(names)) < len(names):
+    if len(names) < 2 or not ok or len({name.lower() for name in names}) < len(names):
         raise ValueError(
             f"sources must be two names or more, all different, of letters, digits, - and _, got {sources!r}"
         )

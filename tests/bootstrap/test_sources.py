@@ -44,7 +44,7 @@ def folder(tmp_path):
 def test_two_orders():
     assert class_names(TWO) == ("accompaniment", "vocals") and class_names(FOUR) == FOUR
     assert check_sources(["a-b", "c_1"]) == ("a-b", "c_1")
-    for wrong in ("drums", ["one"], ["a", "a"], ["a", "../b"], ["a", ""], [1, 2], None):
+    for wrong in ("drums", ["one"], ["a", "a"], ["a", "A"], ["a", "../b"], ["a", ""], [1, 2], None):
         with pytest.raises(ValueError, match="sources must be"):
             check_sources(wrong)
 
@@ -69,6 +69,14 @@ def test_four_stems_of_a_file_and_of_a_folder(tmp_path):
         read_stems(tmp_path / "part", FOUR)
     with pytest.raises(AudioError, match=r"a folder with strings\.\* or brass\.\* or rest\.\*"):
         find_stem_songs([tmp_path], THREE)
+
+
+def test_names_are_those_of_files_in_any_case(tmp_path):
+    write_song(tmp_path / "song", 1, vocals=None, rest=("STRINGS", "rest"))
+    names = ("Strings", "Rest")
+    assert find_stem_songs([tmp_path], names) == [tmp_path / "song"]
+    assert find_incomplete_songs(tmp_path, names) == {}
+    assert read_stems(tmp_path / "song", names)[0].shape == (2, 2, 2 * RATE)
 
 
 def test_bank_of_four(folder):

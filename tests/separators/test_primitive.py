@@ -147,7 +147,8 @@ def test_bad_settings(arguments, message):
         (torch.zeros(5), 44100, True, r"audio must have shape \(\.\.\., C, T\), got \(5,\)"),
         (torch.zeros(5), 0, False, "sample_rate must be positive, got 0"),
         (torch.zeros(5), True, False, "sample_rate must be a number in Hz, got True"),
-        (torch.zeros(5), 1, False, "new_rate must be within a factor of 1000"),
+        (torch.zeros(5), 1, False, "sample_rate must be within a factor of 1000 of 44100 Hz, got 1"),
+        (torch.zeros(5), 1e-30, False, "sample_rate must be within a factor of 1000 of 44100 Hz, got 1e-30"),
     ],
 )
 def test_bad_audio(audio, rate, channels, message):

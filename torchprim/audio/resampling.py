@@ -17,10 +17,20 @@ from torchprim.kernels.autocast import outside_autocast
 _LARGEST_TERM = 1000
 
 
+def check_rates(rate: float, other: float, name: str, other_name: str = "") -> None:
+    """Check that one rate can be resampled to another: they differ by a factor of 1000 at most.
+
+    Raises:
+        ValueError: naming the rate.
+    """
+    if not 1 / _LARGEST_TERM <= rate / other <= _LARGEST_TERM:
+        of = f"{other_name}, {other!r} Hz" if other_name else f"{other!r} Hz"
+        raise ValueError(f"{name} must be within a factor of 1000 of {of}, got {rate!r}")
+
+
 def _ratio(old: float, new: float) -> Fraction:
     """Return new / old with terms of at most `_LARGEST_TERM`."""
-    if not 1 / _LARGEST_TERM <= new / old <= _LARGEST_TERM:
-        raise ValueError(f"new_rate must be within a factor of 1000 of old_rate, {old!r} Hz, got {new!r}")
+    check_rates(new, old, "new_rate", "old_rate")
     old_terms, new_terms = (Fraction(rate).limit_denominator(10**6) or Fraction(rate) for rate in (old, new))
     exact = new_terms / old_terms
     largest = max(exact.numerator, exact.denominator)

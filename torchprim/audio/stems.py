@@ -57,7 +57,7 @@ def find_stem_songs(roots: Sequence[str | os.PathLike[str]], sources: Sequence[s
             found += sorted(folder for folder, files in folders.items() if signs & files.keys())
         if not found:
             left = f"; {own.count} files that torchprim wrote are left out" if own.count else ""
-            files = " or ".join(f"{name}.*" for name in sources if name in signs)
+            files = " or ".join(f"{name}.*" for name in sources if name.lower() in signs)
             raise AudioError(root, f"no song with stems (*.stem.mp4, or a folder with {files}){left}")
         songs += found
     return list(dict.fromkeys(songs))
@@ -85,7 +85,7 @@ def find_incomplete_songs(root: str | os.PathLike[str], sources: Sequence[str] =
     reasons = {}
     for folder, files in sorted(_stem_folders(Path(root), OwnOutput(), sources).items()):
         two = tuple(sources) == TWO
-        missing = [name for name in (_OTHERS if two else sources) if name not in files]
+        missing = [name for name in (_OTHERS if two else sources) if name.lower() not in files]
         if two and "vocals" not in files:
             reasons[folder] = "stems, but no vocals"
         elif missing and not (two and ("accompaniment" in files or len(missing) == len(_OTHERS))):
@@ -94,13 +94,13 @@ def find_incomplete_songs(root: str | os.PathLike[str], sources: Sequence[str] =
 
 
 def _signs(sources: Sequence[str]) -> set[str]:
-    """Return the stems any of which makes a folder a song: of two sources the vocals."""
-    return {"vocals"} if tuple(sources) == TWO else set(sources)
+    """Return the stems any of which makes a folder a song, in small letters: of two sources the vocals."""
+    return {"vocals"} if tuple(sources) == TWO else {name.lower() for name in sources}
 
 
 def _stem_folders(root: Path, own: OwnOutput, sources: Sequence[str]) -> dict[Path, dict[str, Path]]:
     """Find the folders with stems below a root: of each, its files of sound by the name of the stem."""
-    names = {*TWO, "mixture", *FOUR} if tuple(sources) == TWO else set(sources)
+    names = {*TWO, "mixture", *FOUR} if tuple(sources) == TWO else _signs(sources)
     folders: dict[Path, dict[str, Path]] = {}
     for path in find_audio(root) if root.is_dir() else ():
         if path.stem.lower() in names and not own(FoundFile(path, root)):
@@ -144,16 +144,16 @@ def read_stems(song: Path, sources: Sequence[str] = TWO) -> tuple[Tensor, float]
         if tuple(sources) == TWO:
             vocals = stems.pop("vocals")
             return torch.stack([vocals, sum(stems.values())]), rate
-        missing = [name for name in sources if name not in stems]
+        missing = [name for name in sources if name.lower() not in stems]
         if missing:
             raise AudioError(song, f"its stems are {', '.join(stems)}, without {' and '.join(missing)}")
-        return torch.stack([stems[name] for name in sources]), rate
+        return torch.stack([stems[name.lower()] for name in sources]), rate
     files = _stem_files(song)
     if tuple(sources) != TWO:
-        missing = [f"{name}.*" for name in sources if name not in files]
+        missing = [f"{name}.*" for name in sources if name.lower() not in files]
         if missing:
             raise AudioError(song, f"no {' and no '.join(missing)} of sound in this folder")
-        stems, rate = _read_files({name: files[name] for name in sources}, song)
+        stems, rate = _read_files({name: files[name.lower()] for name in sources}, song)
         return torch.stack(stems), rate
     if "vocals" not in files:
         raise AudioError(song, "no vocals.* of sound in this folder")

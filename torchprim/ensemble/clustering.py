@@ -214,7 +214,7 @@ def soft_assignment(
         [[0, 1]]
     """
     masks = checked_masks(masks)
-    checks.positive(beta, "beta")
+    checks.positive(beta, "beta", masks[0])
     weights = checked_weights(weights, len(masks), masks[0])
     if centres is None:
         return assign(masks, weights, beta)

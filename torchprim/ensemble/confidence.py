@@ -125,7 +125,7 @@ def _mean_silhouette(
 
 def _mean_posterior(points: Tensor, weights: Tensor, beta: float | Tensor, centres: Tensor | None) -> Tensor:
     """Compute the mean posterior strength of points `(..., P, D)`: `(...)`."""
-    checks.positive(beta, "beta")
+    checks.positive(beta, "beta", points)
     posterior = _posterior(points, weights, beta, centres)
     if centres is not None and (count := centres.shape[-2]) > 2:
         return ((count * posterior.amax(-2) - 1) / (count - 1)).mean(-1)

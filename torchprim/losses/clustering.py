@@ -93,8 +93,8 @@ def whitened_kmeans_loss(
         >>> round(tp.whitened_kmeans_loss(perfect, labels, torch.ones(2, 65, 40)).item(), 2)
         0.0
     """
-    checks.positive(regularisation, "regularisation")
     grams = weighted_grams(embedding, labels, weights, classes=classes)
+    checks.positive(regularisation, "regularisation", grams.embedding)
     return whitened_kmeans_from_grams(grams, regularisation)
 
 

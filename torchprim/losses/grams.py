@@ -51,15 +51,18 @@ def weighted_grams(
         tensor([[[0., 4.],
                  [4., 0.]]])
     """
-    checks.floating(embedding, "embedding", 4, "(B, F, N, D)")
+    embedding = checks.floating(embedding, "embedding", 4, "(B, F, N, D)")
     for name, value in (("labels", labels), ("weights", weights)):
         if not isinstance(value, Tensor) or value.shape != embedding.shape[:-1]:
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(
                 f"{name} must have the embedding's shape {tuple(embedding.shape[:-1])}, got {shape}"
             )
+        checks.same_device(checks.dense(value, name), name, embedding, "embedding")
+        if value.is_complex():
+            raise ValueError(f"{name} must be real, got dtype {value.dtype}")
     checks.integer(classes, "classes", 2)
-    if classes > 2 and (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool):
+    if classes > 2 and (labels.is_floating_point() or labels.dtype == torch.bool):
         raise ValueError(f"labels of {classes} classes must be of an integer dtype, got {labels.dtype}")
     checks.in_range(labels, "labels", 0, classes - 1)
     checks.in_range(weights, "weights", 0)

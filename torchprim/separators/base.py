@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from torchprim import checks
 from torchprim.audio.downmix import downmix
-from torchprim.audio.resampling import resample
+from torchprim.audio.resampling import check_rates, resample
 from torchprim.primitives.spatial import spatial
 from torchprim.separators.pieces import Piece, split
 from torchprim.separators.piecewise import Estimate, Separated, separate_pieces, stream_pieces
@@ -114,7 +114,12 @@ class BaseSeparator(nn.Module, ABC):
         return self.geometry.hop_length * sample_rate / self.geometry.sample_rate
 
     def _pieces(self, length: int, sample_rate: float) -> list[Piece]:
-        """Split a recording into pieces that start at whole frames, so that their masks lie on one grid."""
+        """Split a recording into pieces that start at whole frames, so that their masks lie on one grid.
+
+        Raises:
+            ValueError: for a rate from which nothing can be resampled to the grid's.
+        """
+        check_rates(sample_rate, self.geometry.sample_rate, "sample_rate")
         piece_length, overlap = round(PIECE_SECONDS * sample_rate), round(OVERLAP_SECONDS * sample_rate)
         return split(length, piece_length, overlap, self._hop_length(sample_rate))
 
