@@ -40,7 +40,8 @@ with FakeTensorMode(allow_non_fake_inputs=True):
     elif sys.argv[1] == "network of four":
         sources = tp.StemSeparator().sources
         config = dataclasses.replace(tp.NETWORKS["small"], sources=sources, cues="four", channels=4)
-        separator = tp.NetworkStemSeparator(tp.build_network(config).to("cuda").eval())
+        with torch.device("cuda"):
+            separator = tp.NetworkStemSeparator(tp.build_network(config).eval())
     else:
         separator = tp.PrimitiveSeparator(sys.argv[1])
     rate = separator.geometry.sample_rate
