@@ -51,7 +51,7 @@ CASES = {
     ),
     "boolean source": (
         lambda: tp.mask_loss(BINS, BINS, BINS > 0.5, BINS),
-        "vocals must be of real numbers, got dtype torch.bool",
+        "vocals must be of numbers, got dtype torch.bool",
     ),
     "meta audio": (
         lambda: tp.PrimitiveSeparator()(torch.rand(4000, device="meta"), 44100),

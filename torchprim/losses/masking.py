@@ -127,8 +127,8 @@ def _check_spectra(spectra: Mapping[str, Tensor], mask: Tensor, name: str) -> No
         if not isinstance(value, Tensor):
             raise ValueError(f"{key} must be a tensor, got {checks.described(value)}")
         checks.same_device(checks.dense(value, key), key, mask, name)
-        if value.dtype == torch.bool or value.is_complex():
-            raise ValueError(f"{key} must be of real numbers, got dtype {value.dtype}")
+        if value.dtype == torch.bool:
+            raise ValueError(f"{key} must be of numbers, got dtype {value.dtype}")
         if value.shape != mask.shape:
             raise ValueError(f"{key} has shape {tuple(value.shape)}, the {name} {tuple(mask.shape)}")
 
