@@ -256,3 +256,45 @@ def test_store_keeps_what_its_estimates_give():
     assert store.audio.shape == (4, 3, 8)
     cut = store.excerpts(torch.tensor([3]), torch.tensor([0]), 2, 4)
     torch.testing.assert_close(cut, torch.full((1, 4), 0.23), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stems": {"strings": 1}}, "must give each in the dict `stems` of its result, not 'brass'"),
+        ({"stems": None}, "must give each in the dict `stems` of its result, not 'strings'"),
+        ({"length": 100}, r"a teacher's strings must be as the audio that it is given, \(4, 32000\) on cpu"),
+        (
+            {"dtype": torch.int32},
+            "strings must be real and floating point, got dtype torch.int32",
+        ),
+        ({"value": float("nan")}, "a teacher's strings must be finite"),
+        ({"frames": 7}, r"bin_confidence needs a teacher's mask of shape \(4, 3, 129, 501\), got"),
+        ({"frames": None}, "bin_confidence needs a teacher's mask"),
+    ],
+    ids=str,
+)
+def test_what_a_teacher_gives_is_checked(bank, change, message):
+    class Teacher(torch.nn.Module):
+        sources = THREE
+
+        def forward(self, audio, sample_rate, keep_masks=None):
+            stem = change.get("value", 0.1) * audio[:, : change.get("length")]
+            stems = dict.fromkeys(THREE, stem.to(change.get("dtype", torch.float32)))
+            if "stems" in change:
+                stems = change["stems"] or {}
+            frames = change.get("frames", GEOMETRY.frames(audio.shape[-1]))
+            mask = None if frames is None else torch.full((len(audio), 3, GEOMETRY.bins, frames), 1 / 3)
+            return SimpleNamespace(stems=stems, mask=mask)
+
+    stream = tp.RemixStream(bank, Teacher(), bin_confidence=True, **SETTINGS)
+    with pytest.raises(ValueError, match=message):
+        stream.batch(0)
+
+
+def test_half_precision_of_a_teacher_becomes_float32(bank):
+    class Half(torch.nn.Module):
+        def forward(self, audio, sample_rate):
+            return SimpleNamespace(vocals=audio.half() / 2, accompaniment=audio.half() / 2)
+
+    assert tp.RemixStream(bank, Half(), **SETTINGS).batch(0).sources.dtype == torch.float32

@@ -81,3 +81,27 @@ def test_options_that_exclude_each_other(song, tmp_path, halves, capsys, words, 
     assert separate(song, "--out", tmp_path / "out", *words) == 2
     assert said in capsys.readouterr().err and halves.songs == 0
     assert not (tmp_path / "out").exists()
+
+
+def test_an_ensemble_of_ones_own_of_three_stems(song, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(
+        "import torchprim as tp\n"
+        'centres = {"steady": (1, 0), "low": (1, 1), "strokes": (0, 0)}\n'
+        'three = tp.StemPreset("three", centres, weights={"hpss": 1.0, "low": 1.0})\n'
+    )
+    preset = ("--preset", f"{tmp_path / 'mine.py'}:three")
+    assert separate(song, "--out", tmp_path / "out", *preset) == 0
+    names = ["low", "steady", "strokes"]
+    assert tree(tmp_path / "out") == ["separations.jsonl", *(f"song/{name}.wav" for name in names)]
+    stems = [load_audio(tmp_path / "out" / "song" / f"{name}.wav")[0] for name in names]
+    torch.testing.assert_close(sum(stems), load_audio(song)[0], atol=1e-5, rtol=0)
+    assert separate(song, "--out", tmp_path / "out", *preset) == 0
+    assert "0 separated, 1 done before" in capsys.readouterr().out
+    for words, said in (
+        (("--stems", "4"), "argument --preset: is of two stems, and --stems 4 was given"),
+        (("--stems", "2"), "is of steady, low, strokes, got 2"),
+        (("--method", "hpss"), "is of steady, low, strokes, got hpss"),
+        (("--only", "vocals"), "is of steady, low, strokes, got 'vocals'"),
+    ):
+        assert separate(song, "--out", tmp_path / "out", *preset, *words) == 2
+        assert said in capsys.readouterr().err.splitlines()[-1]

@@ -57,8 +57,11 @@ def test_an_ensemble_in_a_module_or_a_file(module, folder):
     ("name", "error"),
     [
         ("own_cues_of_a_test.py:mono", "own_cues_of_a_test.py:mono: there is no 'mono' in"),
-        ("own_cues_of_a_test.py:LEVEL", "own_cues_of_a_test.py:LEVEL: must be a tp.Preset, got a int"),
-        ("own_cues_of_a_test.py:loud", "must be a tp.Preset, got a function"),
+        (
+            "own_cues_of_a_test.py:LEVEL",
+            "test.py:LEVEL: must be a tp.Preset or a tp.StemPreset, got a int",
+        ),
+        ("own_cues_of_a_test.py:loud", "must be a tp.Preset or a tp.StemPreset, got a function"),
         ("nowhere.py:stereo", "nowhere.py:stereo: there is no such file"),
         ("no.such.module:stereo", "cannot be imported: ModuleNotFoundError: No module named 'no"),
         ("torn.py:stereo", r"torn.py:stereo: cannot be imported: SyntaxError: .*line 2"),

@@ -78,3 +78,9 @@ def test_settings_that_cannot_be(changes, message):
     assert tp.StemPreset(**good).sources == ("a", "b")
     with pytest.raises(ValueError, match=message):
         tp.StemPreset(**good | changes)
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "a b", ""])
+def test_sources_are_names_of_files(name):
+    with pytest.raises(ValueError, match="sources must be two names or more"):
+        tp.StemPreset("mine", {name: (1.0,), "rest": (0.0,)}, {"hpss": 1.0})

@@ -10,7 +10,7 @@ import torch
 import torchprim as tp
 from tests.support.stem_songs import RATE, write_song
 from torchprim.cli.main import main
-from torchprim.evaluation import runner
+from torchprim.evaluation import quartiles, runner
 from torchprim.evaluation.methods import find_method
 from torchprim.evaluation.songs import Song, find_songs, read_song
 from torchprim.metrics.baselines import FOUR_NULLS
@@ -107,7 +107,7 @@ def test_other_sources(tmp_path, capsys):
         ((*words, "--methods", "null"), "not of strings, brass, rest"),
         (
             (*words, "--methods", "pcl"),
-            "method 'pcl' separates vocals, accompaniment, not strings, brass, rest",
+            "there is no ensemble of strings, brass, rest but one's own: pcl:",
         ),
         ((*words, "--methods", "pcl", "--preset", "paper"), "argument --preset: is of vocals, accompaniment"),
         (("--sources", "four", "--methods", str(tmp_path / "three.pt")), "separates strings, brass, rest"),
@@ -116,6 +116,42 @@ def test_other_sources(tmp_path, capsys):
         assert run(tmp_path / "songs", tmp_path / "out", *given) == 1
         (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
         assert said in line
+
+
+def test_an_ensemble_of_ones_own_is_scored(tmp_path, capsys):
+    for number in range(2):
+        write_song(tmp_path / "songs" / str(number), 100 * number, vocals=None, rest=THREE)
+    (tmp_path / "mine.py").write_text(
+        "import torchprim as tp\n"
+        'centres = {"strings": (1, 0), "brass": (1, 1), "rest": (0, 0)}\n'
+        'three = tp.StemPreset("three", centres, weights={"hpss": 1.0, "low": 1.0})\n'
+    )
+    name = f"pcl:{tmp_path / 'mine.py'}:three"
+    words = ("--sources", ",".join(THREE), "--methods", f"mixture,{name}")
+    assert run(tmp_path / "songs", tmp_path / "out", *words) == 0
+    assert [record["method"] for record in records(tmp_path / "out")] == ["mixture", name] * 2
+    with pytest.raises(ValueError, match="separates strings, brass, rest, not vocals, accompaniment"):
+        find_method(name)
+
+
+def test_quartiles_of_four(root, tmp_path, monkeypatch):
+    """With a stand-in for the trainings that saves an untrained network of four."""
+    config = dataclasses.replace(tp.NETWORKS["unet"], layers=1, channels=2, sources=FOUR)
+    commands = []
+
+    def training(command, env):
+        commands.append(command)
+        save_checkpoint(f"{command[command.index('--out') + 1]}/last.pt", tp.build_network(config))
+        return type("", (), {"returncode": 0})
+
+    monkeypatch.setattr(quartiles.subprocess, "run", training)
+    words = ["quartiles", "--audio", root, "--stems", root, "-o", tmp_path, "--sources", "four"]
+    words += ["--methods", "mixture,pcl", "--device", "cpu"]
+    assert main(["evaluate", *map(str, words)]) == 0
+    assert all("--teacher-preset" not in command for command in commands)
+    assert all(command[command.index("--sources") + 1] == ",".join(FOUR) for command in commands)
+    summary = json.loads((tmp_path / "quartiles.json").read_text())["summary"]
+    assert len(summary) == 6 and list(summary["pcl"]["SD-SDR"]) == [*FOUR, "mean"]
 
 
 def test_methods_of_four():

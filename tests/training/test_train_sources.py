@@ -71,7 +71,7 @@ def test_the_page_of_a_run_of_four(run):
     for words in (
         *(f"{name}, {whose}." for name in names for whose in ("teacher", "network")),  # masks
         *(f"teacher: {name} (dB)" for name in FOUR),
-        "--sources drums,bass,other,vocals --methods mixture,irm,",
+        "--sources drums,bass,other,vocals --methods mixture,null,pcl,irm,",
     ):
         assert words in said, words
 
@@ -112,7 +112,8 @@ def test_sources_of_ones_own(tmp_path, capsys):
     assert tp.load(tmp_path / "true" / "best.pt").sources == THREE
     music = write_music(tmp_path / "music", 3)
     assert train(["--audio", music, *words, "--out", tmp_path / "none"]) == 1
-    assert "of strings, brass, rest there is no ensemble" in capsys.readouterr().err.splitlines()[-1]
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "there is no ensemble of strings, brass, rest but one's own: --teacher-preset names it" in said
     (tmp_path / "mine.py").write_text(
         "import torchprim as tp\n"
         'centres = {"strings": (1, 0), "brass": (1, 1), "rest": (0, 0)}\n'
@@ -171,3 +172,25 @@ def test_two_sources_of_other_names(tmp_path):
     assert tuple(estimate.stems) == ("clicks", "hum")
     for name, true in (("clicks", clicks), ("hum", hum)):
         assert tp.sd_sdr(true, estimate.stems[name]) > tp.sd_sdr(true, clicks + hum) + 3
+
+
+def test_a_refused_change_is_not_kept(run, tmp_path, capsys):
+    """Settings of a run are those of its last start that passed all checks."""
+    settings = (run / "settings.json").read_text()
+    for change in (["--teacher-preset", "best"], ["--teacher", tmp_path / "none.pt"]):
+        assert train(["--resume", run, "--steps", "11", *change]) == 1
+        assert "resumed with other settings" not in capsys.readouterr().err
+        assert (run / "settings.json").read_text() == settings
+    assert train(["--resume", run, "--steps", "11"]) == 0
+    assert "resumed with other settings: steps" in capsys.readouterr().err
+
+
+def test_files_of_presets_are_kept_as_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for given, kept in (
+        ("mine.py:three", f"{tmp_path}/mine.py:three"),
+        ("mine.toml", f"{tmp_path}/mine.toml"),
+        ("package.module:three", "package.module:three"),
+        ("paper", "paper"),
+    ):
+        assert options_of(["--audio", "x", "--out", "y", "--teacher-preset", given]).teacher_preset == kept

@@ -109,7 +109,8 @@ class RemixStream:
             )
         settings = dataclasses.replace(settings, **changes)
         self._stores_strength = settings.bin_confidence and teacher is not None
-        estimate = Estimator(bank, teacher, settings.teacher_batch, self._stores_strength)
+        self.geometry: Geometry = settings.geometry or Geometry(bank.sample_rate)
+        estimate = Estimator(bank, teacher, settings.teacher_batch, self._stores_strength, self.geometry)
         self.sources: tuple[str, ...] = estimate.sources
         labels = None if labels is None else labels.of(bank)
         trusted = mixable_segments(bank, settings, labels, segments, rank, world)
@@ -121,7 +122,6 @@ class RemixStream:
         self.seed: int = checks.integer(seed, "seed", -(1 << 63))
         self.rank: int = rank
         self.step: int = 0
-        self.geometry: Geometry = settings.geometry or Geometry(bank.sample_rate)
         self._confidence = np.ones(len(bank.segments)) if labels is None else labels.confidence.numpy()
         self._songs = np.array([segment.song for segment in bank.segments])
         self._lengths = np.array([segment.length for segment in bank.segments])

@@ -61,13 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add("-o", "--out", required=True, type=Path, metavar="FOLDER", help="folder of the results")
         if name == "confidence":
             add("--method", default="pcl", help="pcl, a checkpoint, or pcl+CHECKPOINT (pcl)")
-        if name == "compare":
+        if name != "confidence":
             text = "two (vocals, accompaniment), four (drums, bass, other, vocals), or NAME,NAME,... (two)"
             add("--sources", type=option_types.sources, default=TWO, metavar="SOURCES", help=text)
-            add("--methods", help=f"({METHODS}; of other sources those of {BASIC} that there are)")
-        if name == "quartiles":
-            add("--methods", default=BASIC, help="(%(default)s)")
-        if name != "confidence":
+            default = METHODS if name == "compare" else BASIC
+            add("--methods", help=f"({default}; of other sources those of {BASIC} that there are)")
             add("--against", help="method that the others are compared with (pcl; without it mixture)")
             add("--bss", choices=BSS, default="none", help="BSSEval v4: by torchprim, by museval (none)")
             cores = os.cpu_count() or 2
@@ -78,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add(
             "--teacher-preset" if name == "quartiles" else "--preset",
             type=option_types.preset,
-            default=None if name == "compare" else "best",
+            default="best" if name == "confidence" else None,
             metavar="PRESET",
             help=f"of the primitives: {option_types.PRESET_NAMES} of your own (best)",
         )
@@ -92,19 +90,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run_compare(args: argparse.Namespace, device: str) -> str:
     if args.sources != TWO and args.preset is not None:
         text = f"is of {', '.join(TWO)}, and --sources {','.join(args.sources)} was given"
-        raise ValueError(f"argument --preset: {text}")
-    if (mean := mean_name(args.sources)) in args.sources:
-        raise ValueError(f"argument --sources: {mean} is the name of a song's mean, got it as a source")
-    methods = default_methods(args.sources) if args.methods is None else args.methods.split(",")
-    results, facts = score(args, methods, args.preset or "best", device)
+        raise ValueError(f"argument --preset: {text}; pcl:PRESET of --methods names another")
+    results, facts = score(args, given_methods(args, METHODS), args.preset or "best", device)
     return write_comparison(args, results, facts, "figure4", "# Comparison of methods")
 
 
-def default_methods(sources: tuple[str, ...]) -> list[str]:
-    """Return the methods that are compared by default."""
-    if sources == TWO:
-        return METHODS.split(",")
-    return [name for name in BASIC.split(",") if has_null(sources) or name not in ("null", "pcl")]
+def given_methods(args: argparse.Namespace, default: str) -> list[str]:
+    """Return the methods that were given, else the default ones of two sources or what others have."""
+    if (mean := mean_name(args.sources)) in args.sources:
+        raise ValueError(f"argument --sources: {mean} is the name of a song's mean, got it as a source")
+    if args.methods is not None:
+        return args.methods.split(",")
+    if args.sources == TWO:
+        return default.split(",")
+    return [name for name in BASIC.split(",") if has_null(args.sources) or name not in ("null", "pcl")]
 
 
 def run_confidence(args: argparse.Namespace, device: str) -> str:
@@ -143,15 +142,20 @@ def run_confidence(args: argparse.Namespace, device: str) -> str:
 
 
 def run_quartiles(args: argparse.Namespace, device: str, training_options: list[str]) -> str:
-    options = ["--audio", *args.audio, "--preset", args.preset, "--teacher-preset", args.teacher_preset]
+    options = ["--audio", *args.audio, "--preset", args.preset]
+    if args.sources == TWO:
+        args.teacher_preset = args.teacher_preset or "best"
+    else:
+        options += ["--sources", ",".join(args.sources)]
+    options += ["--teacher-preset", args.teacher_preset] if args.teacher_preset else []
+    methods = given_methods(args, BASIC)
     options += ["--seed", str(args.seed), "--device", device]
     options += ["--threads", str(args.threads)] if args.threads else []
     # No validation songs: a quartile has few, and all four trainings stop after equally many steps.
     options += [] if "--validation" in training_options else ["--validation", "0"]
     options += training_options
     checkpoints = quartiles.train_quartiles(args.out, options)
-    names = [*map(str, checkpoints), *args.methods.split(",")]
-    results, facts = score(args, names, args.teacher_preset, device)
+    results, facts = score(args, [*map(str, checkpoints), *methods], args.teacher_preset or "best", device)
     facts["training"] = {"options": options}
     title = "# Networks trained on quartiles of confidence (q1: the least)"
     return write_comparison(args, results, facts, "figure3", title)

@@ -28,31 +28,21 @@ def find_preset(preset: str | os.PathLike[str] | Preset) -> Preset:
         1025
         >>> find_preset("torchprim:HPSS")
         Traceback (most recent call last):
-        torchprim.errors.PresetError: torchprim:HPSS: must be a tp.Preset, got a type
+        torchprim.errors.PresetError: torchprim:HPSS: must be a tp.Preset or a tp.StemPreset, got a type
     """
-    if isinstance(preset, Preset):
-        return preset
-    name = os.fspath(preset)
-    if name in PRESETS:
-        return PRESETS[name]
-    if name.endswith(".toml"):
-        return read_preset(name)
-    if ":" in name:
-        found = import_object(name)
-        if not isinstance(found, Preset):
-            raise PresetError(name, f"must be a tp.Preset, got a {type(found).__name__}")
-        return found
-    raise ValueError(
-        f"unknown preset {name!r}; there are {', '.join(PRESETS)}, FILE.toml, and package.module:name or "
-        "FILE.py:name"
-    )
+    found = preset if isinstance(preset, (Preset, StemPreset)) else find_any_preset(os.fspath(preset))
+    if isinstance(found, StemPreset):
+        given = f"a StemPreset of {', '.join(found.sources)}, which is of a tp.StemSeparator"
+        raise ValueError(f"preset must be a tp.Preset, got {given}")
+    return found
 
 
-def find_stem_preset(name: str) -> StemPreset:
+def find_stem_preset(preset: str | StemPreset) -> StemPreset:
     """Return a preset of K sources by name: `four`, or an object of somebody's module.
 
     Args:
-        name: `four`, or `package.module:name` or `file.py:name` of a `StemPreset`, which runs that code.
+        preset: `four`, or `package.module:name` or `file.py:name` of a `StemPreset`, which runs that code; a
+            `StemPreset` is returned as it is.
 
     Raises:
         ValueError: for an unknown name, or what cannot be imported; of a module it is one line,
@@ -63,13 +53,44 @@ def find_stem_preset(name: str) -> StemPreset:
         >>> find_stem_preset("four").sources
         ('drums', 'bass', 'other', 'vocals')
     """
-    if name == FOUR.name:
-        return FOUR
-    if ":" in name:
-        found = import_object(name)
+    if isinstance(preset, StemPreset):
+        return preset
+    if not isinstance(preset, str):
+        raise ValueError(f"preset must be a StemPreset or its name, got {preset!r}")
+    if preset == FOUR.name or ":" in preset:
+        found = find_any_preset(preset)
         if not isinstance(found, StemPreset):
-            raise PresetError(name, f"must be a tp.StemPreset, got a {type(found).__name__}")
+            raise PresetError(preset, f"must be a tp.StemPreset, got a {type(found).__name__}")
         return found
     raise ValueError(
-        f"unknown preset of stems {name!r}; there are {FOUR.name}, and package.module:name or FILE.py:name"
+        f"unknown preset of stems {preset!r}; there are {FOUR.name}, and package.module:name or FILE.py:name"
+    )
+
+
+def find_any_preset(name: str) -> Preset | StemPreset:
+    """Return a preset by name, of two sources or of K.
+
+    Raises:
+        ValueError: as `find_preset`.
+
+    Example:
+        >>> from torchprim.ensemble.find_preset import find_any_preset
+        >>> find_any_preset("paper").name, find_any_preset("four").sources[0]
+        ('paper', 'drums')
+    """
+    if name == FOUR.name:
+        return FOUR
+    if name in PRESETS:
+        return PRESETS[name]
+    if name.endswith(".toml"):
+        return read_preset(name)
+    if ":" in name:
+        found = import_object(name)
+        if not isinstance(found, (Preset, StemPreset)):
+            kinds = "must be a tp.Preset or a tp.StemPreset"
+            raise PresetError(name, f"{kinds}, got a {type(found).__name__}")
+        return found
+    raise ValueError(
+        f"unknown preset {name!r}; there are {', '.join(PRESETS)}, FILE.toml, and package.module:name or "
+        "FILE.py:name"
     )

@@ -36,6 +36,7 @@ from torchprim import checks
 from torchprim.ensemble.cues import Cues
 from torchprim.ensemble.preset_cues import preset_cues
 from torchprim.ensemble.presets import PRIMITIVES, Preset
+from torchprim.sources import check_sources
 from torchprim.spectra.high_pass import high_pass
 from torchprim.spectra.mixture import Mixture
 from torchprim.spectra.stft import Geometry
@@ -60,8 +61,9 @@ class StemPreset:
         kernel_size: length of the median filters of `hpss`.
 
     Raises:
-        ValueError: for an unknown axis, fewer than two sources, a centre of the wrong length or outside
-            [0, 1], a `rest` that is no source, or a number out of range.
+        ValueError: for an unknown axis, fewer than two sources, names of sources that cannot be those of
+            files, a centre of the wrong length or outside [0, 1], a `rest` that is no source, or a number out
+            of range.
 
     Example:
         >>> import torchprim as tp
@@ -92,6 +94,7 @@ class StemPreset:
             raise ValueError(f"weights must not be negative and not all 0, got {dict(self.weights)}")
         if len(centres) < 2:
             raise ValueError(f"centres must name at least two sources, got {', '.join(centres) or 'none'}")
+        check_sources(tuple(centres))
         for source, centre in centres.items():
             if len(centre) != len(self.weights) or not all(0 <= x <= 1 for x in centre):
                 expected = f"{len(self.weights)} numbers in [0, 1], one for each axis"

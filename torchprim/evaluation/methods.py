@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from torchprim.ensemble.find_preset import find_preset
+from torchprim.ensemble.find_preset import find_any_preset
+from torchprim.ensemble.four import StemPreset
 from torchprim.ensemble.presets import PRESETS, PRIMITIVES
 from torchprim.errors import PresetError, memory_errors
 from torchprim.evaluation.songs import Song
@@ -138,7 +139,8 @@ def find_method(
         name: `mixture`, `null`, `irm`; `pcl`, a primitive or another cue of the preset, with the settings of
             `preset`, or of the one after a colon (`pcl:paper`, `pcl:mine.toml`, `pan:my_cues.py:stereo`); a
             checkpoint `RUN/best.pt`; or `pcl+RUN/best.pt`, the ensemble with the network as one more cue.
-            Of drums, bass, other and vocals `pcl` is a `StemSeparator`.
+            Of drums, bass, other and vocals `pcl` is a `StemSeparator`, and so is `pcl:my_presets.py:three`
+            of a `StemPreset`.
         preset: of the primitives, see `find_preset`; for two sources.
         device: of the separator.
         sources: that the method separates; there is a null of vocals and accompaniment, and of the four.
@@ -162,10 +164,13 @@ def find_method(
         _check_sources(name, separator, sources)
         if name.startswith("pcl+"):
             separator = separator.with_primitives(preset)
-    elif name == "pcl" and set(sources) == set(FOUR):
-        separator = StemSeparator()
     else:
         method, _, own_preset = name.partition(":")
+        if not own_preset and set(sources) == set(FOUR):
+            preset = "four"
+        elif not own_preset and method == "pcl" and tuple(sources) != TWO:
+            own = "pcl:package.module:name or pcl:FILE.py:name of a tp.StemPreset"
+            raise ValueError(f"there is no ensemble of {', '.join(sources)} but one's own: {own}")
         separator = _primitives(name, method, own_preset or preset)
     _check_sources(name, separator, sources)
     return Method(name, separator.identity, separator.to(device).eval())
@@ -183,14 +188,18 @@ def _check_sources(name: str, separator: nn.Module, wanted: Sequence[str]) -> No
         raise ValueError(f"method {name!r} separates {', '.join(own)}, not {', '.join(wanted)}")
 
 
-def _primitives(name: str, method: str, preset: str) -> PrimitiveSeparator:
+def _primitives(name: str, method: str, preset: str) -> PrimitiveSeparator | StemSeparator:
     """Return the separator of a preset, or of one of its cues.
 
     Raises:
         ValueError: for an unknown cue or preset, with all that there are.
     """
     try:
-        ensemble = find_preset(preset)
+        ensemble = find_any_preset(preset)
+        if isinstance(ensemble, StemPreset):
+            if method == "pcl":
+                return StemSeparator(ensemble)
+            ensemble = PRESETS["best"]
         cues = tuple(ensemble.cues)
     except PresetError:
         raise

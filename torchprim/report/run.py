@@ -28,7 +28,7 @@ from torchprim.report.page import (
 from torchprim.report.progress import describe, draw_progress, progress_table
 from torchprim.report.transport import transport_section
 from torchprim.separators.load import network_separator
-from torchprim.sources import TWO
+from torchprim.sources import FOUR, TWO
 
 _HANDS = "Keys: space plays and stops, numbers choose, ← and → move by 5 s. A click in a picture goes there."
 
@@ -127,7 +127,7 @@ class RunReport:
             separate, methods = f"{best} --with-primitives", f"mixture,pcl,{best},pcl+{best}"
         else:
             title, words = "Separate a song:", f" --sources {','.join(sources)}"
-            separate, methods = best, f"mixture,irm,{best}"
+            separate, methods = best, f"mixture,{'null,pcl,' if sources == FOUR else ''}irm,{best}"
         return {
             title: f"torchprim separate --checkpoint {separate} song.mp3 --out stems",
             "Score it on songs with true stems that it was not trained on:": (

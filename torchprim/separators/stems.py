@@ -14,6 +14,7 @@ from torchprim import checks
 from torchprim.ensemble.clustering import soft_assignment
 from torchprim.ensemble.confidence import confidence_measure
 from torchprim.ensemble.cues import Cues
+from torchprim.ensemble.find_preset import find_stem_preset
 from torchprim.ensemble.four import FOUR, StemPreset, stem_cues
 from torchprim.separators.digest import state_digest
 from torchprim.separators.piecewise import Estimate
@@ -30,7 +31,7 @@ class StemSeparator(BaseStemSeparator):
     gradients. Long recordings are separated in pieces, as by `PrimitiveSeparator`.
 
     Args:
-        preset: axes, centres, weights.
+        preset: axes, centres, weights; or its name, see `find_stem_preset`.
         n_points: bins sampled for the silhouette; None for all of the loudest 1 %.
         changes: fields of the preset to replace, such as `beta=3.0`.
 
@@ -48,9 +49,8 @@ class StemSeparator(BaseStemSeparator):
         True
     """
 
-    def __init__(self, preset: StemPreset = FOUR, n_points: int | None = 1000, **changes: Any) -> None:
-        if not isinstance(preset, StemPreset):
-            raise ValueError(f"preset must be a StemPreset, got {preset!r}")
+    def __init__(self, preset: str | StemPreset = FOUR, n_points: int | None = 1000, **changes: Any) -> None:
+        preset = find_stem_preset(preset)
         if n_points is not None:
             checks.integer(n_points, "n_points", 2)
         unknown = set(changes) - {field.name for field in dataclasses.fields(StemPreset)}

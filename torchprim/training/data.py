@@ -105,7 +105,8 @@ def find_teacher(
     elif preset:
         teacher = StemSeparator(find_stem_preset(preset)).to(device).eval()
     else:
-        raise ValueError(f"of {', '.join(sources)} there is no ensemble of primitives: name a teacher preset")
+        names = ", ".join(sources)
+        raise ValueError(f"there is no ensemble of {names} but one's own: --teacher-preset names it")
     if teacher.sources != tuple(sources):
         own = preset if name == "pcl" else name
         raise ValueError(

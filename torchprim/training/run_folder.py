@@ -58,7 +58,7 @@ def find_run(folder: Path, config: NetworkConfig, resume: bool) -> Checkpoint | 
     if checkpoint.config != config:
         saved, wanted = checkpoint.config.to_dict(), config.to_dict()
         names = [name for name in wanted if saved[name] != wanted[name]]
-        differences = ", ".join(f"{name} {saved[name]}, not {wanted[name]}" for name in names)
+        differences = ", ".join(f"{name} {_text(saved[name])}, not {_text(wanted[name])}" for name in names)
         raise CheckpointError(last, f"holds another network than was asked for: {differences}")
     if not checkpoint.training:
         raise CheckpointError(last, "holds no state of a training to go on from")
@@ -69,6 +69,12 @@ def find_run(folder: Path, config: NetworkConfig, resume: bool) -> Checkpoint | 
         if not 0 <= state["spent"] < math.inf:
             raise ValueError(f"spent {state['spent']!r}")
     return checkpoint
+
+
+def _text(value: Any) -> str:
+    """Format a setting for a message."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text or "none"
 
 
 @contextmanager

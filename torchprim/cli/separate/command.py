@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of the audio track, in films with several (1; of a .stem.mp4 the sum of its stems)",
     )
-    add("--preset", type=preset, help=f"ensemble of two stems: {PRESET_NAMES} of your own (best)")
+    add("--preset", type=preset, help=f"ensemble: {PRESET_NAMES} of your own, of two stems or more (best)")
     add("--method", help=f"the ensemble, or one cue, for two stems: {', '.join(METHODS)} (pcl)")
     add("--checkpoint", metavar="FILE", help="a trained network instead: RUN/best.pt")
     add(
@@ -181,6 +181,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         for option in ("preset", "method"):
             if getattr(args, option) is not None:
                 raise UsageError(f"argument --{option}: is of two stems, and --stems 4 was given")
+    stem_preset = _stem_preset(args)
     args.preset, args.method = args.preset or "best", args.method or "pcl"
     if args.checkpoint is not None and args.method != "pcl":
         raise UsageError(f"argument --method: {args.method} is one cue, and --checkpoint names a network")
@@ -189,7 +190,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     if args.bitrate is not None and args.format != "mp3":
         raise UsageError(f"argument --bitrate: is of --format mp3, got {args.format}")
     digest = None if args.checkpoint is None else digest_of(args.checkpoint)
-    sources = _sources(args)
+    sources = _sources(args) if stem_preset is None else _own_sources(args, stem_preset)
     stems = sources if args.only is None else (args.only,)
     check_template(args.name, len(stems) == 1, one_song=True)  # before the folders are read
     return Settings(
@@ -201,7 +202,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         checkpoint=args.checkpoint,
         with_primitives=args.with_primitives,
         digest=digest,
-        ensemble=None if args.stems == 4 else _identity_of(args),
+        ensemble=None if args.stems == 4 else _identity_of(args, stem_preset),
         sources=sources,
         stems=stems,
         template=args.name,
@@ -226,12 +227,37 @@ def _sources(args: argparse.Namespace) -> tuple[str, ...]:
     return sources
 
 
-def _identity_of(args: argparse.Namespace) -> str | None:
+def _stem_preset(args: argparse.Namespace) -> Any:
+    """Return the `StemPreset` that --preset names in somebody's module; None where it names none."""
+    if args.preset is None or ":" not in args.preset:  # without torch
+        return None
+    from torchprim.ensemble.find_preset import find_any_preset
+    from torchprim.ensemble.four import StemPreset
+
+    found = find_any_preset(args.preset)
+    return found if isinstance(found, StemPreset) else None
+
+
+def _own_sources(args: argparse.Namespace, preset: Any) -> tuple[str, ...]:
+    """Return the stems of a preset of one's own, which the other options must not contradict."""
+    given = f"the preset {args.preset} is of {', '.join(preset.sources)}"
+    for option, default in (("stems", None), ("method", "pcl"), ("checkpoint", None)):
+        if getattr(args, option) != default:
+            raise UsageError(f"argument --{option}: {given}, got {getattr(args, option)}")
+    if args.only not in (None, *preset.sources):
+        raise UsageError(f"argument --only: {given}, got {args.only!r}")
+    return preset.sources
+
+
+def _identity_of(args: argparse.Namespace, stem_preset: Any) -> str | None:
     """Return the identity of an ensemble of one's own; of those that there are the name will do."""
     if args.preset in PRESETS or (args.checkpoint is not None and not args.with_primitives):
         return None
     from torchprim.separators.primitive import PrimitiveSeparator
+    from torchprim.separators.stems import StemSeparator
 
+    if stem_preset is not None:
+        return StemSeparator(stem_preset).identity
     try:
         return PrimitiveSeparator(args.preset, args.method).identity
     except PresetError:

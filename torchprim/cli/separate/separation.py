@@ -14,14 +14,13 @@ from torchprim.cli.separate.earlier import Task
 from torchprim.cli.separate.settings import Settings
 from torchprim.errors import AudioError, shown
 from torchprim.progress import bar as progress_bar
-from torchprim.sources import FOUR
 from torchprim.version import __version__
 
 _SEED = 0  # of the bins that the confidence is sampled from: the same file gives the same numbers
 
 
 def build_separator(settings: Settings) -> Any:
-    """Build the separator on the device: primitives, of two stems or four, or a network from its checkpoint.
+    """Build the separator on the device: primitives, of two stems or more, or a network from its checkpoint.
 
     On a CPU memory is returned to the system between a piece's masks, cues or a network's, and its stems.
 
@@ -44,14 +43,15 @@ def _build_separator(settings: Settings) -> Any:
             return network
         return network.with_primitives(settings.preset).to(settings.device).eval()
 
-    if settings.sources == FOUR:
-        from torchprim.separators.stems import StemSeparator
-
-        return StemSeparator().to(settings.device).eval()
-
+    from torchprim.ensemble.find_preset import find_any_preset
+    from torchprim.ensemble.four import StemPreset
     from torchprim.separators.primitive import PrimitiveSeparator
+    from torchprim.separators.stems import StemSeparator
 
-    return PrimitiveSeparator(settings.preset, settings.method).to(settings.device).eval()
+    preset = find_any_preset(settings.preset)
+    if isinstance(preset, StemPreset):
+        return StemSeparator(preset).to(settings.device).eval()
+    return PrimitiveSeparator(preset, settings.method).to(settings.device).eval()
 
 
 def separate_file(task: Task, separator: Any, settings: Settings) -> tuple[dict[str, Any], tuple[str, ...]]:

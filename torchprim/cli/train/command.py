@@ -43,12 +43,17 @@ def run(args: argparse.Namespace) -> int:
                     stack.enter_context(reserve(folder))
             with ranks.sharing_errors():
                 checkpoint = find_run(folder, config, resume)
-                if ranks.first:
-                    if changes := changed(before, settings, with_recipe=checkpoint is None) if before else "":
+                if ranks.first and not before:
+                    write_settings(folder, settings)
+
+            def accept() -> None:
+                """Say which settings of the run are others now, and keep them: they have passed checks."""
+                if ranks.first and before and settings != before:
+                    if changes := changed(before, settings, with_recipe=checkpoint is None):
                         say(f"resumed with other settings: {changes}", sys.stderr)
-                    if settings != before:
-                        write_settings(folder, settings)
-            train(options, config, recipe, folder, checkpoint, ranks, stack)
+                    write_settings(folder, settings)
+
+            train(options, config, recipe, folder, checkpoint, ranks, stack, accept)
             if ranks.world > 1:
                 dist.barrier()
                 dist.destroy_process_group()

@@ -8,6 +8,7 @@ import dataclasses
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -38,6 +39,7 @@ def train(
     checkpoint: Checkpoint | None,
     ranks: Ranks,
     stack: contextlib.ExitStack,
+    accept: Callable[[], None],
 ) -> None:
     """Train a network until the recipe's last step.
 
@@ -49,6 +51,7 @@ def train(
         checkpoint: to go on from; None for a new run.
         ranks: rank of this process, world size and device.
         stack: closes the bar.
+        accept: called once the data are there: nothing is wrong with the settings.
     """
     # --- data ------------------------------------------------------------------------------------
     with ranks.sharing_errors():
@@ -57,6 +60,8 @@ def train(
             check_cost(config, recipe, recipe.steps - done)
     remix = dataclasses.replace(recipe.remix, geometry=config.geometry)
     data = prepare(data_settings(args), remix, run, args.seed, ranks)
+    with ranks.sharing_errors():
+        accept()
 
     # --- network, optimiser, log -----------------------------------------------------------------
     torch.manual_seed(args.seed)  # the same initial weights on all ranks

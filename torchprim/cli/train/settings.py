@@ -31,11 +31,21 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         settings[name] = [_absolute(path) for path in settings[name]]
     for name in _FILES & settings.keys():
         settings[name] = _absolute(settings[name])
+    if "teacher_preset" in settings:
+        settings["teacher_preset"] = _absolute_preset(settings["teacher_preset"])
     return settings
 
 
 def _absolute(path: str) -> str:
     return path if path in ("", "pcl") or is_url(path) else os.path.abspath(path)
+
+
+def _absolute_preset(preset: str) -> str:
+    """Return the name of a preset with the file that it is in, if it is in one, as an absolute path."""
+    file, colon, name = preset.rpartition(":")
+    if colon and file.endswith(".py"):
+        return f"{_absolute(file)}:{name}"
+    return _absolute(preset) if preset.endswith(".toml") else preset
 
 
 def write_settings(run: Path, settings: Mapping[str, Any]) -> None:
