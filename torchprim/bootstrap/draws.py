@@ -50,7 +50,7 @@ def draw(
         True
     """
     uniform = uniform_numbers(seed, items, 3 * count)
-    of_slots, of_starts, (of_pair, *of_ratio) = np.split(uniform.T, [count, 2 * count])
+    of_slots, of_starts, of_pair = uniform.T[:count], uniform.T[count : 2 * count], uniform[:, 2 * count]
     last = _below(songs.size, of_slots[0])
     # Sorted by song, the slots of the last source's song lie together: `first` to `end`.
     order = np.argsort(songs, kind="stable")
@@ -69,7 +69,7 @@ def draw(
     return Draws(
         np.stack([*slots, last], 1),
         np.stack([*chosen, last_start], 1),
-        low + (high - low) * np.stack(of_ratio, 1),
+        low + (high - low) * uniform[:, 2 * count + 1 :],
         coherent,
     )
 
