@@ -15,6 +15,7 @@ from torchprim.losses.grams import weighted_grams
 from torchprim.networks.build import build_network
 from torchprim.networks.checkpoint import save_checkpoint
 from torchprim.networks.config import NetworkConfig
+from torchprim.sources import FOUR, TWO
 from torchprim.training.anchors import Anchors
 from torchprim.training.clipping import AutoClip
 from torchprim.training.recipes import RECIPES, find_recipe, options
@@ -108,7 +109,9 @@ def test_anchors_of_four_classes(generator):
 
 
 def test_mixed_stream_has_its_shares_and_is_a_function_of_the_step():
-    streams = [SimpleNamespace(rank=0, batch=lambda step, name=name: (name, step)) for name in "ab"]
+    streams = [
+        SimpleNamespace(rank=0, sources=TWO, batch=lambda step, name=name: (name, step)) for name in "ab"
+    ]
     mixed = MixedStream(streams, [0.25, 0.75], seed=3)
     drawn = [batch for batch, _ in zip(mixed, range(400), strict=False)]
     assert [step for _, step in drawn] == list(range(400))
@@ -118,6 +121,11 @@ def test_mixed_stream_has_its_shares_and_is_a_function_of_the_step():
     for shares in ([1.0], [1.0, 0.0], []):
         with pytest.raises(ValueError, match="shares must be positive"):
             MixedStream(streams, shares)
+    four = SimpleNamespace(rank=0, sources=FOUR, batch=None)
+    with pytest.raises(
+        ValueError, match="must be of the same sources, got vocals, accompaniment; drums"
+    ):
+        MixedStream([streams[0], four], [1.0, 1.0])
 
 
 def test_held_out_songs():

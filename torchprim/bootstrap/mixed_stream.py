@@ -22,13 +22,18 @@ class MixedStream:
         seed: of the draws.
 
     Raises:
-        ValueError: for shares that are not positive, or not one a stream.
+        ValueError: for shares that are not positive, or not one a stream, or streams of other sources than
+            the first.
     """
 
     def __init__(self, streams: Sequence[RemixStream], shares: Sequence[float], seed: int = 0) -> None:
         if len(streams) != len(shares) or not streams or min(shares) <= 0:
             raise ValueError(f"shares must be positive, one for each of {len(streams)} streams, got {shares}")
+        if any(stream.sources != streams[0].sources for stream in streams):
+            kinds = "; ".join(", ".join(stream.sources) for stream in streams)
+            raise ValueError(f"streams must be of the same sources, got {kinds}")
         self.streams, self.seed, self.step = list(streams), seed, 0
+        self.sources: tuple[str, ...] = streams[0].sources
         self.shares = np.array(shares) / sum(shares)
 
     def batch(self, step: int) -> RemixBatch:
