@@ -180,7 +180,7 @@ def test_it_copies_and_pickles(sounds):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"preset": "five"}, "preset must be a StemPreset, got 'five'"),
+        ({"preset": "five"}, "unknown preset of stems 'five'; there are four, and"),
         ({"n_points": 1}, "n_points"),
         ({"power": 2}, "a preset has no field 'power'"),
         ({"beta": -1.0}, "beta"),
