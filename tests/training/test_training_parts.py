@@ -122,9 +122,7 @@ def test_mixed_stream_has_its_shares_and_is_a_function_of_the_step():
         with pytest.raises(ValueError, match="shares must be positive"):
             MixedStream(streams, shares)
     four = SimpleNamespace(rank=0, sources=FOUR, batch=None)
-    with pytest.raises(
-        ValueError, match="must be of the same sources, got vocals, accompaniment; drums"
-    ):
+    with pytest.raises(ValueError, match="must be of the same sources, got vocals, accompaniment; drums"):
         MixedStream([streams[0], four], [1.0, 1.0])
 
 
