@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +15,19 @@ from torchprim.audio.resampling import check_rates, resample
 from torchprim.primitives.spatial import spatial
 from torchprim.separators.pieces import Piece, split
 from torchprim.separators.piecewise import Estimate, Separated, separate_pieces, stream_pieces
-from torchprim.separators.separation import Separation
+from torchprim.separators.separation import Separation, StemSeparation
 from torchprim.sources import TWO
 from torchprim.spectra.mixture import Mixture
 from torchprim.spectra.stft import Geometry, masked_istft
 
+# What a separator returns.
+Result = TypeVar("Result", Separation, StemSeparation)
 PIECE_SECONDS = 30.0
 OVERLAP_SECONDS = 2.0
 _ROUNDING = 1e-6  # relative peak below which a signal is constant but for rounding
 
 
-class BaseSeparator(nn.Module, ABC):
+class BaseSeparator(nn.Module, ABC, Generic[Result]):
     """Base of all separators, of two stems or more; a subclass estimates the mask, and makes its result.
 
     Args:
@@ -57,58 +59,6 @@ class BaseSeparator(nn.Module, ABC):
             generator: for the bins sampled by the silhouette; the global one by default.
         """
 
-    def _separate(
-        self,
-        audio: checks.Audio,
-        sample_rate: float,
-        channels: bool,
-        generator: torch.Generator | None,
-        keep_masks: bool | None,
-        progress: Callable[[int, int], None] | None,
-        settings: dict[str, Any],
-    ) -> Separated:
-        """Separate a recording in pieces; arguments and errors are those of `Separator.forward`."""
-        checks.number(channels, "channels")  # a truth value; a tensor has none, or another one
-        audio = checks.recording(audio, rank=2 if channels else 1)
-        sample_rate = checks.rate(sample_rate, "sample_rate")
-        checks.holds_values(audio, "audio")
-        # A compiled graph supports no generator but the global one.
-        if generator is None and not torch.compiler.is_compiling():
-            generator = torch.Generator(audio.device).manual_seed(0)
-        pieces = self._pieces(audio.shape[-1], sample_rate)
-        keep_masks = len(pieces) == 1 if keep_masks is None else keep_masks
-
-        def separate(excerpt: Tensor) -> tuple[Tensor, Estimate]:
-            return self._separate_piece(excerpt, sample_rate, channels, generator, keep_masks, settings)
-
-        hop_length = self._hop_length(sample_rate) if keep_masks else None
-        return separate_pieces(separate, audio, sample_rate, pieces, hop_length, progress)
-
-    def _stream(
-        self,
-        read: Callable[[int, int], Tensor],
-        length: int,
-        sample_rate: float,
-        channels: bool,
-        generator: torch.Generator | None,
-        progress: Callable[[int, int], None] | None,
-        settings: dict[str, Any],
-    ) -> Iterator[Separated]:
-        """Separate a recording stretch by stretch; arguments and errors are those of `Separator.stream`."""
-        checks.integer(length, "length", 1)
-        sample_rate = checks.rate(sample_rate, "sample_rate")
-
-        def separate(audio: Tensor) -> tuple[Tensor, Estimate]:
-            nonlocal generator
-            if generator is None:
-                generator = torch.Generator(audio.device).manual_seed(0)
-            return self._separate_piece(audio, sample_rate, channels, generator, False, settings)
-
-        def checked(start: int, stop: int) -> Tensor:
-            return checks.recording(read(start, stop), rank=2 if channels else 1)
-
-        return stream_pieces(separate, checked, sample_rate, self._pieces(length, sample_rate), progress)
-
     def _hop_length(self, sample_rate: float) -> float:
         """Return the hop of the grid in samples of the audio."""
         return self.geometry.hop_length * sample_rate / self.geometry.sample_rate
@@ -132,7 +82,7 @@ class BaseSeparator(nn.Module, ABC):
         keep_masks: bool,
         settings: dict[str, Any],
     ) -> tuple[Tensor, Estimate]:
-        """Compute the vocals of one piece, of the shape of `audio`, and the estimate behind them."""
+        """Compute the vocals, or the stems but the rest, of one piece, and the estimate behind them."""
         geometry = self.geometry
         given = _remove_mean(audio) if channels else None
         mixture = Mixture(_remove_mean(downmix(audio) if channels else audio), sample_rate, geometry, given)
@@ -159,15 +109,9 @@ class BaseSeparator(nn.Module, ABC):
         """Compute the masked audio at the grid's rate, `(..., length)`; of S stems `(S, ..., length)`."""
         return masked_istft(mask, spectrum, self.geometry, length)
 
-
-class Separator(BaseSeparator):
-    """Base of the separators of vocals and accompaniment, from audio to both; a subclass estimates the mask.
-
-    Args:
-        geometry, spatial: as for `BaseSeparator`.
-    """
-
-    sources: tuple[str, ...] = TWO
+    @abstractmethod
+    def _result(self, done: Separated) -> Result:
+        """Make the result of what was separated, with the stems by name."""
 
     def forward(
         self,
@@ -179,7 +123,7 @@ class Separator(BaseSeparator):
         keep_masks: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
         **settings: Any,
-    ) -> Separation:
+    ) -> Result:
         """Separate a batch of recordings of one length.
 
         Recordings over 30 s are separated in overlapping pieces of 30 s, which are cross-faded, so that
@@ -196,19 +140,31 @@ class Separator(BaseSeparator):
                 results are reproducible. Under `torch.compile` leave it out: the global one is used.
             keep_masks: whether to return `mask` and `masks`; by default up to 30 s.
             progress: called with (pieces done, number of pieces) after each piece.
-            settings: passed to `estimate`, such as `weights` and `beta` of a `PrimitiveSeparator`.
+            settings: passed to `estimate`, such as `weights` and `beta` of a `PrimitiveSeparator`, or
+                `centres` of a `StemSeparator`.
 
         Returns:
-            A `Separation`; vocals and accompaniment add up to the input.
+            A `Separation`, of other stems a `StemSeparation`; the stems add up to the input.
 
         Raises:
             ValueError: for audio that is complex, empty, not finite or beyond 1e30, or of more channels (or
                 items) than samples, or a rate that is not positive.
         """
-        done = self._separate(audio, sample_rate, channels, generator, keep_masks, progress, settings)
-        mask, masks, _ = (None, {}, None) if done.estimate is None else done.estimate
-        accompaniment = done.audio - done.stems
-        return Separation(done.stems, accompaniment, mask, *done.confidence, masks, done.sample_rate)
+        checks.number(channels, "channels")  # a truth value; a tensor has none, or another one
+        audio = checks.recording(audio, rank=2 if channels else 1)
+        sample_rate = checks.rate(sample_rate, "sample_rate")
+        checks.holds_values(audio, "audio")
+        # A compiled graph supports no generator but the global one.
+        if generator is None and not torch.compiler.is_compiling():
+            generator = torch.Generator(audio.device).manual_seed(0)
+        pieces = self._pieces(audio.shape[-1], sample_rate)
+        keep_masks = len(pieces) == 1 if keep_masks is None else keep_masks
+
+        def separate(excerpt: Tensor) -> tuple[Tensor, Estimate]:
+            return self._separate_piece(excerpt, sample_rate, channels, generator, keep_masks, settings)
+
+        hop_length = self._hop_length(sample_rate) if keep_masks else None
+        return self._result(separate_pieces(separate, audio, sample_rate, pieces, hop_length, progress))
 
     def stream(
         self,
@@ -220,7 +176,7 @@ class Separator(BaseSeparator):
         generator: torch.Generator | None = None,
         progress: Callable[[int, int], None] | None = None,
         **settings: Any,
-    ) -> Iterator[Separation]:
+    ) -> Iterator[Result]:
         """Separate a recording that is too long for memory: yield its stems in stretches, one after another.
 
         Joined, the stretches are the stems of `forward`: the same pieces, each read, separated and
@@ -232,8 +188,8 @@ class Separator(BaseSeparator):
             sample_rate, channels, generator, progress, settings: as for `forward`.
 
         Yields:
-            A `Separation` for each piece, without masks. Its confidence is the mean over the pieces so far,
-            weighted by duration: that of the last one is the recording's.
+            A result as `forward` returns for each piece, without masks. Its confidence is the mean over the
+            pieces so far, weighted by duration: that of the last one is the recording's.
 
         Raises:
             ValueError: as `forward`.
@@ -246,10 +202,22 @@ class Separator(BaseSeparator):
             >>> len(parts), torch.cat([part.vocals for part in parts], -1).shape
             (1, torch.Size([2, 441000]))
         """
-        for part in self._stream(read, length, sample_rate, channels, generator, progress, settings):
-            stems = part.stems, part.audio - part.stems
-            result = Separation(*stems, None, *part.confidence, masks={}, sample_rate=part.sample_rate)
-            del part, stems  # not to be held beside the next piece
+        checks.integer(length, "length", 1)
+        sample_rate = checks.rate(sample_rate, "sample_rate")
+
+        def separate(audio: Tensor) -> tuple[Tensor, Estimate]:
+            nonlocal generator
+            if generator is None:
+                generator = torch.Generator(audio.device).manual_seed(0)
+            return self._separate_piece(audio, sample_rate, channels, generator, False, settings)
+
+        def checked(start: int, stop: int) -> Tensor:
+            return checks.recording(read(start, stop), rank=2 if channels else 1)
+
+        pieces = self._pieces(length, sample_rate)
+        for part in stream_pieces(separate, checked, sample_rate, pieces, progress):
+            result = self._result(part)
+            del part  # not to be held beside the next piece
             yield result
             del result
 
@@ -265,7 +233,22 @@ class Separator(BaseSeparator):
             keep_masks: bool | None = None,
             progress: Callable[[int, int], None] | None = None,
             **settings: Any,
-        ) -> Separation: ...
+        ) -> Result: ...
+
+
+class Separator(BaseSeparator[Separation]):
+    """Base of the separators of vocals and accompaniment, from audio to both; a subclass estimates the mask.
+
+    Args:
+        geometry, spatial: as for `BaseSeparator`.
+    """
+
+    sources: tuple[str, ...] = TWO
+
+    def _result(self, done: Separated) -> Separation:
+        mask, masks, _ = (None, {}, None) if done.estimate is None else done.estimate
+        accompaniment = done.audio - done.stems
+        return Separation(done.stems, accompaniment, mask, *done.confidence, masks, done.sample_rate)
 
 
 def _remove_mean(audio: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torchprim.ensemble.confidence import Confidence, confidence_measure, loudes
 from torchprim.ensemble.kmeans import assign_to_centres, refine_centres
 from torchprim.networks.config import NetworkConfig
 from torchprim.networks.run import run_network
-from torchprim.separators.base import BaseSeparator, Estimate
+from torchprim.separators.base import BaseSeparator, Estimate, Result
 from torchprim.separators.digest import state_digest
 from torchprim.spectra.mixture import Mixture
 from torchprim.version import __version__
@@ -26,7 +26,7 @@ PRIOR = 1.0  # SD-SDR is within 0.05 dB of any other; the largest one, against c
 _MASK_BETA = 5.0  # hardness in the confidence of a mask: the paper's
 
 
-class NetworkEstimator(BaseSeparator):
+class NetworkEstimator(BaseSeparator[Result]):
     """Base of the separators by a network, of two sources and of any: its masks, and their confidence.
 
     Args:

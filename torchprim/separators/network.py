@@ -13,13 +13,14 @@ from torchprim.kernels.mask_dtype import mask_dtype
 from torchprim.separators.base import Separator
 from torchprim.separators.estimator import NetworkEstimator
 from torchprim.separators.primitive import PrimitiveSeparator
+from torchprim.separators.separation import Separation, StemSeparation
 from torchprim.separators.stem_base import BaseStemSeparator
 from torchprim.sources import TWO
 from torchprim.spectra.mixture import Mixture
 from torchprim.spectra.regrid import regrid
 
 
-class NetworkSeparator(NetworkEstimator, Separator):
+class NetworkSeparator(NetworkEstimator[Separation], Separator):
     """Separator by a trained network, with the interface of `PrimitiveSeparator`.
 
     Embedding head: k-means on the loudest bins, weighted by magnitude, initialised at the checkpoint's
@@ -88,7 +89,7 @@ class NetworkSeparator(NetworkEstimator, Separator):
         return EnsembleSeparator(self, preset, weight, **changes)
 
 
-class NetworkStemSeparator(NetworkEstimator, BaseStemSeparator):
+class NetworkStemSeparator(NetworkEstimator[StemSeparation], BaseStemSeparator):
     """Separator by a network of other sources than vocals and accompaniment: a stem of each.
 
     As `NetworkSeparator`, with K masks that add up to 1, also where the mixture is silent. The confidence of
