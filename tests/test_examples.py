@@ -1,6 +1,7 @@
 """The examples run, on small music."""
 
 import numpy as np
+import pytest
 import soundfile
 import torch
 
@@ -15,12 +16,17 @@ def song(number, seconds=3.0):
     return torch.stack([sound, 0.5 * sound], 1).numpy()
 
 
-def test_own_network_trains_and_separates(tmp_path, monkeypatch):
+@pytest.fixture
+def music(tmp_path, monkeypatch):
+    """Write three songs, with a cache of their own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    music = tmp_path / "music"
-    music.mkdir()
+    (tmp_path / "music").mkdir()
     for number in range(3):
-        soundfile.write(music / f"{number}.wav", song(number), 44100)
+        soundfile.write(tmp_path / "music" / f"{number}.wav", song(number), 44100)
+    return tmp_path / "music"
+
+
+def test_own_network_trains_and_separates(music, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "song.wav", song(3, 1.0), 44100)
     network = own_network.TasNet(filters=16, width=8, layers=2)
     stream = own_network.remixes(str(music), "cpu", batch_size=2, frames=40)
@@ -35,12 +41,7 @@ def test_own_network_trains_and_separates(tmp_path, monkeypatch):
         assert audio.shape == (2, 44100) and rate == 44100 and audio.isfinite().all()
 
 
-def test_lightning_trains_and_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    music = tmp_path / "music"
-    music.mkdir()
-    for number in range(3):
-        soundfile.write(music / f"{number}.wav", song(number), 44100)
+def test_lightning_trains_and_goes_on(music, tmp_path, monkeypatch):
     quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
     seen = []
 

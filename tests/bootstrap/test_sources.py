@@ -13,7 +13,6 @@ from torchprim.audio.find import demo_song
 from torchprim.audio.stems import find_incomplete_songs, find_stem_songs, read_stems
 from torchprim.audio.write import save
 from torchprim.bootstrap.draws import draw
-from torchprim.bootstrap.store import Estimate, RemixStore
 from torchprim.errors import AudioError
 from torchprim.sources import FOUR, TWO, check_sources, class_names
 
@@ -239,23 +238,12 @@ def test_four_stems_of_primitives_teach(bank, tmp_path):
 
 
 def test_two_sources_of_a_teacher_are_as_ever(bank):
-    batch = tp.RemixStream(bank, HalvingTeacher(), **SETTINGS).batch(0)
+    batch = tp.RemixStream(bank, HalvingTeacher(), natural=True, ratio=(0.0, 0.0), **SETTINGS).batch(0)
+    levels = batch.sources.abs().amax(-1) / torch.tensor([0.75, 0.25])  # of tones at 0.2 and 0.4
+    assert set(levels.mul(100).round().flatten().tolist()) <= {20, 40}
     assert torch.equal(batch.sources, torch.stack([batch.accompaniment, batch.vocals], 1))
     assert torch.equal(batch.pair()[1][:, :, 0], torch.stack([batch.vocals, batch.accompaniment], 1))
     assert batch.labels.dtype == torch.bool
-
-
-def test_store_keeps_what_its_estimates_give():
-    """A store of three sources is one tensor of three tracks."""
-
-    def estimate(indices):
-        return [Estimate([torch.full((8,), k / 10 + i / 100) for k in range(3)]) for i in indices]
-
-    store = RemixStore(range(4), 4, 1, (1,), estimate, 8)
-    store.at(0)
-    assert store.audio.shape == (4, 3, 8)
-    cut = store.excerpts(torch.tensor([3]), torch.tensor([0]), 2, 4)
-    torch.testing.assert_close(cut, torch.full((1, 4), 0.23), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,16 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 import torchprim as tp
 from tests.support.sound_files import noise, write
 from tests.support.training_runs import start, write_music
 from torchprim.cli.main import main
 from torchprim.files import append_json_lines
+from torchprim.networks.checkpoint import save_checkpoint
+from torchprim.sources import FOUR
+from torchprim.training.data import find_teacher
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +141,16 @@ def test_memory_that_does_not_suffice_to_separate_is_one_line(music, cache, tmp_
     monkeypatch.setattr(tp.PrimitiveSeparator, "estimate", exhausted)
     assert label(cache, music, "--out", tmp_path / "labels.jsonl") == 1
     assert capsys.readouterr().err.splitlines()[-1] == "error: not enough memory"
+
+
+def test_labels_of_four_are_those_that_a_training_reads(music, cache, tmp_path, capsys):
+    out = tmp_path / "labels.jsonl"
+    words = ["--cache", cache, "--device", "cpu", "--out", out]
+    assert main(["label", str(music / "0.wav"), *map(str, words), "--preset", "four"]) == 0
+    teacher = find_teacher("pcl", "four", torch.device("cpu"), FOUR)
+    assert lines(out)[0]["teacher"] == teacher.identity
+    config = tp.NetworkConfig("tiny", "unet", ("mask",), layers=1, channels=2, sources=FOUR)
+    save_checkpoint(tmp_path / "four.pt", tp.build_network(config))
+    words += ["--teacher", tmp_path / "four.pt"]
+    assert main(["label", str(music / "0.wav"), *map(str, words)]) == 0
+    assert [record["teacher"].split()[0] for record in lines(out)] == ["stems", "network"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torchprim.cli import UsageError
 from torchprim.cli.device import DEVICES, choose_ranks
-from torchprim.cli.option_types import PRESET_NAMES, count, number, preset
+from torchprim.cli.option_types import PRESET_NAMES, any_preset, count, number
 from torchprim.cli.output import say
 from torchprim.errors import AudioError, shown, writing
 from torchprim.files import check_appendable
@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("inputs", nargs="+", metavar="FILE_OR_FOLDER", help="music in any format")
     add("-o", "--out", required=True, metavar="FILE", help="such as labels.jsonl")
-    add("--preset", type=preset, default="best", help=f"ensemble: {PRESET_NAMES} of your own (best)")
+    text = f"ensemble: {PRESET_NAMES} of your own; four of drums, bass, other and vocals (best)"
+    add("--preset", type=any_preset, default="best", help=text)
     add("--teacher", metavar="CHECKPOINT", help="a trained network instead, such as RUN/best.pt")
     add("--device", choices=DEVICES, default="auto", help="(auto)")
     add("--batch", type=count, default=4, metavar="N", help="segments at a time (4)")

@@ -30,6 +30,17 @@ FILE.py:name, got 'beast'
     return text
 
 
+def any_preset(text: str) -> str:
+    """Check the name of a preset of two sources, or of a `StemPreset`: `four` is one.
+
+    Example:
+        >>> from torchprim.cli.option_types import any_preset
+        >>> any_preset("four"), any_preset("paper")
+        ('four', 'paper')
+    """
+    return text if text == "four" else preset(text)
+
+
 def sources(text: str) -> tuple[str, ...]:
     """Convert the names of sources, as a type of argparse: `two`, `four`, or a list.
 

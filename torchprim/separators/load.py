@@ -1,4 +1,4 @@
-"""Loading of a checkpoint as a separator."""
+"""Separators by name: of a checkpoint, of a network, of a preset."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchprim.ensemble.find_preset import find_any_preset
+from torchprim.ensemble.four import StemPreset
 from torchprim.errors import CheckpointError
 from torchprim.networks.checkpoint import read_checkpoint
 from torchprim.separators.network import NetworkSeparator, NetworkStemSeparator
+from torchprim.separators.primitive import PrimitiveSeparator
+from torchprim.separators.stems import StemSeparator
 from torchprim.sources import TWO
 
 
@@ -58,3 +62,22 @@ def network_separator(
     """Return the separator by a network that its sources ask for; arguments are those of the separator."""
     kind = NetworkSeparator if network.config.sources == TWO else NetworkStemSeparator
     return kind(network, anchors, **settings)
+
+
+def preset_separator(preset: str, method: str = "pcl") -> PrimitiveSeparator | StemSeparator:
+    """Return the separator by the primitives of a preset, of two sources or of K, see `find_any_preset`.
+
+    Args:
+        preset: its name.
+        method: the ensemble or one cue, of two sources.
+
+    Raises:
+        ValueError: for an unknown preset or method.
+
+    Example:
+        >>> from torchprim.separators.load import preset_separator
+        >>> preset_separator("paper").sources, preset_separator("four").rest
+        (('vocals', 'accompaniment'), 'other')
+    """
+    found = find_any_preset(preset)
+    return StemSeparator(found) if isinstance(found, StemPreset) else PrimitiveSeparator(found, method)

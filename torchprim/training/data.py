@@ -15,12 +15,9 @@ from torchprim.bootstrap.banks.stem_bank import StemBank
 from torchprim.bootstrap.labels import label
 from torchprim.bootstrap.mixed_stream import MixedStream
 from torchprim.bootstrap.settings import RemixSettings
-from torchprim.ensemble.find_preset import find_stem_preset
 from torchprim.errors import AudioError, writing
 from torchprim.files import check_appendable, remove_stale
-from torchprim.separators.load import load
-from torchprim.separators.primitive import PrimitiveSeparator
-from torchprim.separators.stems import StemSeparator
+from torchprim.separators.load import load, preset_separator
 from torchprim.sources import TWO
 from torchprim.training.music import update_songs
 from torchprim.training.ranks import Ranks
@@ -84,15 +81,15 @@ class TrainingData(NamedTuple):
 
 
 def find_teacher(
-    name: str, preset: str, device: torch.device, sources: Sequence[str] = TWO
+    name: str, preset: str, device: torch.device, sources: Sequence[str] | None = None
 ) -> torch.nn.Module:
     """Return the separator that estimates the sources.
 
     Args:
         name: `pcl`, the ensemble of primitives, or the path of a checkpoint.
-        preset: of `pcl`: of two sources one of `find_preset`, else of `find_stem_preset`.
+        preset: of `pcl`, see `find_any_preset`.
         device: of the separator.
-        sources: names of the sources.
+        sources: names of the sources that are asked for; None for any.
 
     Raises:
         CheckpointError: for a checkpoint that cannot be used.
@@ -100,14 +97,12 @@ def find_teacher(
     """
     if name != "pcl":
         teacher: torch.nn.Module = load(name, device)
-    elif tuple(sources) == TWO:
-        teacher = PrimitiveSeparator(preset).to(device).eval()
     elif preset:
-        teacher = StemSeparator(find_stem_preset(preset)).to(device).eval()
+        teacher = preset_separator(preset).to(device).eval()
     else:
-        names = ", ".join(sources)
+        names = ", ".join(sources or ())
         raise ValueError(f"there is no ensemble of {names} but one's own: --teacher-preset names it")
-    if teacher.sources != tuple(sources):
+    if sources is not None and teacher.sources != tuple(sources):
         own = preset if name == "pcl" else name
         raise ValueError(
             f"the teacher {own} gives {', '.join(teacher.sources)}, and {', '.join(sources)} are asked for"

@@ -43,15 +43,9 @@ def _build_separator(settings: Settings) -> Any:
             return network
         return network.with_primitives(settings.preset).to(settings.device).eval()
 
-    from torchprim.ensemble.find_preset import find_any_preset
-    from torchprim.ensemble.four import StemPreset
-    from torchprim.separators.primitive import PrimitiveSeparator
-    from torchprim.separators.stems import StemSeparator
+    from torchprim.separators.load import preset_separator
 
-    preset = find_any_preset(settings.preset)
-    if isinstance(preset, StemPreset):
-        return StemSeparator(preset).to(settings.device).eval()
-    return PrimitiveSeparator(preset, settings.method).to(settings.device).eval()
+    return preset_separator(settings.preset, settings.method).to(settings.device).eval()
 
 
 def separate_file(task: Task, separator: Any, settings: Settings) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--teacher-preset",
-        type=lambda text: text if text == FOUR.name else option_types.preset(text),
+        type=option_types.any_preset,
         metavar="PRESET",
         help=f"of pcl: {PRESET_NAMES} of your own (best); of other sources than two: four, or "
         "package.module:name or FILE.py:name of a tp.StemPreset (four)",
